@@ -1,0 +1,285 @@
+"""Montages: which differences of electrodes the model sees, each as one matrix product.
+
+A derivation is named as clinicians write it, and its name *is* its definition: ``Fp1-F7`` is the difference of
+two electrodes, ``C3-AVG`` an electrode minus the mean of all nineteen, ``Cz`` the electrode as recorded.
+Matrices, the electrodes a montage needs and its left/right mirror image all follow from the names, so there is
+one table to get right and one place to add a montage to (`MONTAGES`).
+
+References
+----------
+Montages: ACNS Guideline 3, "A Proposal for Standard Montages to Be Used in Clinical EEG" (2016),
+doi:10.1097/WNP.0000000000000317.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from hbac.errors import UserError
+from hbac.signal.choices import check_choice
+from hbac.vocabulary import CHANNELS, ELECTRODES, MIRROR
+
+# Legend of tensor names: B window, C channel as stored (20), D derivation, T sample.
+
+AVERAGE = "AVG"
+
+# The chains of electrodes from front to back that name the four regions of the images and of the official
+# spectrograms: L/R the side, L lateral (temporal) and P parasagittal. The right ones are the left ones
+# mirrored.
+_LEFT_CHAINS = {"LL": ("Fp1", "F7", "T3", "T5", "O1"), "LP": ("Fp1", "F3", "C3", "P3", "O1")}
+_LEFT_PUBLIC = (("Fp1", "T3"), ("T3", "O1"), ("Fp1", "C3"), ("C3", "O1"))
+
+
+def _mirrored(chain: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(MIRROR[name] for name in chain)
+
+
+#: Region name to its chain of five electrodes, in the order of the images: left to right over the head.
+REGIONS: dict[str, tuple[str, ...]] = {
+    "LL": _LEFT_CHAINS["LL"],
+    "LP": _LEFT_CHAINS["LP"],
+    "RP": _mirrored(_LEFT_CHAINS["LP"]),
+    "RL": _mirrored(_LEFT_CHAINS["LL"]),
+}
+
+#: Region name to the region on the other side, derived from the electrodes (not from the letters).
+REGION_MIRROR: dict[str, str] = {
+    name: next(other for other, chain in REGIONS.items() if chain == _mirrored(REGIONS[name]))
+    for name in REGIONS
+}
+
+
+def region_derivations(region: str) -> tuple[str, ...]:
+    """Name the four consecutive differences of a region's chain, front to back.
+
+    Parameters
+    ----------
+    region : str
+        ``LL``, ``LP``, ``RP`` or ``RL``.
+
+    Returns
+    -------
+    tuple of str
+        Four derivation names.
+
+    Raises
+    ------
+    UserError
+        If there is no such region.
+
+    Examples
+    --------
+    >>> region_derivations("RP")
+    ('Fp2-F4', 'F4-C4', 'C4-P4', 'P4-O2')
+    """
+    chain = REGIONS[check_choice("region", region, REGIONS)]
+    return tuple(f"{front}-{back}" for front, back in pairwise(chain))
+
+
+def derivation_weights(derivation: str) -> dict[str, float]:
+    """Return the weight of every channel that a derivation's name speaks of.
+
+    Parameters
+    ----------
+    derivation : str
+        ``"Fp1-F7"``, ``"Cz-AVG"`` or ``"Cz"``.
+
+    Returns
+    -------
+    dict of str to float
+        Channel name to weight.
+
+    Raises
+    ------
+    UserError
+        If a part of the name is not one of our channels.
+
+    Examples
+    --------
+    >>> derivation_weights("Fp1-F7")
+    {'Fp1': 1.0, 'F7': -1.0}
+    """
+    active, _, reference = derivation.partition("-")
+    weights = {check_choice("channel", active, CHANNELS): 1.0}
+    if reference == AVERAGE:
+        for name in ELECTRODES:
+            weights[name] = weights.get(name, 0.0) - 1.0 / len(ELECTRODES)
+    elif reference:
+        weights[check_choice("channel", reference, CHANNELS)] = -1.0
+    return weights
+
+
+@dataclass(frozen=True)
+class Montage:
+    """A named list of derivations, and what follows from it.
+
+    Parameters
+    ----------
+    name : str
+        How config and error messages call it.
+    derivations : tuple of str
+        Derivation names in the order in which the model sees them.
+    """
+
+    name: str
+    derivations: tuple[str, ...]
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """Float64 matrix (D, 20): ``matrix @ eeg_CT`` are the derivations of channels in the stored order."""
+        matrix_DC = torch.zeros(len(self.derivations), len(CHANNELS), dtype=torch.float64)
+        for row, derivation in enumerate(self.derivations):
+            for channel, weight in derivation_weights(derivation).items():
+                matrix_DC[row, CHANNELS.index(channel)] = weight
+        return matrix_DC
+
+    @cached_property
+    def needed(self) -> tuple[int, ...]:
+        """Indices into the stored channels that have a weight other than 0 somewhere, rising."""
+        return tuple(torch.nonzero(self.matrix.abs().sum(0)).flatten().tolist())
+
+    @cached_property
+    def mirror(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Permutation and signs that turn the derivations of a head into those of its mirror image.
+
+        ``mirrored_DT = sign_D[:, None] * x_DT[permutation]``. A sign is −1 where the mirrored difference is in
+        the montage the other way round, as across the midline: ``Fz-F4`` mirrors into minus ``F3-Fz``.
+        """
+        permutation, signs = [], []
+        for derivation in self.derivations:
+            active, _, reference = derivation.partition("-")
+            active = MIRROR[active]
+            reference = MIRROR.get(reference, reference)
+            forward = f"{active}-{reference}" if reference else active
+            if forward in self.derivations:
+                permutation.append(self.derivations.index(forward))
+                signs.append(1.0)
+            elif f"{reference}-{active}" in self.derivations:
+                permutation.append(self.derivations.index(f"{reference}-{active}"))
+                signs.append(-1.0)
+            else:
+                raise UserError(
+                    f"montage {self.name!r} has no mirror image: {derivation} would become {forward}, "
+                    f"which is not among its derivations ({', '.join(self.derivations)})"
+                )
+        return tuple(permutation), tuple(signs)
+
+
+def _double_banana() -> tuple[str, ...]:
+    left = region_derivations("LL") + region_derivations("LP")
+    right = region_derivations("RP") + region_derivations("RL")
+    return (*left, "Fz-Cz", "Cz-Pz", *right)
+
+
+def _public_8() -> tuple[str, ...]:
+    left = [f"{a}-{b}" for a, b in _LEFT_PUBLIC]
+    # The public recipe has the parasagittal pair first on the right: Fp2-C4, C4-O2, Fp2-T4, T4-O2.
+    right = [f"{MIRROR[a]}-{MIRROR[b]}" for a, b in (*_LEFT_PUBLIC[2:], *_LEFT_PUBLIC[:2])]
+    return (*left, *right)
+
+
+_TRANSVERSE_ROWS = (
+    ("F7", "Fp1", "Fp2", "F8"),
+    ("F7", "F3", "Fz", "F4", "F8"),
+    ("T3", "C3", "Cz", "C4", "T4"),
+    ("T5", "P3", "Pz", "P4", "T6"),
+    ("T5", "O1", "O2", "T6"),
+)
+
+#: Name to montage. Each keeps neighbours on the head together, because convolutions over stacked derivations
+#: and readers alike expect it (domain: montage order was worth .02 KL).
+#:
+#: - ``longitudinal_bipolar``: the "double banana" of 18, from the left ear to the right: left temporal chain,
+#:   left parasagittal, midline, right parasagittal, right temporal; each front to back.
+#: - ``transverse_bipolar``: 18 differences across the head, front to back.
+#: - ``chains_16``: the double banana without the midline: the differences of the four regions.
+#: - ``public_8``: the eight long differences of the public ResNet1D-GRU.
+#: - ``average_reference``: 19 electrodes minus their mean.
+#: - ``referential``: 19 electrodes as recorded.
+#: - ``none``: all 20 channels as recorded, the EKG too.
+MONTAGES: dict[str, Montage] = {
+    montage.name: montage
+    for montage in (
+        Montage("longitudinal_bipolar", _double_banana()),
+        Montage("transverse_bipolar", tuple(f"{a}-{b}" for row in _TRANSVERSE_ROWS for a, b in pairwise(row))),
+        Montage("chains_16", tuple(name for region in REGIONS for name in region_derivations(region))),
+        Montage("public_8", _public_8()),
+        Montage("average_reference", tuple(f"{name}-{AVERAGE}" for name in ELECTRODES)),
+        Montage("referential", ELECTRODES),
+        Montage("none", CHANNELS),
+    )
+}
+
+
+def get_montage(name: str) -> Montage:
+    """Look a montage up by name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `MONTAGES`.
+
+    Returns
+    -------
+    Montage
+        Its derivations, matrix and mirror image.
+
+    Raises
+    ------
+    UserError
+        If there is no such montage.
+
+    Examples
+    --------
+    >>> get_montage("public_8").derivations[:3]
+    ('Fp1-T3', 'T3-O1', 'Fp1-C3')
+    """
+    return MONTAGES[check_choice("montage", name, MONTAGES)]
+
+
+def montage_matrix(name: str) -> Tensor:
+    """Return a montage as a matrix.
+
+    Parameters
+    ----------
+    name : str
+        A key of `MONTAGES`.
+
+    Returns
+    -------
+    Tensor
+        Float64, shape (n_derivations, 20); multiply it with channels in the order of
+        `hbac.vocabulary.CHANNELS`.
+
+    Raises
+    ------
+    UserError
+        If there is no such montage.
+
+    Examples
+    --------
+    >>> montage_matrix("longitudinal_bipolar").shape
+    torch.Size([18, 20])
+    """
+    return get_montage(name).matrix.clone()
+
+
+def channel_mirror() -> Tensor:
+    """Return the permutation of the 20 stored channels that swaps left and right.
+
+    Returns
+    -------
+    Tensor
+        Int64, shape (20,); ``eeg_BCT[:, channel_mirror()]`` is the recording of the mirrored head.
+
+    Examples
+    --------
+    >>> CHANNELS[channel_mirror()[0]]
+    'Fp2'
+    """
+    return torch.tensor([CHANNELS.index(MIRROR[name]) for name in CHANNELS])
