@@ -11,7 +11,7 @@ from tests.helpers import write_hms_layout
 
 @pytest.fixture(scope="session")
 def iiic_root() -> Path:
-    """The folder of real windows beside the repository; tests that ask for it are skipped where it is absent."""
+    """The folder of real windows beside the repository; tests that ask for it are skipped without it."""
     root = Path(__file__).resolve().parents[2] / "shared" / "data" / "iiic"
     if not root.is_dir():
         pytest.skip(f"no real windows at {root}")

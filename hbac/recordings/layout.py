@@ -1,0 +1,213 @@
+"""The HMS layout: the tables and files of a data set, read and checked before anything else happens.
+
+A data set is a folder with ``train.csv``, ``train_eegs/<eeg_id>.parquet``, ``train_spectrograms/
+<spectrogram_id>.parquet`` and the same with ``test``; `hbac.recordings.columns` says how columns are named.
+Everything is checked here once, at the border, from the tables and the files' footers alone, and all that is
+wrong is told in one message.
+
+A window of an EEG is its rows ``[200 * offset, 200 * offset + 10000)`` (50 s at 200 Hz); a window of a
+spectrogram its 300 rows (600 s) from ``offset // 2``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hbac.errors import UserError
+from hbac.recordings.checks import check_eegs, check_spectrograms
+from hbac.recordings.footers import Footer, read_footers
+from hbac.recordings.problems import Problems
+from hbac.recordings.tables import read_table
+from hbac.vocabulary import SFREQ, SPECTROGRAM_ROW_S
+
+PARTS = ("train", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Recordings:
+    """One part of a data set, checked.
+
+    Parameters
+    ----------
+    root : Path
+        The data set's folder.
+    part : {"train", "test"}
+        Which part.
+    rows : pandas.DataFrame
+        One row for each labelled window, numbered from 0. Train: the columns of ``train.csv`` (ids and votes
+        int64, offsets float64 seconds). Test: ``eeg_id, spectrogram_id, patient_id``.
+    eeg_dir : Path
+        The folder of EEG files.
+    spectrogram_dir : Path or None
+        The folder of spectrogram files; None for a data set without them.
+    eeg_footers : mapping of int to Footer
+        Footer of every EEG file the rows name, by ``eeg_id``.
+    spectrogram_footers : mapping of int to Footer
+        The same for the spectrogram files, by ``spectrogram_id``; empty for a data set without them.
+    """
+
+    root: Path
+    part: str
+    rows: pd.DataFrame
+    eeg_dir: Path
+    spectrogram_dir: Path | None
+    eeg_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
+    spectrogram_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
+
+    def eeg_starts(self) -> NDArray[np.int64]:
+        """Return where the window of each row begins in its EEG.
+
+        Returns
+        -------
+        numpy.ndarray of int64, shape (n_rows,)
+            Samples at 200 Hz; 0 for the test part.
+        """
+        if self.part == "test":
+            return np.zeros(len(self.rows), np.int64)
+        return eeg_starts(self.rows)
+
+    def spectrogram_starts(self) -> NDArray[np.int64]:
+        """Return where the window of each row begins in its spectrogram file.
+
+        Returns
+        -------
+        numpy.ndarray of int64, shape (n_rows,)
+            Rows of 2 s; 0 for the test part.
+        """
+        if self.part == "test":
+            return np.zeros(len(self.rows), np.int64)
+        return spectrogram_starts(self.rows)
+
+
+def eeg_starts(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Return where the EEG window of each row of ``train.csv`` begins.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Rows with ``eeg_label_offset_seconds``.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (n_rows,)
+        Samples at 200 Hz.
+    """
+    return np.rint(rows["eeg_label_offset_seconds"].to_numpy(float) * SFREQ).astype(np.int64)
+
+
+def spectrogram_starts(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Return where the spectrogram window of each row of ``train.csv`` begins.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Rows with ``spectrogram_label_offset_seconds``.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (n_rows,)
+        Rows of 2 s.
+    """
+    offset_s = rows["spectrogram_label_offset_seconds"].to_numpy(float)
+    starts: NDArray[np.int64] = np.floor(offset_s / SPECTROGRAM_ROW_S).astype(np.int64)
+    return starts
+
+
+def read_recordings(
+    root: Path | str,
+    part: str = "train",
+    *,
+    spectrograms: bool | None = None,
+    cache_dir: Path | str | None = None,
+) -> Recordings:
+    """Read and check one part of a data set.
+
+    No samples are read: tables and footers say enough to find missing files, wrong columns and types,
+    recordings shorter than their labels claim and, as far as that can be known, other rates and units.
+
+    Parameters
+    ----------
+    root : Path or str
+        The data set's folder.
+    part : {"train", "test"}
+        Which part.
+    spectrograms : bool, optional
+        True demands the official spectrogram files, False leaves them alone, None takes them if their folder is
+        there.
+    cache_dir : Path or str, optional
+        Where to keep what the footers said, which makes the next call quick (the 28,000 files of HMS: a second
+        in place of one minute). The folder of the stores is a good place.
+
+    Returns
+    -------
+    Recordings
+        The rows and where their files are.
+
+    Raises
+    ------
+    UserError
+        One for all that is wrong, with file and row; the first 20 written out, the rest counted by kind.
+    """
+    root = Path(root)
+    if part not in PARTS:
+        raise UserError(f"part={part!r}: a data set has the parts {' and '.join(PARTS)}")
+    if not root.is_dir():
+        what = "is a file" if root.is_file() else "does not exist"
+        raise UserError(f"the data set's folder {root} {what}; dataset.root must name a folder with {part}.csv")
+    table, eeg_dir = root / f"{part}.csv", root / f"{part}_eegs"
+    if not table.is_file():
+        found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
+        raise UserError(f"{table} is missing; the folder holds {found}")
+    spectrogram_dir = root / f"{part}_spectrograms"
+    with_spectrograms = spectrogram_dir.is_dir() if spectrograms is None else spectrograms
+
+    problems = Problems(f"data set {root}, part {part}")
+    rows = read_table(table, part, problems)
+    cache = None if cache_dir is None else Path(cache_dir)
+    eeg_footers = _footers(rows, "eeg_id", eeg_dir, table.name, problems, cache)
+    starts = eeg_starts(rows) if part == "train" else np.zeros(len(rows), np.int64)
+    check_eegs(rows, starts, eeg_footers, part, problems)
+    spectrogram_footers: dict[int, Footer] = {}
+    if with_spectrograms:
+        spectrogram_footers = _footers(rows, "spectrogram_id", spectrogram_dir, table.name, problems, cache)
+        starts = spectrogram_starts(rows) if part == "train" else np.zeros(len(rows), np.int64)
+        check_spectrograms(rows, starts, spectrogram_footers, part, problems)
+    problems.raise_if_any()
+    return Recordings(
+        root=root,
+        part=part,
+        rows=rows.reset_index(drop=True),
+        eeg_dir=eeg_dir,
+        spectrogram_dir=spectrogram_dir if with_spectrograms else None,
+        eeg_footers=eeg_footers,
+        spectrogram_footers=spectrogram_footers,
+    )
+
+
+def _footers(
+    rows: pd.DataFrame, id_column: str, folder: Path, table: str, problems: Problems, cache: Path | None
+) -> dict[int, Footer]:
+    """Read the footers of the files that the rows name; note those that are missing or unreadable."""
+    if rows.empty:
+        return {}
+    if not folder.is_dir():
+        problems.add("missing folder", f"the folder {folder.name}/ is missing; {table} names files in it")
+        return {}
+    lines = rows.index.to_series().groupby(rows[id_column]).first()
+    found = read_footers({int(key): folder / f"{key}.parquet" for key in lines.index}, cache)
+    footers = {}
+    for key, line in lines.items():
+        footer = found[int(key)]  # type: ignore[call-overload]
+        if isinstance(footer, Footer):
+            footers[int(key)] = footer  # type: ignore[call-overload]
+        else:
+            kind = "missing file" if "missing" in str(footer) else "unreadable file"
+            where = f"{folder.name}/{key}.parquet"
+            problems.add(kind, f"{where} ({table} line {line}): {footer}")
+    return footers
