@@ -1,0 +1,111 @@
+"""What all entry points share: where the configs lie, where ``-m`` may stand, how an error ends.
+
+Only light imports here: ``--help`` and ``--cfg job`` must answer before torch could even be loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hbac.errors import UserError
+
+BAD_INPUT = 2
+_FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
+                     "--config-dir", "-cd", "--info", "-i", "--experimental-rerun")  # fmt: skip
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configs.
+
+    In the repository it is the top-level ``conf/``; in an installed wheel it travels inside the package.
+    """
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def flags_first(argv: Sequence[str]) -> list[str]:
+    """Move all flags before all overrides.
+
+    Hydra's parser takes the overrides as one block, so that ``model=a -m fold=0,1`` is an error to it:
+    ``-m`` splits the block in two.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Arguments without the program's name.
+
+    Returns
+    -------
+    list of str
+        The same arguments, flags (with their values) first, each kind in its old order.
+
+    Examples
+    --------
+    >>> flags_first(["model=resnet_gru", "-m", "fold=0,1", "--cfg", "job"])
+    ['-m', '--cfg', 'job', 'model=resnet_gru', 'fold=0,1']
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        if argument.startswith("-"):
+            flags.append(argument)
+            if argument in _FLAGS_WITH_VALUE:
+                flags.extend(value for value in [next(rest, None)] if value is not None)
+        else:
+            overrides.append(argument)
+    return flags + overrides
+
+
+def launch(job: str, config_name: str) -> None:
+    """Run one entry point: compose the config from the command line, call the job, end with the right status.
+
+    Parameters
+    ----------
+    job : str
+        ``module:function`` of the job. It is imported when a job starts, not before.
+    config_name : str
+        The primary config in ``conf/``.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 and one message, where the user's input is wrong: a `UserError`, or a config that
+        cannot be composed.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    sys.argv[1:] = flags_first(sys.argv[1:])
+    # Without this Hydra prints its own summary of any exception and exits with 1 before we see it.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    module, function = job.split(":")
+
+    def task(cfg: Any) -> Any:
+        return getattr(import_module(module), function)(cfg)
+
+    task.__module__ = module  # the name Hydra gives the job
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(task)()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.stderr.write(f"error: {_message(error)}\n")
+        raise SystemExit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; type the same command again to go on\n")
+        raise SystemExit(130) from None
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    # Hydra puts the reason of a failed composition into the cause; its own text only says where it was.
+    texts = [str(error).strip()]
+    if error.__cause__ is not None and str(error.__cause__) not in texts[0]:
+        texts.append(str(error.__cause__).strip())
+    return "\n".join(texts)

@@ -1,0 +1,5 @@
+"""LightningDataModules: each hands the model its ready input."""
+
+from hbac.data.eeg import EEGDataModule
+
+__all__ = ["EEGDataModule"]

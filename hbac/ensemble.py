@@ -1,0 +1,71 @@
+"""``python -m hbac.ensemble members=[PATH,…]``: blend runs, sweeps, ensembles or prediction tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbac.cli import launch
+from hbac.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def main() -> None:
+    """Run the command."""
+    launch("hbac.ensemble:ensemble", "ensemble")
+
+
+def ensemble(cfg: DictConfig) -> float:
+    """Blend what ``members`` names.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config of ``conf/ensemble.yaml``.
+
+    Returns
+    -------
+    float
+        The nested score of the blend.
+
+    Raises
+    ------
+    UserError
+        When no members are given, or they do not go together.
+    """
+    if not cfg.members:
+        raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
+    return blend(list(cfg.members), Path(cfg.out), **cfg.ensemble)
+
+
+def blend(paths: Sequence[str | Path], out: Path, **settings: Any) -> float:
+    """Collect tables, write the ensemble, print its table.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        As `hbac.ensembling.collect.find_tables` takes them.
+    out : Path
+        Folder of the ensemble.
+    **settings
+        As `hbac.ensembling.build.build_ensemble` takes them.
+
+    Returns
+    -------
+    float
+        The nested score of the blend.
+    """
+    from hbac.ensembling.build import build_ensemble
+    from hbac.ensembling.collect import collect
+    from hbac.tracking.console import ensemble_table
+
+    result = build_ensemble(collect(paths), out, **settings)
+    ensemble_table(result, out)
+    return float(result.nested_kl)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The Hydra callback that turns a finished sweep into an ensemble.
+
+Hydra does not call it when a job failed; `hbac.ensemble members=[SWEEP]` does the same by hand. Light imports only:
+Hydra makes it before every command, ``--cfg job`` included.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+
+from hbac.errors import UserError
+
+
+class MergeSweep(Callback):
+    """Merge the out-of-fold tables of a sweep's runs and blend its members."""
+
+    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
+        """Write the ensemble into the sweep's folder and print its table.
+
+        Parameters
+        ----------
+        config : DictConfig
+            Of the sweep.
+        **kwargs
+            Not used.
+        """
+        from hbac.ensemble import blend
+
+        sweep = Path(config.hydra.sweep.dir)
+        try:
+            blend([sweep], sweep, **config.ensemble)
+        except UserError as error:
+            # Hydra makes a warning of any exception here, and the command would end with 0.
+            sys.stderr.write(f"error: {error}\n")
+            raise SystemExit(2) from None

@@ -1,0 +1,95 @@
+"""From paths a user may give to prediction tables: runs, members, sweeps, ensembles, table files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hbac.errors import UserError
+from hbac.predictions.table import PredictionTable, concat
+from hbac.runs import TABLE_FILE, read_json
+
+JOBS = "jobs"  # a sweep's list of its runs, one file a job
+ENSEMBLE_FILE = "ensemble.json"
+MEMBERS = "members"  # an ensemble's out-of-fold tables, one file a member
+
+
+def find_tables(path: Path) -> list[Path]:
+    """List the prediction tables that a path stands for.
+
+    Parameters
+    ----------
+    path : Path
+        A table (``.parquet`` or ``.csv``); a run folder; the folder of a member's folds; a sweep folder;
+        an ensemble folder.
+
+    Returns
+    -------
+    list of Path
+        Table files. Runs of a sweep that have not finished have none and are left out.
+
+    Raises
+    ------
+    UserError
+        When the path does not exist or has no table.
+    """
+    if path.is_file():
+        return find_tables(path.parent) if path.name == ENSEMBLE_FILE else [path]
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such run, sweep or ensemble folder, nor such a table")
+    if (path / JOBS).is_dir():
+        runs = [path / read_json(job)["run"] for job in sorted((path / JOBS).glob("*.json"))]
+        tables = [run / TABLE_FILE for run in runs if (run / TABLE_FILE).is_file()]
+    elif (path / ENSEMBLE_FILE).is_file():
+        tables = sorted((path / MEMBERS).glob("*.parquet"))
+    elif (path / TABLE_FILE).is_file():
+        tables = [path / TABLE_FILE]
+    else:
+        tables = sorted(path.glob(f"fold*/{TABLE_FILE}"))
+    if not tables:
+        raise UserError(
+            f"{path}: no prediction table in it; give a run folder (with {TABLE_FILE}), a folder with fold0, fold1 …, "
+            f"a sweep or an ensemble folder"
+        )
+    return tables
+
+
+def merge_folds(tables: Iterable[PredictionTable]) -> list[PredictionTable]:
+    """Join the folds of each member to one out-of-fold table.
+
+    Parameters
+    ----------
+    tables : iterable of PredictionTable
+        Any mixture of members and folds.
+
+    Returns
+    -------
+    list of PredictionTable
+        One a member, in the order of first appearance.
+    """
+    groups: dict[tuple[str, str], list[PredictionTable]] = {}
+    for table in tables:
+        groups.setdefault((table.metadata.member, table.metadata.config_hash), []).append(table)
+    return [group[0] if len(group) == 1 else concat(group) for group in groups.values()]
+
+
+def collect(paths: Sequence[str | Path]) -> list[PredictionTable]:
+    """Read everything that some paths stand for, one out-of-fold table a member.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        See `find_tables`. A table reached on two ways counts once.
+
+    Returns
+    -------
+    list of PredictionTable
+        One a member.
+
+    Raises
+    ------
+    UserError
+        When a path has no table, or a table is damaged.
+    """
+    files = dict.fromkeys(table.resolve() for path in paths for table in find_tables(Path(path)))
+    return merge_folds(PredictionTable.read(file) for file in files)

@@ -1,0 +1,42 @@
+"""``python -m hbac.prepare``: check a data set's files, build its stores, make its folds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hbac.cli import launch
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def main() -> None:
+    """Run the command."""
+    launch("hbac.prepare:prepare", "prepare")
+
+
+def prepare(cfg: DictConfig) -> None:
+    """Do once what every training would otherwise do at its start.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config of ``conf/prepare.yaml``.
+
+    Raises
+    ------
+    UserError
+        With all problems of the data set.
+    """
+    from hbac.instantiate import build
+    from hbac.tracking.console import part_table
+    from hbac.train import fold_table_of
+
+    dataset = build(cfg.dataset)
+    parts = {name: dataset.part(name) for name in dataset.parts()}
+    folds = fold_table_of(parts["train"], cfg)
+    part_table(parts, folds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Data sets by name: where their files are, and how a part becomes label rows and a store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from hbac.errors import UserError
+from hbac.recordings.layout import PARTS, Recordings, read_recordings
+from hbac.recordings.store import Store, eeg_store, spectrogram_store
+from hbac.recordings.synthetic import write_synthetic
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of a data set, ready to be read.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        The checked files.
+    stores : Path
+        Folder of the stores.
+    eeg : Store
+        The EEGs.
+    floor : mapping of str to float
+        KL that a perfect predictor would get, by vote population; empty where nobody knows it.
+    """
+
+    recordings: Recordings
+    stores: Path
+    eeg: Store
+    floor: Mapping[str, float]
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The label rows, numbered from 0."""
+        return self.recordings.rows
+
+    @cached_property
+    def spectrograms(self) -> Store:
+        """The official spectrograms, made into a store on first use.
+
+        Raises
+        ------
+        UserError
+            When the data set has none.
+        """
+        if self.recordings.spectrogram_dir is None:
+            folder = self.recordings.root / f"{self.recordings.part}_spectrograms"
+            raise UserError(f"{folder} is missing: this data set has no official spectrograms")
+        return spectrogram_store(self.recordings, self.stores)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the recordings and of every label row: the same wherever the files lie."""
+        rows = pd.util.hash_pandas_object(self.rows, index=False).to_numpy()
+        return hashlib.sha256(self.eeg.fingerprint.encode() + rows.tobytes()).hexdigest()
+
+
+class HMS:
+    """The competition's files, or any data set in their layout.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with ``train.csv`` and ``train_eegs/``, or ``test.csv`` and ``test_eegs/``, or all of them.
+    stores : str or Path
+        Where the memory-mapped stores are kept.
+    """
+
+    def __init__(self, root: str | Path, stores: str | Path) -> None:
+        self.root, self.stores = Path(root), Path(stores)
+
+    def parts(self) -> list[str]:
+        """Return the parts that the data set has.
+
+        Returns
+        -------
+        list of str
+            ``train``, ``test`` or both.
+
+        Raises
+        ------
+        UserError
+            When it has neither.
+        """
+        found = [name for name in PARTS if (self.root / f"{name}.csv").is_file()]
+        if not found:
+            raise UserError(f"{self.root}: there is neither train.csv nor test.csv; dataset.root must name their folder")
+        return found
+
+    def part(self, name: str) -> Part:
+        """Check a part's files and map its store, which is built on first use.
+
+        Parameters
+        ----------
+        name : str
+            ``train`` or ``test``.
+
+        Returns
+        -------
+        Part
+            Rows and recordings.
+
+        Raises
+        ------
+        UserError
+            With all problems of the files.
+        """
+        recordings = read_recordings(self.root, name, cache_dir=self.stores)
+        return Part(recordings, self.stores, eeg_store(recordings, self.stores), self.floor(name))
+
+    def floor(self, name: str) -> Mapping[str, float]:
+        """Return the KL of a perfect predictor, where it is known.
+
+        Parameters
+        ----------
+        name : str
+            ``train`` or ``test``.
+
+        Returns
+        -------
+        mapping of str to float
+            By vote population; empty for real recordings.
+        """
+        return {}
+
+
+class Synthetic(HMS):
+    """The simulated data set, written on first use.
+
+    Parameters
+    ----------
+    root : str or Path
+        Where it is written.
+    stores : str or Path
+        Where the memory-mapped stores are kept.
+    size : str
+        ``small``, ``medium`` or ``large``.
+    seed : int
+        Decides everything in it.
+    n_jobs : int
+        Processes that write it; the result does not depend on their number.
+    """
+
+    def __init__(self, root: str | Path, stores: str | Path, size: str = "small", seed: int = 0, n_jobs: int = 1) -> None:
+        super().__init__(root, stores)
+        self.size, self.seed, self.n_jobs = size, seed, n_jobs
+
+    def part(self, name: str) -> Part:
+        """Write the data set if it is not there yet, then read it as any other.
+
+        Parameters
+        ----------
+        name : str
+            ``train`` or ``test``.
+
+        Returns
+        -------
+        Part
+            Rows and recordings.
+        """
+        write_synthetic(self.root, self.size, self.seed, n_jobs=self.n_jobs)
+        return super().part(name)
+
+    def parts(self) -> list[str]:
+        """Return both parts.
+
+        Returns
+        -------
+        list of str
+            ``train`` and ``test``.
+        """
+        return list(PARTS)
+
+    def floor(self, name: str) -> Mapping[str, float]:
+        """Return the KL of a predictor that knows the distribution from which each row's votes were drawn.
+
+        Parameters
+        ----------
+        name : str
+            ``train`` or ``test``.
+
+        Returns
+        -------
+        mapping of str to float
+            By vote population.
+        """
+        facts = json.loads((self.root / "synthetic.json").read_text(encoding="utf-8"))
+        floor: Mapping[str, float] = facts["floor"][name]
+        return floor

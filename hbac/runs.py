@@ -1,0 +1,252 @@
+"""A run is a folder that explains itself.
+
+``outputs/runs/<member>/fold<k>/`` holds the resolved config, the environment, the weights with the constructor
+arguments of front-end and network, the metrics and the prediction table. The member's name ends in a hash of all that
+decides its predictions except the fold, so that the same command finds the same folder again: a finished fold is kept,
+an interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbac import __version__
+from hbac.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "predictions.parquet"
+DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
+
+# What never changes a prediction: where things lie, who watches, how fast it goes.
+_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "hydra")
+_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs"), "data": ("num_workers",)}
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Hash everything in a resolved config that decides the predictions, except the fold.
+
+    Parameters
+    ----------
+    config : mapping
+        The resolved config as plain containers.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    kept = {
+        key: {k: v for k, v in value.items() if k not in _NOT_HASHED_INSIDE.get(key, ())}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in config.items()
+        if key not in _NOT_HASHED
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def member_name(config: Mapping[str, Any]) -> str:
+    """Name the member of an ensemble that a config describes: ``<model>-<band>-<hash>``.
+
+    Parameters
+    ----------
+    config : mapping
+        The resolved config as plain containers.
+
+    Returns
+    -------
+    str
+        The same for all folds of one config.
+
+    Examples
+    --------
+    >>> member_name({"model": {"_target_": "hbac.models.ResNetGRU"}, "band": "0.5-20", "fold": 3})
+    'resnetgru-0.5-20-2f0d6e4b'
+    """
+    kind = str(config["model"].get("name") or config["model"]["_target_"].rsplit(".", 1)[-1].lower())
+    return f"{kind}-{config['band']}-{config_hash(config)[:8]}"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file that is never seen half-written.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    content : object
+        Plain containers.
+    """
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        File to read.
+
+    Returns
+    -------
+    object
+        Plain containers.
+
+    Raises
+    ------
+    UserError
+        When there is no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a JSON file: {error}") from None
+
+
+def environment() -> dict[str, str]:
+    """Return the versions and the machine that a run's figures depend on."""
+    from importlib.metadata import version
+
+    packages = ("torch", "lightning", "timm", "numpy", "scipy", "pandas", "hydra-core")
+    return {
+        "hbac": __version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **{name: version(name) for name in packages},
+    }
+
+
+def save_model(
+    folder: Path,
+    network: nn.Module,
+    network_config: Mapping[str, Any],
+    front_end_config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write weights and what they need to become a model again.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    network : torch.nn.Module
+        Its state is written as safetensors.
+    network_config, front_end_config : mapping
+        ``_target_`` and all constructor arguments, plain values.
+    facts : mapping
+        Further entries of ``model.json``: member, fold, hashes.
+    """
+    from safetensors.torch import save
+
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    partial = folder / f"{WEIGHTS_FILE}.partial-{os.getpid()}"
+    partial.write_bytes(save(state))
+    partial.replace(folder / WEIGHTS_FILE)
+    content = {"network": dict(network_config), "front_end": dict(front_end_config), **facts}
+    write_json(folder / MODEL_FILE, content)
+
+
+@dataclass
+class Model:
+    """Front-end and network of one run, ready to predict.
+
+    Parameters
+    ----------
+    front_end : torch.nn.Module
+        Maps raw windows (batch, time, 20 channels) in microvolt to the network's input.
+    network : torch.nn.Module
+        Maps that to logits (batch, 6); in evaluation mode.
+    facts : dict
+        What ``model.json`` says besides: member, fold, hashes, configs.
+    """
+
+    front_end: nn.Module
+    network: nn.Module
+    facts: dict[str, Any]
+
+    def __call__(self, eeg_BTC: Tensor) -> Tensor:
+        """Return class probabilities of raw windows.
+
+        Parameters
+        ----------
+        eeg_BTC : Tensor, shape (batch, 10000, 20)
+            Microvolt at 200 Hz, channels in the order of `hbac.vocabulary.CHANNELS`, NaN where nothing was
+            recorded; float16 or float32, on any device (the model follows).
+
+        Returns
+        -------
+        Tensor, shape (batch, 6)
+            Probabilities in the order of `hbac.vocabulary.CLASSES`; each row sums to 1.
+        """
+        import torch
+
+        with torch.inference_mode():
+            self.to(eeg_BTC.device)
+            logits_BK: Tensor = self.network(self.front_end(eeg_BTC))
+            return logits_BK.float().softmax(dim=1)
+
+    def to(self, device: Any) -> Model:
+        """Move front-end and network to a device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Where to.
+
+        Returns
+        -------
+        Model
+            Itself.
+        """
+        self.front_end.to(device)
+        self.network.to(device)
+        return self
+
+
+def load(folder: str | Path) -> Model:
+    """Return the model of a run folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A run's folder, ``outputs/runs/<member>/fold<k>``.
+
+    Returns
+    -------
+    Model
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    UserError
+        When the folder is no finished run, or its weights do not fit its network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from hbac.instantiate import build
+
+    folder = Path(folder)
+    if not (folder / MODEL_FILE).is_file():
+        raise UserError(f"{folder}: not a finished run: it has no {MODEL_FILE}; give a folder like outputs/runs/…/fold0")
+    facts = read_json(folder / MODEL_FILE)
+    network, front_end = build(facts["network"]), build(facts["front_end"])
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{folder / WEIGHTS_FILE}: cannot be loaded into the network: {error}") from None
+    return Model(front_end.eval(), network.eval(), facts)

@@ -1,0 +1,271 @@
+"""``python -m hbac.train``: train one fold, or with ``-m`` sweep over folds, bands, kernels, anything.
+
+One job trains one fold of one member into its run folder. At the end of a sweep a Hydra callback
+(`hbac.ensembling.callback`) merges the folds and writes the ensemble.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbac.cli import launch
+from hbac.errors import UserError
+
+if TYPE_CHECKING:
+    import lightning as L
+    import numpy as np
+    import pandas as pd
+    from omegaconf import DictConfig
+
+    from hbac.labels.folds import FoldTable
+    from hbac.recordings.datasets import Part
+
+log = logging.getLogger("hbac.train")
+
+
+def main() -> None:
+    """Run the command."""
+    launch("hbac.train:train", "train")
+
+
+def train(cfg: DictConfig) -> float:
+    """Train one fold and write its run folder.
+
+    A finished run is left as it is, an interrupted one goes on from its last epoch, unless ``resume=false``.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config of ``conf/train.yaml``.
+
+    Returns
+    -------
+    float
+        The KL divergence of the fold's held-out rows, which a sweeper may minimise.
+
+    Raises
+    ------
+    UserError
+        When the config or the data set is wrong, or another process is training this very run.
+    """
+    from filelock import FileLock, Timeout
+    from omegaconf import OmegaConf
+
+    from hbac.instantiate import build
+    from hbac.runs import DONE_FILE, member_name, read_json, write_json
+
+    check_fold(cfg.fold, cfg.labels.n_folds)
+    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(config, dict)
+    front_end = build(cfg.front_end)  # a wrong band or montage ends here, before any file is read
+    member = member_name(config)
+    folder = Path(cfg.outputs) / "runs" / member / f"fold{cfg.fold}"
+    part = build(cfg.dataset).part("train")
+    folds = fold_table_of(part, cfg)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            register_job(folder)
+            if cfg.resume and (folder / DONE_FILE).is_file():
+                score = float(read_json(folder / DONE_FILE)["kl"]["all"])
+                log.info("fold %d of %s is complete: KL %.4f (resume=false trains it again)", cfg.fold, member, score)
+                return score
+            (folder / DONE_FILE).unlink(missing_ok=True)
+            write_json(folder / "config.json", config)
+            return fit(cfg, config, folder, member, part, folds, front_end)
+    except Timeout:
+        raise UserError(f"{folder}: another process is training this run; wait for it, or change seed or config") from None
+
+
+def check_fold(fold: Any, n_folds: int) -> None:
+    """Refuse a fold that there is not.
+
+    Parameters
+    ----------
+    fold : int
+        As the user gave it.
+    n_folds : int
+        How many folds there are.
+
+    Raises
+    ------
+    UserError
+        Unless `fold` is a whole number in 0 … n_folds - 1.
+    """
+    if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < n_folds:
+        valid = ", ".join(map(str, range(n_folds)))
+        raise UserError(f"fold={fold}: there is no such fold; labels.n_folds={n_folds} makes the folds {valid}")
+
+
+def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
+    """Return the one fold table of a data set, made on first use.
+
+    Parameters
+    ----------
+    part : Part
+        The training part.
+    cfg : DictConfig
+        With ``outputs``, ``labels.n_folds`` and ``labels.seed``.
+
+    Returns
+    -------
+    FoldTable
+        Kept in ``outputs/folds/``, named after the data set's fingerprint.
+    """
+    from hbac.labels.folds import fold_table
+
+    name = f"{part.fingerprint[:12]}-{cfg.labels.n_folds}folds-seed{cfg.labels.seed}.csv"
+    return fold_table(part.rows, Path(cfg.outputs) / "folds" / name, cfg.labels.n_folds, cfg.labels.seed)
+
+
+def vote_mask(rows: pd.DataFrame, min_votes: int, max_votes: int | None) -> np.ndarray:
+    """Mark the rows whose number of votes lies within bounds.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Label rows.
+    min_votes : int
+        Fewest votes.
+    max_votes : int or None
+        Most votes; None for no bound.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+        True within the bounds.
+    """
+    from hbac.labels.targets import count_votes
+
+    votes = count_votes(rows)
+    mask: np.ndarray = (votes >= min_votes) & (votes <= (max_votes or votes.max()))
+    return mask
+
+
+def register_job(folder: Path) -> None:
+    """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from hbac.ensembling.collect import JOBS
+    from hbac.runs import write_json
+
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        jobs = Path(HydraConfig.get().sweep.dir) / JOBS
+        jobs.mkdir(parents=True, exist_ok=True)
+        number = HydraConfig.get().job.num
+        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)})
+
+
+def fit(
+    cfg: DictConfig,
+    config: dict[str, Any],
+    folder: Path,
+    member: str,
+    part: Part,
+    folds: FoldTable,
+    front_end: Any,
+) -> float:
+    """Train, keep the weights, write the out-of-fold table and the metrics.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config.
+    config : dict
+        The same, resolved, as plain containers.
+    folder : Path
+        The run's folder; exists.
+    member : str
+        Name of the config without its fold.
+    part : Part
+        The training part of the data set.
+    folds : FoldTable
+        Its folds.
+    front_end : torch.nn.Module
+        From raw windows to the network's input.
+
+    Returns
+    -------
+    float
+        KL divergence of the held-out rows.
+    """
+    import lightning as L
+
+    from hbac.instantiate import build
+    from hbac.predictions import PredictionTable, TableMetadata, kl_by_population
+    from hbac.runs import DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
+    from hbac.tracking.loggers import RunFacts, closing
+    from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, restore
+    from hbac.training.precision import choose_precision
+
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    network_config = config["model"] | {name: getattr(front_end, name) for name in ("n_chans", "n_times", "sfreq")}
+    network = build(network_config)
+    data = build(
+        cfg.data,
+        rows=part.rows,
+        store=part.eeg,
+        front_end=front_end,
+        fold_of_row=folds.fold_of(part.rows["patient_id"]),
+        fold=cfg.fold,
+        train_mask=vote_mask(part.rows, cfg.labels.min_votes, cfg.labels.max_votes),
+        augment=build(cfg.augment) if cfg.augment else None,
+        seed=cfg.seed,
+    )
+    if not len(data.train_set) or not len(data.held_out_set):
+        raise UserError(
+            f"fold {cfg.fold}: {len(data.train_set)} rows to train on and {len(data.held_out_set)} to validate on; "
+            f"widen labels.min_votes={cfg.labels.min_votes} and labels.max_votes={cfg.labels.max_votes}"
+        )
+    task = build(cfg.task, network=network, optimizer=build(cfg.optimizer), schedule=build(cfg.schedule))
+    metadata = TableMetadata(
+        member=member,
+        config_hash=config_hash(config),
+        fold_hash=folds.hash,
+        data_fingerprint=part.fingerprint,
+        n_folds=folds.n_folds,
+        runs={cfg.fold: folder},
+    )
+    hashes = {"member": member, "config_hash": metadata.config_hash, "fold_hash": folds.hash}
+    hashes |= {"data_fingerprint": part.fingerprint, "hbac_version": metadata.hbac_version}
+    facts = RunFacts(f"{member.rpartition('-')[0]}-f{cfg.fold}", member, config | hashes, folder)
+    with closing(build(cfg.logger, facts=facts)) as loggers:
+        table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
+        trainer: L.Trainer = build(
+            cfg.trainer,
+            logger=loggers,
+            callbacks=[*make_callbacks(folder), table_writer],
+            precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+            default_root_dir=str(folder),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        try:
+            resumed = last_checkpoint(folder) if cfg.resume else None
+            trainer.fit(task, data, ckpt_path=resumed, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        restore(task, folder, cfg.export)
+        save_model(folder, network, network_config, config["front_end"], {"fold": cfg.fold, **hashes})
+        trainer.predict(task, data, return_predictions=False)
+        table = PredictionTable.read(folder / TABLE_FILE)
+        score = kl_by_population(table.targets, table.probs, table.frame["n_votes"])
+        write_json(folder / "environment.json", environment())
+        write_json(folder / DONE_FILE, {"kl": score, "epochs": trainer.current_epoch})
+    log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, member, score["all"], folder)
+    return score["all"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""What happens beside the training: checkpoints, progress, the out-of-fold table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import (
+    BasePredictionWriter,
+    Callback,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+
+from hbac.errors import UserError
+from hbac.predictions import PredictionTable, TableMetadata
+
+CHECKPOINTS = "checkpoints"
+EXPORTS = ("last", "best")
+
+
+class EpochLines(Callback):
+    """One line an epoch on standard error, for logs and pipes: KL, rate, time left."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note when it began.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            At which epoch it starts.
+        pl_module : lightning.LightningModule
+            Not used.
+        """
+        self.first_epoch, self.began = trainer.current_epoch, time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the line.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Knows metrics and epochs.
+        pl_module : lightning.LightningModule
+            Not used.
+        """
+        done = trainer.current_epoch + 1
+        each_s = (time.monotonic() - self.began) / (done - self.first_epoch)
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        windows = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        left_s = each_s * ((trainer.max_epochs or done) - done)
+        sys.stderr.write(
+            f"  epoch {done}/{trainer.max_epochs}   train {values['train/kl']:.4f}   val {values['val/kl']:.4f}"
+            f"   {windows / each_s:.0f} windows/s   {left_s:.0f} s left\n"
+        )
+
+
+class PredictionTableWriter(BasePredictionWriter):
+    """Write the prediction table when all held-out rows have been predicted.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file.
+    rows : pandas.DataFrame
+        The held-out label rows, in the order in which the data module numbers them.
+    fold : int
+        Their fold.
+    metadata : TableMetadata
+        Who predicts.
+    """
+
+    def __init__(self, path: Path, rows: pd.DataFrame, fold: int, metadata: TableMetadata) -> None:
+        super().__init__(write_interval="epoch")
+        self.path, self.rows, self.fold, self.metadata = path, rows, fold, metadata
+
+    def write_on_epoch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Gather the batches of all devices and write.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Knows the devices.
+        pl_module : lightning.LightningModule
+            Gathers over them.
+        predictions : sequence of dict
+            What ``predict_step`` returned.
+        batch_indices : sequence
+            Not used: each batch says which rows it holds.
+        """
+        gathered = pl_module.all_gather(
+            {name: torch.cat([batch[name] for batch in predictions]) for name in ("row", "prob")}
+        )
+        if not trainer.is_global_zero:
+            return
+        # A distributed sampler repeats rows to fill its last batches: each row is written once.
+        row = gathered["row"].flatten().cpu().numpy()
+        row, first = np.unique(row, return_index=True)
+        prob = gathered["prob"].reshape(-1, gathered["prob"].shape[-1]).cpu().numpy()[first]
+        PredictionTable.from_arrays(self.rows.iloc[row], prob, self.metadata, fold=self.fold).write(self.path)
+
+
+def make_callbacks(folder: Path) -> list[Callback]:
+    """Return the callbacks of every training run.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder; checkpoints go below it.
+
+    Returns
+    -------
+    list of Callback
+        Checkpoints (the last, and the best by validation KL), learning rates, progress.
+    """
+    checkpoint = ModelCheckpoint(
+        dirpath=folder / CHECKPOINTS, filename="best", monitor="val/kl", save_last=True, enable_version_counter=False
+    )
+    progress = RichProgressBar() if sys.stderr.isatty() and sys.stdout.isatty() else EpochLines()
+    return [checkpoint, LearningRateMonitor(logging_interval="epoch"), progress]
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the checkpoint that an interrupted run goes on from.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    str or None
+        Path of the last epoch's checkpoint, None where no epoch was finished.
+    """
+    path = folder / CHECKPOINTS / "last.ckpt"
+    return str(path) if path.is_file() else None
+
+
+def restore(task: L.LightningModule, folder: Path, export: str) -> None:
+    """Put the weights that the run shall keep into the module.
+
+    Parameters
+    ----------
+    task : lightning.LightningModule
+        Trained.
+    folder : Path
+        The run's folder.
+    export : str
+        ``last``: of the last epoch. ``best``: of the epoch with the best validation KL; the out-of-fold score is
+        then optimistic, since the epoch was chosen on the very rows that are scored.
+
+    Raises
+    ------
+    UserError
+        For another `export`.
+    """
+    if export not in EXPORTS:
+        raise UserError(f"export={export}: valid are {', '.join(EXPORTS)}")
+    checkpoint = torch.load(folder / CHECKPOINTS / f"{export}.ckpt", map_location="cpu", weights_only=True)
+    task.load_state_dict(checkpoint["state_dict"])

@@ -1,0 +1,155 @@
+"""The LightningModule of every classifier: loss, metrics, optimiser, schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from hbac.data.windows import Batch
+from hbac.training.metrics import PopulationKL
+
+# B window, K class
+
+
+class Classifier(L.LightningModule):
+    """Train a network on shares of votes.
+
+    The loss is the KL divergence between the shares and the network's softmax, weighted by row: the competition's
+    metric itself. Networks with a method ``parameter_groups(lr)`` get their own groups of learning rates.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Maps the front-end's output to logits (batch, 6).
+    optimizer : callable
+        Parameters (or groups) to optimiser.
+    schedule : callable, optional
+        (optimiser, total steps) to a scheduler that is stepped after each optimiser step.
+    label_smoothing : float
+        Share of the target that is spread evenly over the classes, in [0, 1); training only.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Callable[[Any], Optimizer],
+        schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.make_optimizer, self.make_schedule = optimizer, schedule
+        self.label_smoothing = label_smoothing
+        self.configure_metrics()
+
+    def configure_metrics(self) -> None:
+        """Make the metrics, one set for each split."""
+        self.val_kl = PopulationKL()
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser and its schedule, stepped per batch."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_schedule is None:
+            return optimizer
+        schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits.
+
+        Parameters
+        ----------
+        x : Tensor
+            The front-end's output, (batch, …).
+
+        Returns
+        -------
+        Tensor, shape (batch, 6)
+            Logits in the order of `hbac.vocabulary.CLASSES`, in float32 whatever the precision.
+        """
+        logits: Tensor = self.network(x)
+        return logits.float()
+
+    def loss(self, logits_BK: Tensor, batch: Batch) -> Tensor:
+        """Return the weighted mean KL divergence of a batch, in nats.
+
+        Parameters
+        ----------
+        logits_BK : Tensor, shape (batch, 6)
+            What `forward` returned.
+        batch : dict of Tensor
+            With ``target`` (batch, 6) and ``weight`` (batch,).
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
+        target_BK = batch["target"]
+        if self.label_smoothing:
+            target_BK = target_BK.lerp(torch.full_like(target_BK, 1 / target_BK.shape[1]), self.label_smoothing)
+        kl_B = F.kl_div(logits_BK.log_softmax(dim=1), target_BK, reduction="none").sum(dim=1)
+        weight_B = batch["weight"]
+        return (kl_B * weight_B).sum() / weight_B.sum()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            A training batch.
+        batch_idx : int
+            Not used.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
+        loss = self.loss(self(batch["x"]), batch)
+        self.log("train/kl", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["x"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the validation metrics.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            A validation batch.
+        batch_idx : int
+            Not used.
+        """
+        self.val_kl.update(self(batch["x"]).log_softmax(dim=1), batch["target"], batch["n_votes"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        values = self.val_kl.compute()
+        self.val_kl.reset()
+        self.log("val/kl", values.pop("kl").float(), prog_bar=True)
+        self.log_dict({f"val/{name}": value.float() for name, value in values.items()})
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return the probabilities of a batch.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            Any batch.
+        batch_idx : int
+            Not used.
+
+        Returns
+        -------
+        dict of Tensor
+            ``row`` (batch,) positions of the rows, ``prob`` (batch, 6).
+        """
+        return {"row": batch["row"], "prob": self(batch["x"]).softmax(dim=1)}
