@@ -1,0 +1,1 @@
+"""Votes to targets: shares, vote populations, patient-grouped folds, the leak audit."""

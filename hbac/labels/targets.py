@@ -1,0 +1,207 @@
+"""Votes to targets: shares of the experts' votes, the class they agree on, and the two populations of labels.
+
+Up to 28 experts looked at a window. Rows with few votes are noisy (a window with one vote has a one-hot
+target); the rows that the competition scores have ten votes and more. Every score in the project is therefore
+given for the populations of `POPULATIONS`, which is the one place where their bounds and names stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hbac.errors import UserError
+from hbac.vocabulary import FEW_VOTES, MANY_VOTES, N_CLASSES, VOTE_COLUMNS
+
+Votes = pd.DataFrame | npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Population:
+    """Label rows by their number of votes.
+
+    Parameters
+    ----------
+    name : str
+        As it stands in column names, ``kl_<name>``.
+    title : str
+        As a reader sees it.
+    least, most : int
+        Smallest and largest number of votes, both included.
+    """
+
+    name: str
+    title: str
+    least: int
+    most: int
+
+    def contains(self, n_votes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Say which rows belong to the population.
+
+        Parameters
+        ----------
+        n_votes : array_like of int
+            Number of votes of each row.
+
+        Returns
+        -------
+        ndarray of bool
+            Same shape as `n_votes`.
+
+        Examples
+        --------
+        >>> POPULATIONS["up_to_7"].contains([1, 7, 8, 12]).tolist()
+        [True, True, False, False]
+        """
+        n = np.asarray(n_votes)
+        return (n >= self.least) & (n <= self.most)
+
+
+_NO_LIMIT = int(np.iinfo(np.int32).max)
+POPULATIONS: dict[str, Population] = {
+    population.name: population
+    for population in (
+        Population("all", "all", 0, _NO_LIMIT),
+        Population(f"up_to_{FEW_VOTES}", f"up to {FEW_VOTES} votes", 1, FEW_VOTES),
+        Population(f"{MANY_VOTES}_or_more", f"{MANY_VOTES} or more votes", MANY_VOTES, _NO_LIMIT),
+    )
+}
+
+
+def _vote_array(votes: Votes) -> npt.NDArray[np.float64]:
+    if isinstance(votes, pd.DataFrame):
+        missing = [column for column in VOTE_COLUMNS if column not in votes.columns]
+        if missing:
+            raise UserError(f"votes: missing column(s) {', '.join(missing)}; needed: {', '.join(VOTE_COLUMNS)}")
+        votes = votes.loc[:, list(VOTE_COLUMNS)].to_numpy()
+    array = np.asarray(votes, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != N_CLASSES:
+        raise UserError(f"votes: shape {array.shape}; needed: (rows, {N_CLASSES})")
+    bad = ~(np.isfinite(array) & (array >= 0))
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise UserError(
+            f"votes: row {row}, column {VOTE_COLUMNS[column]}: {array[row, column]:g}; "
+            "a count of votes is 0 or more"
+        )
+    return array
+
+
+def votes_to_shares(votes: Votes) -> npt.NDArray[np.float64]:
+    """Turn vote counts into the distribution of votes.
+
+    Parameters
+    ----------
+    votes : DataFrame with the six vote columns, or array of shape (rows, 6)
+        Counts (or already shares), 0 or more; class order of `hbac.vocabulary.CLASSES`.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows, 6)
+        Shares in [0, 1]; each row sums to 1.
+
+    Raises
+    ------
+    UserError
+        Missing column, wrong shape, a negative or non-finite count, or a row without any vote.
+
+    Examples
+    --------
+    >>> votes_to_shares(np.array([[3, 0, 0, 0, 0, 1]])).tolist()
+    [[0.75, 0.0, 0.0, 0.0, 0.0, 0.25]]
+    """
+    array = _vote_array(votes)
+    total = array.sum(axis=1, keepdims=True)
+    if (total == 0).any():
+        raise UserError(f"votes: row {int(np.argmin(total[:, 0]))} has no votes at all; at least one is needed")
+    return np.asarray(array / total)
+
+
+def count_votes(votes: Votes) -> npt.NDArray[np.int32]:
+    """Count each row's votes.
+
+    Parameters
+    ----------
+    votes : DataFrame with the six vote columns, or array of shape (rows, 6)
+        Counts, 0 or more.
+
+    Returns
+    -------
+    ndarray of int32, shape (rows,)
+        Number of votes.
+
+    Raises
+    ------
+    UserError
+        Missing column, wrong shape, a negative or non-finite count.
+
+    Examples
+    --------
+    >>> count_votes(np.array([[3, 0, 0, 0, 0, 1]])).tolist()
+    [4]
+    """
+    return np.asarray(_vote_array(votes).sum(axis=1), dtype=np.int32)
+
+
+def consensus(votes: Votes) -> npt.NDArray[np.int64]:
+    """Return the class with the most votes; a tie goes to the class that comes first.
+
+    Parameters
+    ----------
+    votes : DataFrame with the six vote columns, or array of shape (rows, 6)
+        Counts or shares, 0 or more.
+
+    Returns
+    -------
+    ndarray of int64, shape (rows,)
+        Index into `hbac.vocabulary.CLASSES`.
+
+    Raises
+    ------
+    UserError
+        Missing column, wrong shape, a negative or non-finite count.
+
+    Examples
+    --------
+    >>> consensus(np.array([[0, 2, 2, 0, 0, 1]])).tolist()
+    [1]
+    """
+    return np.asarray(_vote_array(votes).argmax(axis=1), dtype=np.int64)
+
+
+def sum_votes(rows: pd.DataFrame, by: str | Sequence[str] = "eeg_id") -> pd.DataFrame:
+    """Sum the votes of all label rows of an EEG (or patient, or spectrogram).
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Label rows with the vote columns and the column(s) `by`.
+    by : str or sequence of str
+        What to sum over.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by `by`, sorted; the six vote columns.
+
+    Raises
+    ------
+    UserError
+        A column is missing.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"eeg_id": [7, 7]} | {column: [1, 2] for column in VOTE_COLUMNS})
+    >>> sum_votes(rows).loc[7].tolist()
+    [3, 3, 3, 3, 3, 3]
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    missing = [column for column in (*keys, *VOTE_COLUMNS) if column not in rows.columns]
+    if missing:
+        raise UserError(f"label rows: missing column(s) {', '.join(missing)}")
+    summed = rows.groupby(keys if len(keys) > 1 else keys[0], sort=True)[list(VOTE_COLUMNS)].sum()
+    return pd.DataFrame(summed)

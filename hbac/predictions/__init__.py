@@ -1,0 +1,11 @@
+"""The prediction table: schema, writing, reading, joining; the metric; bootstrap, calibration, submission.
+
+All that follows a prediction (cross-validation score, ensemble, submission, report) reads only this table.
+"""
+
+from __future__ import annotations
+
+from hbac.predictions.metric import kl_by_population, kl_divergence, kl_terms
+from hbac.predictions.table import PredictionTable, TableMetadata
+
+__all__ = ["PredictionTable", "TableMetadata", "kl_by_population", "kl_divergence", "kl_terms"]

@@ -1,0 +1,121 @@
+"""Calibration: whether a probability of 0.7 comes true seven times in ten.
+
+References
+----------
+Guo et al., On Calibration of Modern Neural Networks, ICML 2017, doi:10.48550/arXiv.1706.04599.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+N_BINS = 15
+
+
+def confidence_bins(
+    target_NK: npt.NDArray[np.floating], prob_NK: npt.NDArray[np.floating], n_bins: int = N_BINS
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Sort rows into bins of confidence, with each row's excess of confidence over truth.
+
+    Parameters
+    ----------
+    target_NK : ndarray, shape (rows, classes)
+        Vote shares; a row counts as right where the class predicted is the class with most votes (ties: the
+        first).
+    prob_NK : ndarray, shape (rows, classes)
+        Predicted probabilities.
+    n_bins : int
+        Number of bins of equal width over (0, 1], open on the left.
+
+    Returns
+    -------
+    bin_N : ndarray of int64, shape (rows,)
+        Bin of the highest probability.
+    excess_N : ndarray of float64, shape (rows,)
+        Highest probability minus 1 where right, minus 0 where wrong.
+
+    Examples
+    --------
+    >>> bins, excess = confidence_bins(np.eye(2), np.array([[0.8, 0.2], [0.7, 0.3]]), n_bins=4)
+    >>> bins.tolist(), excess.round(3).tolist()
+    ([3, 2], [-0.2, 0.7])
+    """
+    confidence = np.asarray(prob_NK, dtype=np.float64).max(axis=1)
+    right = np.asarray(prob_NK).argmax(axis=1) == np.asarray(target_NK).argmax(axis=1)
+    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
+    return bins, confidence - right
+
+
+def expected_calibration_error(
+    target_NK: npt.NDArray[np.floating], prob_NK: npt.NDArray[np.floating], n_bins: int = N_BINS
+) -> float:
+    """Compute the expected calibration error of the predicted class.
+
+    Parameters
+    ----------
+    target_NK : ndarray, shape (rows, classes)
+        Vote shares; the class with most votes is the truth (ties: the first).
+    prob_NK : ndarray, shape (rows, classes)
+        Predicted probabilities.
+    n_bins : int
+        Number of bins of equal width.
+
+    Returns
+    -------
+    float
+        In [0, 1]: mean over the rows of their bin's ``|accuracy − confidence|``.
+
+    Examples
+    --------
+    >>> expected_calibration_error(np.eye(2), np.array([[0.8, 0.2], [0.2, 0.8]])).__round__(3)
+    0.2
+    """
+    bins, excess = confidence_bins(target_NK, prob_NK, n_bins)
+    return float(np.abs(np.bincount(bins, weights=excess, minlength=n_bins)).sum() / len(bins))
+
+
+def reliability(
+    target_NK: npt.NDArray[np.floating], prob_NK: npt.NDArray[np.floating], n_bins: int = N_BINS
+) -> pd.DataFrame:
+    """Tabulate confidence against accuracy, for a reliability diagram.
+
+    Parameters
+    ----------
+    target_NK : ndarray, shape (rows, classes)
+        Vote shares; the class with most votes is the truth (ties: the first).
+    prob_NK : ndarray, shape (rows, classes)
+        Predicted probabilities.
+    n_bins : int
+        Number of bins of equal width.
+
+    Returns
+    -------
+    DataFrame
+        One row per bin: ``low, high, n, confidence, accuracy``; the last two are NaN in an empty bin.
+
+    Examples
+    --------
+    >>> reliability(np.eye(2), np.array([[0.8, 0.2], [0.8, 0.2]]), n_bins=2)["accuracy"].tolist()
+    [nan, 0.5]
+    """
+    bins, excess = confidence_bins(target_NK, prob_NK, n_bins)
+    confidence = np.asarray(prob_NK, dtype=np.float64).max(axis=1)
+    n = np.bincount(bins, minlength=n_bins)
+    mean_confidence, mean_excess = (
+        np.divide(
+            np.bincount(bins, weights=values, minlength=n_bins), n, out=np.full(n_bins, np.nan), where=n > 0
+        )
+        for values in (confidence, excess)
+    )
+    edges = np.linspace(0, 1, n_bins + 1)
+    return pd.DataFrame(
+        {
+            "low": edges[:-1],
+            "high": edges[1:],
+            "n": n,
+            "confidence": mean_confidence,
+            "accuracy": mean_confidence - mean_excess,
+        }
+    )

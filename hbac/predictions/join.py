@@ -1,0 +1,166 @@
+"""Tables of several members side by side, joined on the rows' ids and never on their position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hbac.errors import UserError
+from hbac.predictions.table import ID_COLUMNS, PredictionTable, TableMetadata, key_columns
+from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
+
+OnMissing = Literal["error", "renormalise"]
+_SAME_IN_ALL = (*ID_COLUMNS, "fold", "n_votes", *VOTE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class JoinedTables:
+    """Predictions of several members for the same rows.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        All columns of a prediction table but the probabilities; rows ascending by their key.
+    probs : ndarray of float32, shape (members, rows, 6)
+        Probabilities; 0 where the member lacks the row.
+    present : ndarray of bool, shape (members, rows)
+        Whether the member has the row.
+    metadata : tuple of TableMetadata
+        One per member, in the order given.
+    """
+
+    frame: pd.DataFrame
+    probs: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+    metadata: tuple[TableMetadata, ...]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the members."""
+        return tuple(meta.member for meta in self.metadata)
+
+    @property
+    def targets(self) -> npt.NDArray[np.float64]:
+        """Shares of votes, shape (rows, 6)."""
+        return self.frame.loc[:, list(VOTE_COLUMNS)].to_numpy()
+
+    @property
+    def fold(self) -> npt.NDArray[np.int16]:
+        """Fold of each row."""
+        return self.frame["fold"].to_numpy()
+
+    @property
+    def n_votes(self) -> npt.NDArray[np.int32]:
+        """Number of votes of each row."""
+        return self.frame["n_votes"].to_numpy()
+
+    @property
+    def patient_id(self) -> npt.NDArray[np.int64]:
+        """Patient of each row."""
+        return self.frame["patient_id"].to_numpy()
+
+
+def join_tables(tables: Iterable[PredictionTable], on_missing: OnMissing = "error") -> JoinedTables:
+    """Join the tables of several members.
+
+    Parameters
+    ----------
+    tables : iterable of PredictionTable
+        One per member. Read one at a time, so that a generator keeps the memory low.
+    on_missing : {"error", "renormalise"}
+        What to do when a member lacks rows that others have: stop, or keep the row with the members that have
+        it.
+
+    Returns
+    -------
+    JoinedTables
+        In canonical order: the same whatever the order of rows in the tables. Members keep the order given.
+
+    Raises
+    ------
+    UserError
+        No tables; two members of one name; hashes, ids, folds, targets or numbers of votes that disagree; or,
+        with ``on_missing="error"``, rows that a member lacks.
+    """
+    if on_missing not in ("error", "renormalise"):
+        raise UserError(f"on_missing={on_missing!r}; it must be 'error' or 'renormalise'")
+    metadata: list[TableMetadata] = []
+    parts: list[tuple[pd.Index, npt.NDArray[np.float32]]] = []
+    frame: pd.DataFrame | None = None
+    keys: list[str] = []
+    for table in tables:
+        meta = table.metadata
+        _check_metadata(meta, metadata)
+        table_keys = key_columns(table.frame)
+        keys = keys or table_keys
+        if table_keys != keys:
+            raise UserError(
+                f"table {meta.member}: rows are told apart by {', '.join(table_keys)}, those of table "
+                f"{metadata[0].member} by {', '.join(keys)}; either all tables have label_id or none"
+            )
+        rows = table.frame.set_index(keys, drop=False)
+        rows.index.names = [f"key_{key}" for key in keys]
+        prob = rows.loc[:, list(PROB_COLUMNS)].to_numpy(dtype=np.float32)
+        rows = rows.loc[:, list(_SAME_IN_ALL)]
+        frame = rows if frame is None else _merge_rows(frame, rows, meta.member, metadata[0].member)
+        metadata.append(meta)
+        parts.append((rows.index, prob))
+    if frame is None:
+        raise UserError("no prediction tables to join")
+    frame = frame.sort_index()
+    prob_MNK = np.zeros((len(parts), len(frame), N_CLASSES), dtype=np.float32)
+    present_MN = np.zeros((len(parts), len(frame)), dtype=bool)
+    for m, (index, prob) in enumerate(parts):
+        place = frame.index.get_indexer(index)
+        prob_MNK[m, place] = prob
+        present_MN[m, place] = True
+    if on_missing == "error" and not present_MN.all():
+        m = int(np.argmin(present_MN.all(axis=1)))
+        row = int(np.argmin(present_MN[m]))
+        what = ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)
+        count = int((~present_MN[m]).sum())
+        raise UserError(
+            f"table {metadata[m].member}: lacks {count} of {len(frame)} rows that "
+            f"other tables have, for example {what}; on_missing=renormalise blends such rows from "
+            "the members that have them"
+        )
+    return JoinedTables(frame.reset_index(drop=True), prob_MNK, present_MN, tuple(metadata))
+
+
+def _check_metadata(meta: TableMetadata, earlier: list[TableMetadata]) -> None:
+    for other in earlier:
+        if other.member == meta.member:
+            raise UserError(f"two tables are called {meta.member}; members need different names")
+        for name in ("fold_hash", "data_fingerprint"):
+            mine, theirs = getattr(meta, name), getattr(other, name)
+            if mine and theirs and mine != theirs:  # empty: made by other code, values are compared below
+                raise UserError(
+                    f"members {other.member} and {meta.member} don't go together: {name} is "
+                    f"{theirs[:12]} in the one and {mine[:12]} in the other"
+                )
+
+
+def _merge_rows(frame: pd.DataFrame, rows: pd.DataFrame, member: str, first: str) -> pd.DataFrame:
+    """Compare the rows both have, add those that are new."""
+    place = frame.index.get_indexer(rows.index)
+    known = place >= 0
+    ours, theirs = frame.iloc[place[known]], rows.loc[known]
+    for column in _SAME_IN_ALL:
+        a, b = ours[column].to_numpy(), theirs[column].to_numpy()
+        same = np.isclose(a, b, rtol=0, atol=1e-6, equal_nan=True) if column in VOTE_COLUMNS else a == b
+        if not same.all():
+            i = int(np.argmin(same))
+            key = ", ".join(
+                f"{str(name).removeprefix('key_')} {value}"
+                for name, value in zip(rows.index.names, np.atleast_1d(theirs.index[i]), strict=True)
+            )
+            raise UserError(
+                f"table {member}: row {int(np.flatnonzero(known)[i])} ({key}), column {column}: {b[i]}, "
+                f"but {a[i]} in table {first} or another one before"
+            )
+    return frame if known.all() else pd.concat([frame, rows.loc[~known]])
