@@ -1,0 +1,11 @@
+"""Networks in pure torch, one architecture a file; `MODELS` is the list that the contract tests run over.
+
+Each takes plain keyword arguments, of which ``n_outputs`` and, for signals, ``n_chans, n_times, sfreq`` are
+named as in braindecode; ``forward(x)`` gives logits (window, class); the last layer is ``final_layer``.
+"""
+
+from hbac.models.resnet_gru import ResNetGRU
+
+MODELS = (ResNetGRU,)
+
+__all__ = ["MODELS", "ResNetGRU"]
