@@ -78,11 +78,17 @@ def launch(job: str, config_name: str) -> None:
         With status 2 and one message, where the user's input is wrong: a `UserError`, or a config that
         cannot be composed.
     """
+    sys.argv[1:] = flags_first(sys.argv[1:])
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        from hbac.help import help_text
+
+        sys.stdout.write(help_text(conf_dir(), config_name))
+        return
+
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    sys.argv[1:] = flags_first(sys.argv[1:])
     # Without this Hydra prints its own summary of any exception and exits with 1 before we see it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     module, function = job.split(":")

@@ -1,0 +1,38 @@
+# make demo: set up, train five folds on simulated EEG, blend them, write a submission
+# make test: set up, lint, types, tests
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint types tests bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m hbac.train model=resnet_gru band=0.5-20 -m fold=0,1,2,3,4
+	$(BIN)/python -m hbac.infer
+
+test: lint types tests
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+# One thread a process: two workers with two threads each would fight for two cores.
+tests: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: setup
+	$(BIN)/python benchmarks/resnet_gru.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,70 @@
+"""``--help`` from the configs themselves: the first comment of each file says how to use it.
+
+Hydra's own help copies the whole config for every group and takes over a second; this reads a few small files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+
+def help_text(conf: Path, config_name: str) -> str:
+    """Return what ``python -m hbac.<config_name> --help`` prints.
+
+    Parameters
+    ----------
+    conf : Path
+        Folder of the configs.
+    config_name : str
+        The primary config.
+
+    Returns
+    -------
+    str
+        Purpose, choices with an example each, settings with their defaults.
+    """
+    lines = [*_comments(conf / f"{config_name}.yaml"), "", "Choices (group=option; * is the default):"]
+    settings: list[str] = []
+    for group, default in _groups(conf, config_name):
+        if group is None:
+            settings += _settings(conf / f"{default}.yaml")
+            continue
+        lines += ["", f"  {group}"]
+        for option in sorted((conf / group).glob("*.yaml")):
+            mark = "*" if option.stem == default else " "
+            lines.append(f"  {mark} {option.stem:<16} {_comments(option)[0]}")
+    lines += ["", "Settings (key=value):", "", *settings, ""]
+    lines += [
+        "-m, --multirun   run every combination of comma-separated values: -m fold=0,1,2,3,4",
+        "--cfg job        show the whole config instead of running; --resolve with its references filled in",
+        "--help           this page",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _comments(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return [line.removeprefix("#").strip() for line in lines[:end]] or [""]
+
+
+def _groups(conf: Path, name: str) -> Iterator[tuple[str | None, str | None]]:
+    """Yield (group, default option), and (None, config) for the configs whose own settings count."""
+    for entry in yaml.safe_load((conf / f"{name}.yaml").read_text(encoding="utf-8")).get("defaults", []):
+        if entry == "_self_":
+            yield None, name
+        elif isinstance(entry, str):
+            yield from _groups(conf, entry)
+        else:
+            group, default = next(iter(entry.items()))
+            if not group.startswith("override"):
+                yield group, default
+
+
+def _settings(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    own = text.split("\n\n", 1)[1] if "\n\n" in text else ""
+    return [f"  {line}" for line in own.split("\nhydra:")[0].splitlines() if line.strip()]
