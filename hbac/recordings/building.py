@@ -1,0 +1,398 @@
+"""How a store is built, so that it may be interrupted at any time.
+
+All sizes are known from the footers. The raw file is laid out in a partial folder and filled recording by
+recording; a journal names those that are safe on disk, and the next run goes on from it. When all is there the
+folder gets its name in one step.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from hbac.errors import UserError
+from hbac.recordings.checks import VALUE_TYPES
+from hbac.recordings.columns import ColumnsError, find_columns
+from hbac.recordings.footers import Footer, read_footers
+from hbac.recordings.mapped import DATA_NAME, FORMAT_VERSION, INDEX_NAME, ITEM_BYTES
+from hbac.recordings.problems import Problems
+
+Progress = Callable[[int, int], None]
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_JOURNAL = "journal.txt"
+# A kill loses at most so much work; each entry in the journal waits for the disk.
+_SYNC_BYTES = 64 << 20
+# What is decoded at a time in each thread.
+_BATCH_BYTES = 8 << 20
+_FLOAT16_MAX = np.float16(65504)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes where in a store: recordings in rising order of their ids, one behind the other.
+
+    Parameters
+    ----------
+    kind : str
+        ``"eeg"`` or ``"spectrogram"``.
+    columns : tuple of str
+        The store's columns.
+    ids : tuple of int
+        The recordings, rising.
+    footers : tuple of Footer
+        The footer of each one's file.
+    names : tuple of tuple of str
+        For each one, what its file calls the columns.
+    fingerprint : str
+        Hex sha256 of all this.
+    """
+
+    kind: str
+    columns: tuple[str, ...]
+    ids: tuple[int, ...]
+    footers: tuple[Footer, ...]
+    names: tuple[tuple[str, ...], ...]
+    fingerprint: str
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return ITEM_BYTES * len(self.columns)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the raw file."""
+        return self.row_bytes * sum(footer.n_rows for footer in self.footers)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """One recording that is written: its place in the plan, checksum, and which columns are NaN throughout."""
+
+    position: int
+    crc: int
+    empty: NDArray[np.bool_]
+
+    def line(self) -> str:
+        return f"{self.position} {self.crc} {np.packbits(self.empty).tobytes().hex()}\n"
+
+    @classmethod
+    def parse(cls, line: str, n_columns: int) -> _Done:
+        position, crc, bits = line.split()
+        packed = np.frombuffer(bytes.fromhex(bits), np.uint8)
+        return cls(int(position), int(crc), np.unpackbits(packed, count=n_columns).astype(bool))
+
+
+def fingerprint(footers: Mapping[int, Footer], columns: Sequence[str], kind: str) -> str:
+    """Hash what a store is made of.
+
+    Files count with name, size, rows and the hash of their footers, which hold sizes and ranges of all columns:
+    a data set may be moved or copied and keeps its store, and changed content asks for a new one.
+
+    Parameters
+    ----------
+    footers : mapping of int to Footer
+        The files by id.
+    columns : sequence of str
+        The store's columns.
+    kind : str
+        ``"eeg"`` or ``"spectrogram"``.
+
+    Returns
+    -------
+    str
+        Hex sha256.
+    """
+    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, kind, list(columns)]).encode())
+    for key in sorted(footers):
+        footer = footers[key]
+        digest.update(json.dumps([key, footer.path.name, footer.size, footer.n_rows, footer.sha256]).encode())
+    return digest.hexdigest()
+
+
+def make_plan(
+    files: Mapping[int, Path],
+    columns: Sequence[str],
+    folder: Path,
+    kind: str,
+    footers: Mapping[int, Footer] | None,
+) -> Plan:
+    """Find out what a store of these files will be.
+
+    Parameters
+    ----------
+    files : mapping of int to Path
+        The parquet file of each recording, by id.
+    columns : sequence of str
+        The store's columns.
+    folder : Path
+        The store's folder, for messages.
+    kind : {"eeg", "spectrogram"}
+        How columns are found.
+    footers : mapping of int to Footer or None
+        The files' footers where they have been read already.
+
+    Returns
+    -------
+    Plan
+        What goes where.
+
+    Raises
+    ------
+    UserError
+        For all files that cannot be read or lack a column, in one message.
+    """
+    if not files:
+        raise UserError(f"no files to build the store {folder} from")
+    found = read_footers(files) if footers is None else footers
+    problems = Problems(f"files for the store {folder}")
+    sound: dict[int, Footer] = {}
+    names = []
+    for key in sorted(files):
+        footer = found[key]
+        try:
+            if isinstance(footer, UserError):
+                raise footer
+            names.append(_value_columns(footer.schema, tuple(columns), kind))
+            sound[key] = footer
+        except (UserError, ColumnsError) as error:
+            problems.add("file", f"{files[key]}: {error}")
+    problems.raise_if_any()
+    digest = fingerprint(sound, columns, kind)
+    return Plan(kind, tuple(columns), tuple(sound), tuple(sound.values()), tuple(names), digest)
+
+
+def _value_columns(schema: tuple[tuple[str, str], ...], columns: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    names = find_columns([name for name, _ in schema], columns, kind)
+    types = dict(schema)
+    wrong = [name for name in names if types[name] not in VALUE_TYPES]
+    if wrong:
+        valid = "float32, float64, int16 or int32"
+        raise ColumnsError(f"column {wrong[0]} is {types[wrong[0]]}, must be {valid}")
+    return names
+
+
+def partial_of(folder: Path) -> Path:
+    """Return where a store is built before it gets its name.
+
+    Parameters
+    ----------
+    folder : Path
+        The store's folder.
+
+    Returns
+    -------
+    Path
+        ``<folder>.partial`` beside it.
+    """
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def build(plan: Plan, folder: Path, progress: Progress | None, n_threads: int) -> None:
+    """Fill the partial folder, or what is left of it to fill, and give it its name. Whoever calls has the lock.
+
+    Parameters
+    ----------
+    plan : Plan
+        What goes where.
+    folder : Path
+        The store's folder; must not exist.
+    progress : callable or None
+        Called with the bytes written so far and in all.
+    n_threads : int
+        Files converted at a time.
+
+    Raises
+    ------
+    UserError
+        When there is no room, or for all files that turn out to be damaged.
+    OSError
+        When the disk fails or fills up meanwhile.
+    """
+    partial = partial_of(folder)
+    done = _resume(plan, partial)
+    data = partial / DATA_NAME
+    _check_room(plan, data)
+    fd = os.open(data, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        os.ftruncate(fd, plan.n_bytes)
+        _fill(plan, partial, fd, done, progress, n_threads)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    _write_index(plan, partial / INDEX_NAME, done)
+    (partial / _JOURNAL).unlink()
+    partial.replace(folder)
+
+
+def _resume(plan: Plan, partial: Path) -> dict[int, _Done]:
+    """Return what an interrupted run left finished, by position; start afresh where it was another store's."""
+    journal = partial / _JOURNAL
+    done: dict[int, _Done] = {}
+    try:
+        header, *lines = journal.read_text().splitlines(keepends=True)
+        usable = header == f"{plan.fingerprint}\n" and (partial / DATA_NAME).stat().st_size == plan.n_bytes
+        if usable:
+            # A line without its end was being written when the run was killed.
+            entries = [_Done.parse(line, len(plan.columns)) for line in lines if line.endswith("\n")]
+            done = {entry.position: entry for entry in entries}
+    except (OSError, ValueError):
+        usable = False
+    if not usable and partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(exist_ok=True)
+    # Written anew: an entry appended behind a torn line would be lost.
+    text = "".join([f"{plan.fingerprint}\n", *(entry.line() for entry in done.values())])
+    fresh = journal.with_suffix(".new")
+    with fresh.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(journal)
+    return done
+
+
+def _check_room(plan: Plan, data: Path) -> None:
+    written = data.stat().st_blocks * 512 if data.exists() else 0
+    needed = plan.n_bytes - written
+    free = shutil.disk_usage(data.parent).free
+    if needed > free:
+        if not written:
+            shutil.rmtree(data.parent)
+        raise UserError(
+            f"the store {data.parent.with_suffix('')} needs {needed / 1e9:,.3f} GB of disk, "
+            f"{free / 1e9:,.3f} GB are free: make room or choose another folder for the stores"
+        )
+
+
+def _fill(
+    plan: Plan,
+    partial: Path,
+    fd: int,
+    done: dict[int, _Done],
+    progress: Progress | None,
+    n_threads: int,
+) -> None:
+    """Convert what is not done yet, some files at a time; files that fail are reported when all are tried."""
+    sizes = [footer.n_rows * plan.row_bytes for footer in plan.footers]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+    written = sum(sizes[position] for position in done)
+    if progress is not None:
+        progress(written, plan.n_bytes)
+    problems = Problems(f"files for the store {partial.with_suffix('')}")
+    unsynced: list[_Done] = []
+    pool = ThreadPoolExecutor(n_threads)
+    jobs: dict[Future[_Done], int] = {
+        pool.submit(_convert, plan, position, fd, offsets[position]): position
+        for position in range(len(sizes))
+        if position not in done
+    }
+    with (partial / _JOURNAL).open("a") as journal:
+        try:
+            for job in as_completed(jobs):
+                position = jobs.pop(job)
+                try:
+                    entry = job.result()
+                except UserError as error:
+                    problems.add("unreadable file", f"{plan.footers[position].path}: {error}")
+                    continue
+                done[position] = entry
+                unsynced.append(entry)
+                written += sizes[position]
+                if sum(sizes[entry.position] for entry in unsynced) >= _SYNC_BYTES:
+                    _commit(unsynced, fd, journal.fileno())
+                if progress is not None:
+                    progress(written, plan.n_bytes)
+        finally:
+            # Also when the disk is full or somebody pressed Ctrl-C: what is finished need not be done again.
+            pool.shutdown(wait=True, cancel_futures=True)
+            with suppress(OSError):
+                _commit(unsynced, fd, journal.fileno())
+    problems.raise_if_any()
+
+
+def _commit(unsynced: list[_Done], fd: int, journal: int) -> None:
+    """Write to the journal what is safe on disk, in this order."""
+    os.fsync(fd)
+    os.write(journal, "".join(entry.line() for entry in unsynced).encode())
+    os.fsync(journal)
+    unsynced.clear()
+
+
+def _convert(plan: Plan, position: int, fd: int, offset: int) -> _Done:
+    """Copy one recording to its place, a batch of rows at a time."""
+    footer, names = plan.footers[position], plan.names[position]
+    n_columns = len(names)
+    batch_rows = max(256, _BATCH_BYTES // (4 * n_columns))
+    empty = np.ones(n_columns, bool)
+    crc, n_rows = 0, 0
+    for batch in _batches(footer.path, names, batch_rows):
+        rows = np.empty((batch.num_rows, n_columns), np.float16)
+        for j, name in enumerate(names):
+            values = _to_float16(batch.column(name).to_numpy(zero_copy_only=False))
+            empty[j] &= np.isnan(values).all()
+            rows[:, j] = values
+        n_rows += len(rows)
+        if n_rows > footer.n_rows:
+            break
+        target = memoryview(rows.data).cast("B")
+        crc = zlib.crc32(target, crc)
+        while target:
+            n = os.pwrite(fd, target, offset)
+            target, offset = target[n:], offset + n
+    if n_rows != footer.n_rows:
+        raise UserError(f"{n_rows} rows, its footer says {footer.n_rows}: changed while it was read?")
+    return _Done(position, crc, empty)
+
+
+def _batches(path: Path, names: tuple[str, ...], batch_rows: int) -> Iterator[Any]:
+    """Yield a file's record batches; what goes wrong here is the source's fault, not the store's disk."""
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            yield from file.iter_batches(batch_rows, columns=list(names), use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"cannot be read: {error}") from error
+
+
+def _to_float16(values: NDArray[np.generic]) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    if np.isinf(half).any():
+        half = np.clip(half, -_FLOAT16_MAX, _FLOAT16_MAX)
+    return half
+
+
+def _write_index(plan: Plan, path: Path, done: Mapping[int, _Done]) -> None:
+    entries = [done[position] for position in range(len(plan.ids))]
+    arrays = {
+        "ids": np.array(plan.ids, np.int64),
+        "lengths": np.array([footer.n_rows for footer in plan.footers], np.int64),
+        "empty": np.stack([entry.empty for entry in entries]),
+        "crc": np.array([entry.crc for entry in entries], np.uint32),
+    }
+    header = {
+        "format_version": str(FORMAT_VERSION),
+        "kind": plan.kind,
+        "columns": json.dumps(plan.columns),
+        "fingerprint": plan.fingerprint,
+    }
+    save_file(arrays, path, metadata=header)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

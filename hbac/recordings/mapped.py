@@ -1,0 +1,288 @@
+"""A store of recordings as it lies on disk, opened: many recordings behind one another in one raw file.
+
+A store is a folder of two files. ``recordings.f16`` holds the rows of all recordings, float16, C order, in
+rising order of the ids. ``index.safetensors`` says which rows are whose. Opening one costs milliseconds however
+large it is; samples are read when they are asked for, and what the operating system keeps of them in memory it
+takes back when others need it.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import weakref
+import zlib
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError, safe_open
+
+from hbac.errors import UserError
+
+FORMAT_VERSION = 1
+DATA_NAME = "recordings.f16"
+INDEX_NAME = "index.safetensors"
+ITEM_BYTES = 2
+
+
+class Store:
+    """Recordings of one kind, read-only; make one with `Store.open` or `hbac.recordings.store.build_store`.
+
+    Pickled, it is its folder's name: a worker process opens it anew. Forked, it may be used as it is, since
+    reading moves no file position that processes would share.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The store's folder.
+
+    Attributes
+    ----------
+    folder : Path
+        The store's folder.
+    kind : str
+        ``"eeg"`` or ``"spectrogram"``.
+    columns : tuple of str
+        What the columns are: channels, or regions and frequencies.
+    ids : numpy.ndarray of int64, shape (n_ids,)
+        The recordings' ids, rising.
+    lengths : numpy.ndarray of int64, shape (n_ids,)
+        Rows of each recording.
+    empty : numpy.ndarray of bool, shape (n_ids, n_columns)
+        True where a recording's column is NaN throughout.
+    fingerprint : str
+        Hex sha256 of what the store was made from.
+
+    Raises
+    ------
+    UserError
+        When the folder is no store, or a damaged one.
+    """
+
+    folder: Path
+    kind: str
+    columns: tuple[str, ...]
+    ids: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    empty: NDArray[np.bool_]
+    fingerprint: str
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        header, arrays = _read_index(self.folder)
+        self.kind = header["kind"]
+        self.columns = tuple(json.loads(header["columns"]))
+        self.fingerprint = header["fingerprint"]
+        self.ids, self.lengths, self.empty = arrays["ids"], arrays["lengths"], arrays["empty"]
+        self._crc = arrays["crc"]
+        ends = np.cumsum(self.lengths)
+        self._first = ends - self.lengths
+        self.rows_total = int(ends[-1]) if len(ends) else 0
+        self._row_bytes = ITEM_BYTES * len(self.columns)
+        path = self.folder / DATA_NAME
+        try:
+            self._fd = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise _damaged(self.folder, f"{path} cannot be opened: {error.strerror}") from error
+        weakref.finalize(self, os.close, self._fd)
+        size, expected = os.fstat(self._fd).st_size, self.rows_total * self._row_bytes
+        if size != expected:
+            raise _damaged(self.folder, f"{path} has {size:,} bytes, its index says {expected:,}")
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Store:
+        """Open a store.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Its folder.
+
+        Returns
+        -------
+        Store
+            The store.
+
+        Raises
+        ------
+        UserError
+            When the folder is no store, or a damaged one.
+        """
+        return cls(folder)
+
+    def __reduce__(self) -> tuple[Callable[[Path], Store], tuple[Path]]:
+        return Store.open, (self.folder,)
+
+    def __repr__(self) -> str:
+        gigabytes = self.rows_total * self._row_bytes / 1e9
+        return f"Store({self.folder}: {len(self.ids)} of {self.kind}, {gigabytes:.3g} GB)"
+
+    @cached_property
+    def rows(self) -> NDArray[np.float16]:
+        """All rows as one read-only map, shape (rows_total, n_columns)."""
+        shape = (self.rows_total, len(self.columns))
+        mapped = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.float16).reshape(shape)
+
+    def n_rows(self, recording_id: int) -> int:
+        """Return how many rows a recording has.
+
+        Parameters
+        ----------
+        recording_id : int
+            One of `ids`.
+
+        Returns
+        -------
+        int
+            Its rows.
+        """
+        return int(self.lengths[self._positions(np.array([recording_id], np.int64))[0]])
+
+    def window(self, recording_id: int, start: int, n: int) -> NDArray[np.float16]:
+        """Return a view of some rows, without copying.
+
+        Parameters
+        ----------
+        recording_id : int
+            One of `ids`.
+        start : int
+            First row.
+        n : int
+            Number of rows.
+
+        Returns
+        -------
+        numpy.ndarray of float16, shape (n, n_columns)
+            Read-only view of the map.
+
+        Raises
+        ------
+        KeyError
+            When the store has no such recording.
+        IndexError
+            When the rows are not all in the recording.
+        """
+        row = int(self._rows_of([recording_id], [start], n)[0])
+        return self.rows[row : row + n]
+
+    def copy_windows(
+        self, ids: ArrayLike, starts: ArrayLike, n: int, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Copy windows of one length, one behind the other, into an array: what feeds training.
+
+        Rows go from the file's pages straight to their place; nothing stays mapped, so the memory that the
+        process shows does not grow with what it has read.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (B,)
+            The recording of each window.
+        starts : array_like of int, shape (B,)
+            The first row of each window.
+        n : int
+            Rows of a window.
+        out : numpy.ndarray, shape (B, n, n_columns), optional
+            Where to write, for instance the array of a pinned torch tensor. float16 is quickest; other float
+            types are converted to.
+
+        Returns
+        -------
+        numpy.ndarray, shape (B, n, n_columns)
+            `out`, or a new array of float16.
+
+        Raises
+        ------
+        KeyError
+            When the store has no such recording.
+        IndexError
+            When a window is not all in its recording.
+        """
+        rows = self._rows_of(ids, starts, n)
+        shape = (len(rows), n, len(self.columns))
+        if out is None:
+            out = np.empty(shape, np.float16)
+        elif out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}, must be {shape}")
+        if out.dtype != np.float16 or not out.flags.c_contiguous or not hasattr(os, "preadv"):
+            for b, row in enumerate(rows.tolist()):
+                np.copyto(out[b], self.rows[row : row + n])
+        elif out.size:
+            size = n * self._row_bytes
+            bytes_out = memoryview(out.data).cast("B")
+            for b, row in enumerate(rows.tolist()):
+                self._read_into(bytes_out[b * size : (b + 1) * size], row * self._row_bytes)
+        return out
+
+    def damaged_ids(self) -> list[int]:
+        """Read everything and compare it with the checksums of when the store was made.
+
+        Returns
+        -------
+        list of int
+            Ids of the recordings whose bytes have changed since; empty for a sound store.
+        """
+        damaged = []
+        for i, recording_id in enumerate(self.ids.tolist()):
+            crc, row, end = 0, int(self._first[i]), int(self._first[i] + self.lengths[i])
+            while row < end:
+                n = min(end - row, 1 << 16)
+                buffer = bytearray(n * self._row_bytes)
+                self._read_into(memoryview(buffer), row * self._row_bytes)
+                crc = zlib.crc32(buffer, crc)
+                row += n
+            if crc != int(self._crc[i]):
+                damaged.append(recording_id)
+        return damaged
+
+    def _read_into(self, target: memoryview, offset: int) -> None:
+        while target:
+            n = os.preadv(self._fd, [target], offset)  # may read less than asked for, beyond 2 GB it must
+            if n <= 0:
+                raise _damaged(self.folder, f"{self.folder / DATA_NAME} ends before byte {offset:,}")
+            target, offset = target[n:], offset + n
+
+    def _positions(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
+        positions = np.searchsorted(self.ids, ids)
+        known = self.ids.take(positions, mode="clip") == ids if len(self.ids) else np.zeros(len(ids), bool)
+        if not known.all():
+            raise KeyError(f"no recording {ids[~known][0]} in {self.folder}")
+        return positions
+
+    def _rows_of(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.int64]:
+        """Return the first row of each window in the file, having checked that it lies in its recording."""
+        ids, starts = np.asarray(ids, np.int64), np.asarray(starts, np.int64)
+        positions = self._positions(ids)
+        lengths = self.lengths[positions]
+        bad = (starts < 0) | (starts + n > lengths)
+        if n < 0 or bad.any():
+            b = int(np.argmax(bad))
+            what = f"rows {starts[b]} to {starts[b] + n} of recording {ids[b]}"
+            raise IndexError(f"{what}, which has {lengths[b]} rows, in {self.folder}")
+        rows: NDArray[np.int64] = self._first[positions] + starts
+        return rows
+
+
+def _damaged(folder: Path, what: str) -> UserError:
+    return UserError(f"{what}: the store is damaged; delete the folder {folder}, the next run builds it again")
+
+
+def _read_index(folder: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    path = folder / INDEX_NAME
+    if not path.is_file():
+        raise UserError(f"{folder} is no store: {INDEX_NAME} is missing")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in ("ids", "lengths", "empty", "crc")}
+        if header["format_version"] != str(FORMAT_VERSION):
+            found = f"format version {header['format_version']}, this is {FORMAT_VERSION}"
+            raise UserError(f"{path}: {found}; delete the folder {folder}, the next run builds it again")
+        return header, arrays
+    except (SafetensorError, KeyError, OSError) as error:
+        raise _damaged(folder, f"{path} cannot be read ({error})") from error

@@ -1,0 +1,250 @@
+"""Building the memory-mapped store: every recording of a data set copied once into one raw float16 file.
+
+Reading 50 s out of a parquet file decodes all of it; out of the store it is one copy of 400 kB. So each part
+of a data set is converted once, and all bands, montages and images are made from the same store.
+
+A store is built in ``<folder>.partial/`` and may be interrupted at any time: the next run goes on where it was.
+The lock ``<folder>.lock`` lets the first of several processes build and the others wait. When the disk fills
+up, the partial folder stays, so that a run with more room goes on; delete it to have the room back.
+
+Values beyond ±65504, float16's largest, infinities among them, become ±65504; NaN stays NaN. float16 keeps
+eleven bits: 20 µV to 0.02 µV, 1 mV to 0.5 µV.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from hbac.errors import UserError
+from hbac.recordings.building import DISK_FULL, Plan, Progress, build, fingerprint, make_plan, partial_of
+from hbac.recordings.columns import columns_of
+from hbac.recordings.footers import Footer
+from hbac.recordings.layout import Recordings
+from hbac.recordings.mapped import ITEM_BYTES, Store
+from hbac.recordings.problems import Problems
+from hbac.vocabulary import SPECTROGRAM_REGIONS
+
+__all__ = [
+    "Store",
+    "build_store",
+    "check_regions",
+    "eeg_store",
+    "spectrogram_store",
+    "store_bytes",
+    "store_folder",
+]
+
+
+def build_store(
+    files: Mapping[int, Path],
+    columns: Sequence[str],
+    folder: Path | str,
+    *,
+    kind: str = "eeg",
+    progress: Progress | None = None,
+    footers: Mapping[int, Footer] | None = None,
+    n_threads: int | None = None,
+) -> Store:
+    """Open the store of these files in this folder, building it first where it is not there yet.
+
+    Parameters
+    ----------
+    files : mapping of int to Path
+        The parquet file of each recording, by id.
+    columns : sequence of str
+        The columns to keep, in their order in the store; they are found in the files by name.
+    folder : Path or str
+        The store's folder. ``<folder>.partial`` and ``<folder>.lock`` are used beside it.
+    kind : {"eeg", "spectrogram"}
+        How columns are found; see `hbac.recordings.columns.find_columns`.
+    progress : callable, optional
+        Called with the bytes written so far and in all, after each file.
+    footers : mapping of int to Footer, optional
+        The files' footers where they have been read already.
+    n_threads : int, optional
+        Files converted at a time; up to four by default. Each needs some 50 MB.
+
+    Returns
+    -------
+    Store
+        The store.
+
+    Raises
+    ------
+    UserError
+        For files that cannot be read (all of them in one message), a full disk, or a folder that holds another
+        or a damaged store. Nothing half-written ever has the store's name.
+    """
+    folder = Path(folder)
+    plan = make_plan(files, columns, folder, kind, footers)
+    if folder.exists():
+        return _open_matching(folder, plan)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                build(plan, folder, progress, n_threads or min(4, os.cpu_count() or 1))
+    except OSError as error:
+        partial = partial_of(folder)
+        if error.errno in DISK_FULL:
+            kept = f"what is done stays in {partial}, and the next run goes on from there"
+            what = f"no room for the store {folder}, {plan.n_bytes / 1e9:,.3f} GB in all ({error.strerror})"
+            raise UserError(f"{what}: make room and run it again; {kept}") from error
+        raise UserError(f"the store {folder} cannot be written: {error}") from error
+    return _open_matching(folder, plan)
+
+
+def eeg_store(recordings: Recordings, folder_for_stores: Path | str, progress: Progress | None = None) -> Store:
+    """Open or build the store of a data set's EEGs: the channels of `CHANNELS`, microvolt, 200 Hz.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        One part of a data set.
+    folder_for_stores : Path or str
+        Where stores are kept; this one is named after part, kind and fingerprint.
+    progress : callable, optional
+        Called with the bytes written so far and in all.
+
+    Returns
+    -------
+    Store
+        The store.
+
+    Raises
+    ------
+    UserError
+        See `build_store`.
+    """
+    return _store_of(recordings, folder_for_stores, "eeg", progress)
+
+
+def spectrogram_store(
+    recordings: Recordings,
+    folder_for_stores: Path | str,
+    progress: Progress | None = None,
+    *,
+    allow_empty: bool = False,
+) -> Store:
+    """Open or build the store of a data set's official spectrograms: the 400 columns of `SPECTROGRAM_COLUMNS`.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        One part of a data set that has spectrogram files.
+    folder_for_stores : Path or str
+        Where stores are kept; this one is named after part, kind and fingerprint.
+    progress : callable, optional
+        Called with the bytes written so far and in all.
+    allow_empty : bool
+        Whether a file may have a region (LL, RL, LP, RP) that is NaN throughout; `Store.empty` says where.
+
+    Returns
+    -------
+    Store
+        The store.
+
+    Raises
+    ------
+    UserError
+        When the data set has no spectrogram files or one of them has a region of nothing but NaN; see
+        `build_store` for the rest.
+    """
+    if recordings.spectrogram_dir is None:
+        folder = recordings.root / f"{recordings.part}_spectrograms"
+        raise UserError(f"the data set has no spectrogram files: {folder} is missing or was left out")
+    store = _store_of(recordings, folder_for_stores, "spectrogram", progress)
+    if not allow_empty:
+        check_regions(store, recordings)
+    return store
+
+
+def check_regions(store: Store, recordings: Recordings) -> None:
+    """Check that no spectrogram file has a region of nothing but NaN, which only its samples tell.
+
+    Parameters
+    ----------
+    store : Store
+        The data set's store of spectrograms.
+    recordings : Recordings
+        The data set's part, whose files the message names.
+
+    Raises
+    ------
+    UserError
+        One for all such files.
+    """
+    problems = Problems(f"data set {recordings.root}, part {recordings.part}")
+    for region in SPECTROGRAM_REGIONS:
+        members = [i for i, name in enumerate(store.columns) if name.startswith(f"{region}_")]
+        for key in store.ids[store.empty[:, members].all(axis=1)]:
+            where = f"{recordings.part}_spectrograms/{key}.parquet"
+            problems.add("region without values", f"{where}: region {region} is NaN in every row")
+    problems.raise_if_any()
+
+
+def store_folder(recordings: Recordings, folder_for_stores: Path | str, kind: str = "eeg") -> Path:
+    """Return where the store of a data set's part lies or will lie; it exists when the store is complete.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        One part of a data set.
+    folder_for_stores : Path or str
+        Where stores are kept.
+    kind : {"eeg", "spectrogram"}
+        Which files.
+
+    Returns
+    -------
+    Path
+        ``<folder_for_stores>/<part>-<kind>-<first 12 digits of the fingerprint>``.
+    """
+    digits = fingerprint(_footers_of(recordings, kind), columns_of(kind), kind)[:12]
+    return Path(folder_for_stores) / f"{recordings.part}-{kind}-{digits}"
+
+
+def store_bytes(recordings: Recordings, kind: str = "eeg") -> int:
+    """Return how large the store of a data set's part is or will be, from the footers alone.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        One part of a data set.
+    kind : {"eeg", "spectrogram"}
+        Which files.
+
+    Returns
+    -------
+    int
+        Bytes of its raw file.
+    """
+    n_rows = sum(footer.n_rows for footer in _footers_of(recordings, kind).values())
+    return n_rows * len(columns_of(kind)) * ITEM_BYTES
+
+
+def _footers_of(recordings: Recordings, kind: str) -> Mapping[int, Footer]:
+    return recordings.eeg_footers if kind == "eeg" else recordings.spectrogram_footers
+
+
+def _store_of(
+    recordings: Recordings, folder_for_stores: Path | str, kind: str, progress: Progress | None
+) -> Store:
+    footers = _footers_of(recordings, kind)
+    files = {key: footer.path for key, footer in footers.items()}
+    folder = store_folder(recordings, folder_for_stores, kind)
+    return build_store(files, columns_of(kind), folder, kind=kind, progress=progress, footers=footers)
+
+
+def _open_matching(folder: Path, plan: Plan) -> Store:
+    store = Store.open(folder)
+    if store.fingerprint != plan.fingerprint:
+        raise UserError(
+            f"{folder} holds the store of other files (fingerprint {store.fingerprint[:12]}, these files have "
+            f"{plan.fingerprint[:12]}): delete it or choose another folder"
+        )
+    return store
