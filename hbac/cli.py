@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hbac.errors import UserError
 
@@ -86,6 +86,7 @@ def launch(job: str, config_name: str) -> None:
         return
 
     import hydra
+    import hydra.core.hydra_config
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -94,17 +95,38 @@ def launch(job: str, config_name: str) -> None:
     module, function = job.split(":")
 
     def task(cfg: Any) -> Any:
-        return getattr(import_module(module), function)(cfg)
+        try:
+            return getattr(import_module(module), function)(cfg)
+        except UserError as error:
+            if "BasicLauncher" in hydra.core.hydra_config.HydraConfig.get().launcher._target_:
+                fail(error)  # at once, and without Hydra's own summary before it
+            raise  # other launchers carry an exception home, but not an exit
 
     task.__module__ = module  # the name Hydra gives the job
     try:
         hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"error: {_message(error)}\n")
-        raise SystemExit(BAD_INPUT) from None
+        fail(error)
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; type the same command again to go on\n")
         raise SystemExit(130) from None
+
+
+def fail(error: Exception) -> NoReturn:
+    """Print one message and end with the status of bad input.
+
+    Parameters
+    ----------
+    error : Exception
+        What the user can mend.
+
+    Raises
+    ------
+    SystemExit
+        Always, with status 2.
+    """
+    sys.stderr.write(f"error: {_message(error)}\n")
+    raise SystemExit(BAD_INPUT) from None
 
 
 def _message(error: Exception) -> str:

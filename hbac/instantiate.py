@@ -7,6 +7,8 @@ somewhere, so only callables of the packages below may be named.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
+from inspect import signature
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -55,14 +57,24 @@ def build(config: DictConfig | Mapping[str, Any], **arguments: Any) -> Any:
         if not f"{getattr(found, '__module__', '')}.".startswith(ALLOWED):
             raise UserError(f"_target_: {target} is defined elsewhere; a config may only name things in {allowed}")
     try:
-        return instantiate(plain, _convert_="all", **arguments)
+        # Arguments are given in a second step: Hydra would copy tables and take dataclasses for configs.
+        factory = instantiate(plain | {"_partial_": True}, _convert_="all")
     except InstantiationException as error:
-        cause = error.__cause__
-        while cause is not None:
-            if isinstance(cause, UserError):
-                raise cause from error
-            cause = cause.__cause__
+        raise _user_error(error) or UserError(f"{plain['_target_']} cannot be made from its config: {error}") from error
+    if plain.get("_partial_"):
+        return partial(factory, **arguments) if arguments else factory
+    try:
+        signature(factory).bind(**arguments)
+    except TypeError as error:
         raise UserError(f"{plain['_target_']} cannot be made from its config: {error}") from error
+    return factory(**arguments)
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """Find what a nested constructor had to say to the user."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
 
 
 def _targets(node: Any) -> Iterator[str]:

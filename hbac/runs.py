@@ -69,11 +69,13 @@ def member_name(config: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> member_name({"model": {"_target_": "hbac.models.ResNetGRU"}, "band": "0.5-20", "fold": 3})
-    'resnetgru-0.5-20-2f0d6e4b'
+    >>> member_name({"model": {"_target_": "hbac.models.ResNetGRU"}, "band": "0.5-20", "fold": 3})[:17]
+    'resnet_gru-0.5-20'
     """
-    kind = str(config["model"].get("name") or config["model"]["_target_"].rsplit(".", 1)[-1].lower())
-    return f"{kind}-{config['band']}-{config_hash(config)[:8]}"
+    from hydra.utils import get_class
+
+    architecture = get_class(config["model"]["_target_"]).__module__.rpartition(".")[2]  # one architecture a file
+    return f"{architecture}-{config['band']}-{config_hash(config)[:8]}"
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -206,9 +206,11 @@ def fit(
     from hbac.predictions import PredictionTable, TableMetadata, kl_by_population
     from hbac.runs import DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
     from hbac.tracking.loggers import RunFacts, closing
-    from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, restore
+    from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, on_terminal, restore
     from hbac.training.precision import choose_precision
+    from hbac.training.quiet import quiet
 
+    quiet()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     network_config = config["model"] | {name: getattr(front_end, name) for name in ("n_chans", "n_times", "sfreq")}
     network = build(network_config)
@@ -249,6 +251,8 @@ def fit(
             precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
             default_root_dir=str(folder),
             enable_model_summary=False,
+            enable_progress_bar=on_terminal(),
+            log_every_n_steps=10,
             num_sanity_val_steps=0,
         )
         try:

@@ -6,12 +6,12 @@ Hydra makes it before every command, ``--cfg job`` included.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 
+from hbac.cli import fail
 from hbac.errors import UserError
 
 
@@ -35,5 +35,4 @@ class MergeSweep(Callback):
             blend([sweep], sweep, **config.ensemble)
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
-            sys.stderr.write(f"error: {error}\n")
-            raise SystemExit(2) from None
+            fail(error)

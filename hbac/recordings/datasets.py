@@ -14,7 +14,6 @@ import pandas as pd
 from hbac.errors import UserError
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
 from hbac.recordings.store import Store, eeg_store, spectrogram_store
-from hbac.recordings.synthetic import write_synthetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +166,8 @@ class Synthetic(HMS):
         Part
             Rows and recordings.
         """
+        from hbac.recordings.synthetic import write_synthetic  # scipy's filters: not for real recordings
+
         write_synthetic(self.root, self.size, self.seed, n_jobs=self.n_jobs)
         return super().part(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def wandb(
     """
     if mode not in ("offline", "online", "disabled"):
         raise UserError(f"logger.mode={mode}: valid are offline, online, disabled")
+    # Lightning passes an argument that W&B no longer knows, and W&B says so each time.
+    os.environ.setdefault("WANDB_SILENT", "true")
     logger = WandbLogger(
         name=facts.name,
         save_dir=facts.folder,

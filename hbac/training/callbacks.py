@@ -127,11 +127,17 @@ def make_callbacks(folder: Path) -> list[Callback]:
     list of Callback
         Checkpoints (the last, and the best by validation KL), learning rates, progress.
     """
-    checkpoint = ModelCheckpoint(
-        dirpath=folder / CHECKPOINTS, filename="best", monitor="val/kl", save_last=True, enable_version_counter=False
-    )
-    progress = RichProgressBar() if sys.stderr.isatty() and sys.stdout.isatty() else EpochLines()
-    return [checkpoint, LearningRateMonitor(logging_interval="epoch"), progress]
+    # Two, because `save_last` of one that monitors writes only when the monitored value has improved.
+    where: dict[str, Any] = {"dirpath": folder / CHECKPOINTS, "enable_version_counter": False}
+    best = ModelCheckpoint(filename="best", monitor="val/kl", **where)
+    last = ModelCheckpoint(filename="last", **where)
+    progress = RichProgressBar() if on_terminal() else EpochLines()
+    return [best, last, LearningRateMonitor(logging_interval="epoch"), progress]
+
+
+def on_terminal() -> bool:
+    """Say whether a person watches: only then are there progress bars."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def last_checkpoint(folder: Path) -> str | None:
