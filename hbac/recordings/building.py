@@ -238,8 +238,8 @@ def build(plan: Plan, folder: Path, progress: Progress | None, n_threads: int) -
     finally:
         os.close(fd)
     _write_index(plan, partial / INDEX_NAME, done)
-    (partial / _JOURNAL).unlink()
     partial.replace(folder)
+    (folder / _JOURNAL).unlink()  # last: killed before the renaming, the next run needs it
 
 
 def _resume(plan: Plan, partial: Path) -> dict[int, _Done]:
