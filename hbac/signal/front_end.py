@@ -22,7 +22,7 @@ from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 # derivation.
 
 # Windows at a time on a CPU: temporaries of this many stay in its cache, and those of a batch do not.
-_CPU_WINDOWS = 2
+_CPU_WINDOWS = 4
 
 
 def fill_missing(x_BCT: Tensor) -> Tensor:
