@@ -388,11 +388,12 @@ def _write_index(plan: Plan, path: Path, done: Mapping[int, _Done]) -> None:
         "crc": np.array([entry.crc for entry in entries], np.uint32),
     }
     header = {
-        "format_version": str(FORMAT_VERSION),
+        "format_version": FORMAT_VERSION,
         "kind": plan.kind,
-        "columns": json.dumps(plan.columns),
+        "columns": plan.columns,
         "fingerprint": plan.fingerprint,
     }
-    save_file(arrays, path, metadata=header)
+    # One entry, for several would come in an order of chance, and the same store would not be the same bytes.
+    save_file(arrays, path, metadata={"store": json.dumps(header)})
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -76,7 +76,7 @@ class Store:
         self.folder = Path(folder)
         header, arrays = _read_index(self.folder)
         self.kind = header["kind"]
-        self.columns = tuple(json.loads(header["columns"]))
+        self.columns = tuple(header["columns"])
         self.fingerprint = header["fingerprint"]
         self.ids, self.lengths, self.empty = arrays["ids"], arrays["lengths"], arrays["empty"]
         self._crc = arrays["crc"]
@@ -272,17 +272,17 @@ def _damaged(folder: Path, what: str) -> UserError:
     return UserError(f"{what}: the store is damaged; delete the folder {folder}, the next run builds it again")
 
 
-def _read_index(folder: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+def _read_index(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     path = folder / INDEX_NAME
     if not path.is_file():
         raise UserError(f"{folder} is no store: {INDEX_NAME} is missing")
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {})["store"])
             arrays = {name: file.get_tensor(name) for name in ("ids", "lengths", "empty", "crc")}
-        if header["format_version"] != str(FORMAT_VERSION):
+        if header["format_version"] != FORMAT_VERSION:
             found = f"format version {header['format_version']}, this is {FORMAT_VERSION}"
             raise UserError(f"{path}: {found}; delete the folder {folder}, the next run builds it again")
         return header, arrays
-    except (SafetensorError, KeyError, OSError) as error:
+    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
         raise _damaged(folder, f"{path} cannot be read ({error})") from error

@@ -1,0 +1,461 @@
+"""The memory-mapped store: what goes in comes out, whatever happens while it is built."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import zlib
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hbac.errors import UserError
+from hbac.recordings import building
+from hbac.recordings.layout import read_recordings
+from hbac.recordings.mapped import DATA_NAME, INDEX_NAME
+from hbac.recordings.store import (
+    Store,
+    build_store,
+    eeg_store,
+    spectrogram_store,
+    store_bytes,
+    store_folder,
+)
+from hbac.vocabulary import CHANNELS
+from tests.helpers import random_eeg, random_spectrogram, write_eeg, write_hms_layout, write_spectrogram
+
+LENGTHS = {7: 10_000, 3: 12_345, 20: 1, 11: 70_000}  # more than one batch in the last
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[int, np.ndarray]:
+    return {key: random_eeg(n, np.random.default_rng(key), nan_share=0.01) for key, n in LENGTHS.items()}
+
+
+@pytest.fixture(scope="module")
+def files(arrays: dict[int, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    folder = tmp_path_factory.mktemp("eegs")
+    return {key: write_eeg(folder / f"{key}.parquet", eeg) for key, eeg in arrays.items()}
+
+
+@pytest.fixture(scope="module")
+def store(files: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return build_store(files, CHANNELS, tmp_path_factory.mktemp("stores") / "eeg")
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a Python process that runs `code` with `arguments` as sys.argv[1:]."""
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_float16_of_every_sample(store: Store, arrays: dict[int, np.ndarray]) -> None:
+    assert store.ids.tolist() == [3, 7, 11, 20]
+    assert store.columns == CHANNELS
+    assert store.kind == "eeg"
+    for key, eeg in arrays.items():
+        assert store.n_rows(key) == len(eeg)
+        np.testing.assert_array_equal(store.window(key, 0, len(eeg)), eeg.astype(np.float16))
+        assert np.isnan(eeg).any() or len(eeg) == 1
+    assert store.rows.shape == (sum(LENGTHS.values()), 20)
+    assert not store.rows.flags.writeable
+    assert store.damaged_ids() == []
+    assert contents(store.folder).keys() == {DATA_NAME, INDEX_NAME}
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), n=st.integers(1, 9_000), batch=st.integers(0, 5), dtype=st.sampled_from(["f2", "f4"]))
+def test_copied_windows_are_the_rows(
+    store: Store, arrays: dict[int, np.ndarray], data: st.DataObject, n: int, batch: int, dtype: str
+) -> None:
+    ids = data.draw(st.lists(st.sampled_from([3, 7, 11]), min_size=batch, max_size=batch))
+    starts = [data.draw(st.integers(0, LENGTHS[key] - n)) for key in ids]
+    out = np.full((batch, n, 20), 7, dtype)
+    result = store.copy_windows(ids, starts, n, out)
+    assert result is out
+    fresh = store.copy_windows(np.array(ids, np.int32), np.array(starts, float), n)
+    for b, (key, start) in enumerate(zip(ids, starts, strict=True)):
+        expected = arrays[key][start : start + n].astype(np.float16)
+        np.testing.assert_array_equal(out[b], expected.astype(dtype))
+        np.testing.assert_array_equal(fresh[b], expected)
+
+
+def test_copy_into_a_strided_array(store: Store, arrays: dict[int, np.ndarray]) -> None:
+    out = np.zeros((2, 20, 50), np.float16).transpose(0, 2, 1)
+    store.copy_windows([7, 3], [5, 6], 50, out)
+    np.testing.assert_array_equal(out[1], arrays[3][6:56].astype(np.float16))
+
+
+def test_windows_outside_their_recording_are_refused(store: Store) -> None:
+    with pytest.raises(IndexError, match="rows 1 to 10001 of recording 7, which has 10000 rows"):
+        store.copy_windows([3, 7], [0, 1], 10_000)
+    with pytest.raises(IndexError, match="rows -1 to 9 of recording 3"):
+        store.window(3, -1, 10)
+    for unknown in (4, 21, -1):
+        with pytest.raises(KeyError, match=f"no recording {unknown} "):
+            store.copy_windows([3, unknown], [0, 0], 10)
+    with pytest.raises(ValueError, match=r"out has shape \(1, 10, 19\), must be \(1, 10, 20\)"):
+        store.copy_windows([3], [0], 10, np.empty((1, 10, 19), np.float16))
+
+
+def test_clipped_at_the_largest_float16_and_nan_kept(tmp_path: Path) -> None:
+    eeg = np.tile([[1e6], [-1e6], [np.inf], [-np.inf], [65_519], [np.nan], [1e-9]], (1, 20))
+    store = build_store({1: write_eeg(tmp_path / "1.parquet", eeg)}, CHANNELS, tmp_path / "store")
+    expected = [65_504, -65_504, 65_504, -65_504, 65_504, np.nan, 0]
+    np.testing.assert_array_equal(store.window(1, 0, 7)[:, 4], expected)
+
+
+def test_integers_doubles_and_nulls(tmp_path: Path) -> None:
+    columns = {name: pa.array([1, None, 100_000], pa.int32()) for name in CHANNELS}
+    columns["Fp2"] = pa.array([1.5, None, float("nan")], pa.float64())
+    columns["O1"] = pa.array([-3, 4, 5], pa.int16())
+    pq.write_table(pa.table(columns), tmp_path / "1.parquet")
+    window = build_store({1: tmp_path / "1.parquet"}, CHANNELS, tmp_path / "store").window(1, 0, 3)
+    np.testing.assert_array_equal(window[:, CHANNELS.index("Fp1")], [1, np.nan, 65_504])
+    np.testing.assert_array_equal(window[:, CHANNELS.index("Fp2")], [1.5, np.nan, np.nan])
+    np.testing.assert_array_equal(window[:, CHANNELS.index("O1")], [-3, 4, 5])
+
+
+def test_columns_go_where_their_names_say(tmp_path: Path) -> None:
+    names = ["EEG T7-Ref" if name == "T3" else name for name in CHANNELS[::-1]]
+    eeg = np.arange(20, dtype=np.float32)[None, :].repeat(5, 0)
+    store = build_store({1: write_eeg(tmp_path / "1.parquet", eeg, names)}, CHANNELS, tmp_path / "store")
+    assert store.window(1, 0, 1)[0].tolist() == list(range(19, -1, -1))
+
+
+def test_real_windows(iiic_root: Path, tmp_path: Path) -> None:
+    recordings = read_recordings(iiic_root)
+    store = eeg_store(recordings, tmp_path)
+    windows = store.copy_windows(recordings.rows.eeg_id, recordings.eeg_starts(), 10_000)
+    for i, eeg_id in enumerate(recordings.rows.eeg_id):
+        eeg = pd.read_parquet(recordings.eeg_dir / f"{eeg_id}.parquet")[list(CHANNELS)].to_numpy()
+        np.testing.assert_allclose(windows[i], np.clip(eeg, -65_504, 65_504), rtol=2**-11, atol=1e-6)
+
+
+def test_spectrograms_and_stores_by_fingerprint(tiny_root: Path, tmp_path: Path) -> None:
+    recordings = read_recordings(tiny_root, "test")
+    store = spectrogram_store(recordings, tmp_path)
+    assert store.folder == store_folder(recordings, tmp_path, "spectrogram")
+    assert store.folder.name == f"test-spectrogram-{store.fingerprint[:12]}"
+    assert (
+        (store.folder / DATA_NAME).stat().st_size == store_bytes(recordings, "spectrogram") == 3 * 300 * 400 * 2
+    )
+    table = pd.read_parquet(recordings.spectrogram_dir / "600001.parquet")
+    column = store.columns.index("LP_3.13")
+    np.testing.assert_array_equal(
+        store.window(600_001, 0, 300)[:, column],
+        table["LP_3.13"].clip(-65_504, 65_504).to_numpy().astype(np.float16),
+    )
+    assert not store_folder(recordings, tmp_path).exists()
+
+
+def test_region_of_nothing_but_nan(tmp_path: Path) -> None:
+    root = write_hms_layout(tmp_path / "set", n_eegs=2, n_test=0, max_rows_per_eeg=1, with_spectrograms=True)
+    power = random_spectrogram(300, np.random.default_rng(0))
+    power[:, 100:200] = np.nan  # RL, the second region
+    write_spectrogram(root / "train_spectrograms" / "500003.parquet", power)
+    recordings = read_recordings(root)
+    with pytest.raises(UserError) as caught:
+        spectrogram_store(recordings, tmp_path / "stores")
+    lines = str(caught.value).splitlines()
+    assert lines[1:] == ["  train_spectrograms/500003.parquet: region RL is NaN in every row"]
+    store = spectrogram_store(recordings, tmp_path / "stores", allow_empty=True)
+    assert store.empty[1].tolist() == [100 <= j < 200 for j in range(400)]
+    assert not store.empty[0].any()
+
+
+def test_data_set_without_spectrograms(iiic_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no spectrogram files"):
+        spectrogram_store(read_recordings(iiic_root), tmp_path)
+
+
+def test_fingerprint_stays_when_moved_and_changes_with_content(tmp_path: Path) -> None:
+    root = write_hms_layout(tmp_path / "a", n_eegs=2, n_test=0)
+    first = store_folder(read_recordings(root), tmp_path)
+    copy = Path(shutil.copytree(root, tmp_path / "b"))
+    assert store_folder(read_recordings(copy), tmp_path) == first
+    path = copy / "train_eegs" / "1000.parquet"
+    table = pq.read_table(path)
+    changed = table.set_column(3, "P3", [pa.array(table["P3"].to_numpy() + np.float32(0.5))])
+    pq.write_table(changed, path)
+    assert store_folder(read_recordings(copy), tmp_path) != first
+
+
+def test_opened_and_not_built_again(store: Store, files: dict[int, Path]) -> None:
+    before = (store.folder / DATA_NAME).stat()
+    calls: list[tuple[int, int]] = []
+    again = build_store(files, CHANNELS, store.folder, progress=lambda *args: calls.append(args))
+    assert again.fingerprint == store.fingerprint
+    assert calls == []
+    assert (store.folder / DATA_NAME).stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(UserError, match="holds the store of other files"):
+        build_store({3: files[3]}, CHANNELS, store.folder)
+
+
+def test_progress_counts_bytes(files: dict[int, Path], tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    build_store(files, CHANNELS, tmp_path / "store", progress=lambda *args: calls.append(args), n_threads=1)
+    total = 40 * sum(LENGTHS.values())
+    steps = [40 * LENGTHS[key] for key in (3, 7, 11, 20)]
+    assert calls[0] == (0, total)
+    assert calls[-1] == (total, total)
+    assert sorted(np.diff([done for done, _ in calls])) == sorted(steps)
+
+
+@pytest.mark.parametrize("way", ["pickle", "fork", "spawn"])
+def test_in_other_processes(store: Store, way: str) -> None:
+    expected = store.copy_windows([11, 3], [60_000, 5], 2_000)
+    if way == "pickle":
+        text = pickle.dumps(store)
+        assert len(text) < 400
+        np.testing.assert_array_equal(pickle.loads(text).copy_windows([11, 3], [60_000, 5], 2_000), expected)
+        return
+    code = """
+        import multiprocessing as mp, sys
+        from hbac.recordings.store import Store
+        import zlib
+        def crc(store):
+            return zlib.crc32(store.copy_windows([11, 3], [60_000, 5], 2_000))
+        if __name__ == "__main__":
+            store = Store.open(sys.argv[1])
+            if sys.argv[2] == "fork":
+                with mp.get_context("fork").Pool(2) as pool:
+                    print(pool.map(crc, [store, store]))
+            else:
+                with mp.get_context("spawn").Pool(2) as pool:
+                    print(pool.map(crc, [store, store]))
+    """
+    script = store.folder.parent / "crc_of_windows.py"
+    script.write_text(textwrap.dedent(code))
+    command = [sys.executable, str(script), str(store.folder), way]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    output = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+    assert output.strip() == str([zlib.crc32(expected)] * 2)
+
+
+def test_damaged_store(store: Store, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(store.folder, tmp_path / "copy"))
+    data = folder / DATA_NAME
+    with data.open("r+b") as file:
+        file.seek(40 * (12_345 + 17))
+        file.write(b"\xff\xff")
+    assert Store.open(folder).damaged_ids() == [7]
+    with data.open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(UserError) as caught:
+        Store.open(folder)
+    assert f"{data} has 1,000 bytes, its index says {40 * sum(LENGTHS.values()):,}" in str(caught.value)
+    assert f"delete the folder {folder}" in str(caught.value)
+    data.unlink()
+    with pytest.raises(UserError, match="cannot be opened: No such file"):
+        Store.open(folder)
+    (folder / INDEX_NAME).write_bytes(b"no index")
+    with pytest.raises(UserError, match=r"index\.safetensors cannot be read"):
+        Store.open(folder)
+    with pytest.raises(UserError, match=r"is no store: index\.safetensors is missing"):
+        Store.open(tmp_path)
+
+
+def test_file_cut_short_after_its_shape_was_read(files: dict[int, Path], tmp_path: Path) -> None:
+    """Footers are sound, the pages before them are not: found while building, all such files in one message."""
+    spoiled = {key: Path(shutil.copy(path, tmp_path)) for key, path in files.items()}
+    for key in (3, 11):
+        content = bytearray(spoiled[key].read_bytes())
+        content[4 : len(content) - 20_000] = bytes(len(content) - 20_004)
+        spoiled[key].write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        build_store(spoiled, CHANNELS, tmp_path / "store")
+    message = str(caught.value)
+    assert "2 problems" in message
+    assert "3.parquet: cannot be read" in message
+    assert "11.parquet: cannot be read" in message
+    assert not (tmp_path / "store").exists()
+
+
+def test_unreadable_files_are_listed(files: dict[int, Path], tmp_path: Path) -> None:
+    short = tmp_path / "8.parquet"
+    short.write_bytes(files[7].read_bytes()[:-50])
+    with pytest.raises(UserError) as caught:
+        build_store({**files, 8: short, 9: tmp_path / "9.parquet"}, CHANNELS, tmp_path / "store")
+    assert "2 problems" in str(caught.value)
+    assert "8.parquet: no parquet footer" in str(caught.value)
+    assert "9.parquet: the file is missing" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["8.parquet"]
+    with pytest.raises(UserError, match="no files to build the store"):
+        build_store({}, CHANNELS, tmp_path / "store")
+
+
+BUILD = """
+    import sys, time, pathlib
+    from hbac.recordings import building
+    from hbac.recordings.store import build_store
+    from hbac.vocabulary import CHANNELS
+    building._SYNC_BYTES = 1
+    folder, target, pause_s = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    def progress(done, total):
+        print(done, flush=True)
+        time.sleep(pause_s)
+    files = {int(path.stem): path for path in folder.glob("*.parquet")}
+    store = build_store(files, CHANNELS, target, progress=progress, n_threads=2)
+    print(store.fingerprint)
+"""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    for key in range(30):
+        write_eeg(folder / f"{key}.parquet", random_eeg(2_000 + key, np.random.default_rng(key)))
+    return folder
+
+
+def test_killed_and_resumed(many: Path, tmp_path: Path) -> None:
+    files = {int(path.stem): path for path in many.glob("*.parquet")}
+    build_store(files, CHANNELS, tmp_path / "straight")
+    folder = tmp_path / "store"
+    begun = []
+    for n_steps in (4, 9, 15):  # each run is killed further on than the one before
+        process = child(BUILD, many, folder, 0.02)
+        assert process.stdout is not None
+        seen = [int(process.stdout.readline()) for _ in range(n_steps)]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not folder.exists()
+        assert (tmp_path / "store.partial").is_dir()
+        begun.append((seen[0], seen[-1]))
+    assert begun[0][0] == 0
+    # What one run reported, the next had: nothing is done twice.
+    assert begun[0][1] <= begun[1][0] < begun[1][1] <= begun[2][0]
+    with (tmp_path / "store.partial" / "journal.txt").open("a") as journal:
+        journal.write("29 12345 ff")  # a line that was being written when the power went
+    calls: list[tuple[int, int]] = []
+    store = build_store(files, CHANNELS, folder, progress=lambda *args: calls.append(args))
+    assert calls[0][0] >= begun[2][1] > 0
+    assert contents(folder) == contents(tmp_path / "straight")
+    assert store.damaged_ids() == []
+    assert not (tmp_path / "store.partial").exists()
+
+
+def test_partial_folder_of_other_files_is_not_used(many: Path, tmp_path: Path) -> None:
+    files = {int(path.stem): path for path in many.glob("*.parquet")}
+    build_store(files, CHANNELS, tmp_path / "straight")
+
+    class StopError(Exception):
+        pass
+
+    def stop(done: int, _: int) -> None:
+        if done > 200_000:
+            raise StopError
+
+    other = {key: path for key, path in files.items() if key > 2}
+    with pytest.raises(StopError):
+        build_store(other, CHANNELS, tmp_path / "store", progress=stop)
+    calls: list[tuple[int, int]] = []
+    build_store(files, CHANNELS, tmp_path / "store", progress=lambda *args: calls.append(args))
+    assert calls[0][0] == 0
+    assert contents(tmp_path / "store") == contents(tmp_path / "straight")
+
+
+def test_several_processes_build_it_once(many: Path, tmp_path: Path) -> None:
+    processes = [child(BUILD, many, tmp_path / "store", 0.01) for _ in range(3)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    lines = [output.splitlines() for output, _ in outputs]
+    assert len({line[-1] for line in lines}) == 1
+    assert sorted(map(len, lines)) == [1, 1, 32]  # one has built it, the others print the fingerprint only
+    assert Store.open(tmp_path / "store").damaged_ids() == []
+
+
+def test_too_little_room_is_said_before_anything_is_written(
+    files: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(building.shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**6, 10**6))
+    with pytest.raises(UserError, match=r"needs 0\.004 GB of disk, 0\.001 GB are free"):
+        build_store(files, CHANNELS, tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["store.lock"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("may not mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_disk_fills_up_meanwhile(many: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2.4 MB go to a disk of 2 MB that said before that it had room; with room, the next run goes on."""
+    files = {int(path.stem): path for path in many.glob("*.parquet")}
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as patched:
+        patched.setattr(building.shutil, "disk_usage", lambda _: usage(10**12, 0, 10**12))
+        with pytest.raises(UserError) as caught:
+            build_store(files, CHANNELS, small_disk / "store", n_threads=1)
+    assert "No space left on device" in str(caught.value)
+    assert "make room and run it again" in str(caught.value)
+    assert not (small_disk / "store").exists()
+    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
+    calls: list[tuple[int, int]] = []
+    store = build_store(files, CHANNELS, small_disk / "store", progress=lambda *args: calls.append(args))
+    assert calls[0][0] > 1_000_000
+    assert store.damaged_ids() == []
+
+
+def test_largest_file_size_of_the_system(many: Path, tmp_path: Path) -> None:
+    limit = "    import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))\n"
+    process = child(textwrap.dedent(limit) + textwrap.dedent(BUILD), many, tmp_path / "store", 0)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "UserError: no room for the store" in errors
+    assert "File too large" in errors
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
+    """One recording of 4.2 hours, 240 MB as float32, is converted and read within some 100 MB of memory."""
+    code = """
+        import resource, sys
+        from pathlib import Path
+        from hbac.recordings.store import build_store
+        from hbac.vocabulary import CHANNELS
+        peak_mb = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        folder = Path(sys.argv[1])
+        build_store({1: folder / "1.parquet"}, CHANNELS, folder / "small")
+        before = peak_mb()
+        store = build_store({2: folder / "2.parquet"}, CHANNELS, folder / "large")
+        for start in range(0, 2_990_000, 10_000):
+            store.copy_windows([2], [start], 10_000)
+        print(before, peak_mb())
+    """
+    rng = np.random.default_rng(0)
+    write_eeg(tmp_path / "1.parquet", random_eeg(10_000, rng))
+    write_eeg(tmp_path / "2.parquet", np.tile(random_eeg(100_000, rng), (30, 1)))
+    output, errors = child(code, tmp_path).communicate(timeout=300)
+    before, after = map(float, output.split() or [errors])
+    assert after - before < 120
