@@ -1,0 +1,209 @@
+"""Random draws the simulator is made of: ranges, slow wandering, coloured noise, pulses on a time grid.
+
+Every function takes the generator it draws from; nothing here keeps state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.fft
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float32]
+
+
+def chance(rng: np.random.Generator, probability: float) -> bool:
+    """Return True with the given probability."""
+    return bool(rng.random() < probability)
+
+
+def uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw one number evenly between two bounds."""
+    return float(rng.uniform(low, high))
+
+
+def loguniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw one positive number whose logarithm is even between two bounds."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def lognormal(
+    rng: np.random.Generator, median: float, sigma: float, low: float = 0.0, high: float = np.inf
+) -> float:
+    """Draw one lognormal number, held within ``[low, high]``."""
+    return float(np.clip(median * np.exp(sigma * rng.standard_normal()), low, high))
+
+
+def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    """Draw one key with probability proportional to its value."""
+    names = list(weights)
+    share = np.array(list(weights.values()), dtype=float)
+    return names[int(np.searchsorted(np.cumsum(share / share.sum()), rng.random(), side="right"))]
+
+
+def wander(rng: np.random.Generator, n: int, sfreq: float, tau_s: float, k: int = 1) -> Array:
+    """Draw slow random processes of unit variance (an autoregression on a coarse grid, joined by lines).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    n : int
+        Samples.
+    sfreq : float
+        Samples per second.
+    tau_s : float
+        Correlation time in seconds.
+    k : int
+        How many independent processes.
+
+    Returns
+    -------
+    numpy.ndarray
+        Float32 of shape (k, n).
+    """
+    step_s = tau_s / 2.5
+    m = int(np.ceil(n / sfreq / step_s)) + 2
+    decay = np.exp(-step_s / tau_s)
+    noise = rng.standard_normal((k, m))
+    coarse = np.empty((k, m))
+    coarse[:, 0] = noise[:, 0]
+    for i in range(1, m):
+        coarse[:, i] = decay * coarse[:, i - 1] + np.sqrt(1 - decay**2) * noise[:, i]
+    at = np.arange(n) / (sfreq * step_s) + uniform(rng, 0, 1)
+    left = at.astype(np.int64)
+    part = (at - left).astype(np.float32)
+    coarse = coarse.astype(np.float32)
+    return coarse[:, left] * (1 - part) + coarse[:, np.minimum(left + 1, m - 1)] * part
+
+
+def gate(n: int, sfreq: float, t0_s: float, start_s: float, stop_s: float, ramp_s: float) -> Array:
+    """Return a 0-to-1 envelope that opens at `start_s` and closes at `stop_s` with cosine ramps."""
+    t = t0_s + np.arange(n, dtype=np.float32) / np.float32(sfreq)
+    up = np.clip((t - start_s) / ramp_s + 0.5, 0, 1)
+    down = np.clip((stop_s - t) / ramp_s + 0.5, 0, 1)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.minimum(up, down)), dtype=np.float32)
+
+
+def frequencies(n: int, sfreq: float) -> NDArray[np.float64]:
+    """Return the bins of the real Fourier transform of `n` samples in hertz."""
+    return np.arange(n // 2 + 1) * (sfreq / n)
+
+
+def spectrum_noise(
+    rng: np.random.Generator, mix: Array, density: ArrayLike, n: int, sfreq: float
+) -> NDArray[np.complex64]:
+    """Draw the Fourier coefficients of Gaussian noise with a given density, mixed over channels.
+
+    Coefficients (not samples) are returned so that several components can be added before one inverse transform.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    mix : numpy.ndarray
+        (channels, sources) weights.
+    density : array_like
+        One-sided power density per source at `frequencies(n, sfreq)`, in squared units per hertz.
+    n : int
+        Samples of the signal.
+    sfreq : float
+        Samples per second.
+
+    Returns
+    -------
+    numpy.ndarray
+        Complex64 of shape (channels, n // 2 + 1).
+    """
+    amplitude = np.sqrt(np.asarray(density) * (sfreq * n / 4)).astype(np.float32)
+    amplitude[0] = 0
+    used = np.flatnonzero(amplitude > amplitude.max(initial=0.0) * 1e-4)
+    out = np.zeros((mix.shape[0], amplitude.size), dtype=np.complex64)
+    if used.size:
+        first, last = int(used[0]), int(used[-1]) + 1
+        z = rng.standard_normal((mix.shape[1], 2 * (last - first)), dtype=np.float32).view(np.complex64)
+        out[:, first:last] = (mix @ z) * amplitude[first:last]
+    return out
+
+
+def to_signal(coefficients: NDArray[np.complex64], n: int) -> Array:
+    """Return the float32 signal of `n` samples that has these Fourier coefficients."""
+    return np.asarray(scipy.fft.irfft(coefficients, n, axis=-1), dtype=np.float32)
+
+
+def pulses(
+    n: int,
+    sfreq: float,
+    centre_s: NDArray[np.floating],
+    sigma_s: NDArray[np.floating],
+    height: NDArray[np.floating],
+) -> Array:
+    """Add Gaussian pulses on a time grid.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    sfreq : float
+        Samples per second.
+    centre_s, sigma_s, height : numpy.ndarray
+        Place, width (standard deviation) and signed height of each pulse; equal shapes.
+
+    Returns
+    -------
+    numpy.ndarray
+        Float32 of shape (n,).
+    """
+    out = np.zeros(n)
+    centre, sigma, tall = (np.ravel(a).astype(np.float32) for a in (centre_s, sigma_s, height))
+    order = np.argsort(sigma, kind="stable")
+    for part in np.array_split(order, 3):  # narrow, middle, wide: each with its own reach
+        if not part.size:
+            continue
+        reach = int(np.ceil(3.5 * float(sigma[part].max()) * sfreq)) + 1
+        at = np.floor(centre[part] * sfreq).astype(np.int64)
+        keep = (at > -reach) & (at < n + reach)
+        part, at = part[keep], at[keep]
+        index = at[:, None] + np.arange(-reach, reach + 1)
+        x = (index / np.float32(sfreq) - centre[part, None]) / sigma[part, None]
+        value = tall[part, None] * np.exp(-0.5 * np.square(x, dtype=np.float32))
+        ok = (index >= 0) & (index < n)
+        out += np.bincount(index[ok], weights=value[ok], minlength=n)
+    return out.astype(np.float32)
+
+
+def renewal(
+    rng: np.random.Generator, start_s: float, stop_s: float, rate_hz: float, variation: float
+) -> NDArray[np.float64]:
+    """Draw event times with gamma-distributed intervals.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    start_s, stop_s : float
+        Stretch to fill.
+    rate_hz : float
+        Events per second.
+    variation : float
+        Coefficient of variation of the intervals; 1 is a Poisson process, 0.05 nearly a clock.
+
+    Returns
+    -------
+    numpy.ndarray
+        Rising times within the stretch.
+    """
+    expected = max(stop_s - start_s, 0.0) * rate_hz
+    count = int(expected + 6 * np.sqrt(expected) * max(variation, 0.1) + 8)
+    shape = 1 / max(variation, 1e-3) ** 2
+    steps = rng.gamma(shape, 1 / (shape * rate_hz), count)
+    times = start_s - uniform(rng, 0, 1) / rate_hz + np.cumsum(steps)
+    return times[(times >= start_s) & (times < stop_s)]
+
+
+def some(rng: np.random.Generator, items: Sequence[int], weights: ArrayLike, count: int) -> NDArray[np.int64]:
+    """Draw `count` different items with the given weights."""
+    share = np.asarray(weights, dtype=float)
+    return rng.choice(np.asarray(items), size=min(count, len(items)), replace=False, p=share / share.sum())

@@ -1,0 +1,383 @@
+"""Periodic discharges and rhythmic delta: what they look like and where on the head they are.
+
+A pattern is a few fields on the scalp, each with its own wave over time. Classes are not templates: how lateral, how
+sharp, how fast a pattern is varies without steps, and the votes (`votes.leaning`) follow from just that.
+
+References
+----------
+Hirsch LJ et al. American Clinical Neurophysiology Society's Standardized Critical Care EEG Terminology: 2021
+version. J Clin Neurophysiol 2021. doi:10.1097/WNP.0000000000000806
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbac.recordings.synthetic.draws import (
+    Array,
+    chance,
+    lognormal,
+    loguniform,
+    pick,
+    pulses,
+    renewal,
+    uniform,
+    wander,
+)
+from hbac.recordings.synthetic.head import (
+    BIPOLAR,
+    MIRROR_INDEX,
+    hill,
+    lateral_place,
+    lateralisation,
+    midline_place,
+    normalise,
+)
+from hbac.recordings.synthetic.patient import Patient
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What every pattern has.
+
+    Attributes
+    ----------
+    fields : numpy.ndarray
+        (parts, 19) fields on the scalp; the first is the main one, its largest bipolar difference is 1.
+    gains, lags_s : numpy.ndarray
+        (parts,) strength and delay of each part.
+    rate_hz : float
+        Discharges or waves per second.
+    height : float
+        Peak in the best bipolar derivation, in units of the background's level.
+    floor_uv : float
+        Least peak in microvolt, whatever the background.
+    calm : float
+        Factor on the background while the pattern is on, 0 to 1.
+    roundness : float
+        0 for sharp discharges with quiet between them, 1 for a sinusoid; about 0.5 is in dispute.
+    ictal : float
+        0 for no evolution, 1 for one that nobody disputes.
+    """
+
+    fields: Array
+    gains: Array
+    lags_s: Array
+    rate_hz: float
+    height: float
+    floor_uv: float
+    calm: float
+    roundness: float
+    ictal: float
+
+    @property
+    def lateral(self) -> float:
+        """Lateralisation of the whole pattern: -1 left only, 0 even, +1 right only."""
+        return lateralisation(self.fields * self.gains[:, None])
+
+    @property
+    def side(self) -> int:
+        """The side it is on: -1 left, +1 right, 0 neither clearly."""
+        return int(np.sign(self.lateral)) if abs(self.lateral) > 0.3 else 0
+
+    def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
+        """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Periodic(Pattern):
+    """Periodic discharges.
+
+    Attributes
+    ----------
+    variation : float
+        Coefficient of variation of the intervals.
+    missing : float
+        Share of discharges left out.
+    bumps : numpy.ndarray
+        (bumps, 4): lag s, width s, height, and 1 for what belongs to the slow part.
+    restless : float
+        How much discharges differ from each other.
+    fast_hz, fast : float
+        Superimposed fast activity: frequency and strength (0 for none).
+    rhythmic : float
+        Superimposed rhythmic delta between the discharges (0 for none).
+    """
+
+    variation: float
+    missing: float
+    bumps: NDArray[np.float64]
+    restless: float
+    fast_hz: float
+    fast: float
+    rhythmic: float
+
+    def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
+        """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
+        at = renewal(rng, -1.5, n / sfreq + 1.5, self.rate_hz, self.variation)
+        at += (
+            0.15
+            / self.rate_hz
+            * uniform(rng, 0, 1)
+            * np.sin(at / loguniform(rng, 4, 40) + uniform(rng, 0, 6.28))
+        )
+        at = at[rng.random(at.size) >= self.missing]
+        index = np.clip((at * sfreq).astype(np.int64), 0, n - 1)
+        tall = on[index] * np.exp(self.restless * rng.standard_normal(at.size))
+        count = (at.size, len(self.bumps))
+        lag = self.bumps[:, 0] * (1 + 0.5 * self.restless * rng.standard_normal(count))
+        width = self.bumps[:, 1] * np.exp(0.5 * self.restless * rng.standard_normal(count))
+        height = self.bumps[:, 2] * np.exp(0.6 * self.restless * rng.standard_normal(count)) * tall[:, None]
+        slow = self.bumps[:, 3] > 0
+        out = np.zeros((len(self.fields), n), dtype=np.float32)
+        for part, lag_s in enumerate(self.lags_s):
+            use = np.ones_like(slow) if part > 1 else slow if part == 1 else ~slow
+            if not use.any():
+                continue
+            loose = 0.004 * rng.standard_normal((at.size, 1)) * (part > 0)
+            centre = at[:, None] + lag[:, use] + lag_s + loose
+            out[part] = pulses(n, sfreq, centre, width[:, use], height[:, use])
+        t = np.arange(n, dtype=np.float32) / np.float32(sfreq)
+        if self.fast > 0:
+            bed = pulses(n, sfreq, at + 0.05, np.full(at.size, 0.12), tall) * self.fast
+            out[0] += bed * np.sin(2 * np.pi * self.fast_hz * t + wander(rng, n, sfreq, 0.3)[0])
+        if self.rhythmic > 0:
+            out[0] += (
+                self.rhythmic * on * np.sin(2 * np.pi * self.rate_hz * t + 1.5 * wander(rng, n, sfreq, 2.0)[0])
+            )
+        return out
+
+
+@dataclass(frozen=True)
+class Rhythmic(Pattern):
+    """Rhythmic delta activity.
+
+    Attributes
+    ----------
+    unrest : float
+        Wandering of the frequency, as a share of it.
+    harmonics : tuple of tuple of float
+        (order, height, phase) beyond the fundamental.
+    waxing : float
+        Strength of waxing and waning.
+    """
+
+    unrest: float
+    harmonics: tuple[tuple[int, float, float], ...]
+    waxing: float
+
+    def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
+        """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
+        quick, slow = wander(rng, n, sfreq, 0.7 / self.rate_hz)[0], wander(rng, n, sfreq, 8.0)[0]
+        pace = self.rate_hz * np.exp(self.unrest * (0.8 * quick + 0.5 * slow))
+        phase = 2 * np.pi * (np.cumsum(pace) / sfreq + uniform(rng, 0, 1))
+        swing = np.exp(
+            self.waxing * (0.7 * wander(rng, n, sfreq, 1.2)[0] + 0.7 * wander(rng, n, sfreq, 6.0)[0])
+        )
+        swing = np.minimum(swing, 2.5) * on
+        out = np.empty((len(self.fields), n), dtype=np.float32)
+        for part, lag_s in enumerate(self.lags_s):
+            here = phase - 2 * np.pi * self.rate_hz * lag_s + 0.15 * (part > 0) * wander(rng, n, sfreq, 1.0)[0]
+            wave = np.sin(here)
+            for order, tall, turn in self.harmonics:
+                wave = wave + tall * np.sin(order * here + turn)
+            out[part] = swing * wave
+        return out
+
+
+def lateral_fields(rng: np.random.Generator, patient: Patient) -> tuple[list[Array], list[float], list[float]]:
+    """Draw fields, gains and lags of a lateral pattern: focus, its slow part, and in half a weak mirror image."""
+    side = patient.side if chance(rng, 0.85) else -patient.side
+    near = patient.lesion * np.array([side * patient.side, 1.0, 1.0])
+    place = near + 0.25 * rng.standard_normal(3) if chance(rng, 0.7) else lateral_place(rng, side)
+    place /= np.linalg.norm(place)
+    width = uniform(rng, 0.35, 1.05)
+    main = hill(rng, place, width)
+    beside = place + 0.2 * rng.standard_normal(3)
+    slow = hill(rng, beside / np.linalg.norm(beside), width * uniform(rng, 0.9, 1.4))
+    fields, gains, lags = [main, slow], [1.0, 1.0], [0.0, uniform(rng, 0, 0.02)]
+    if chance(rng, 0.5):
+        fields.append(normalise(main[MIRROR_INDEX]))
+        gains.append(uniform(rng, 0.1, 0.5) if chance(rng, 0.85) else uniform(rng, 0.5, 0.85))
+        lags.append(uniform(rng, 0.0, 0.04))
+    return fields, gains, lags
+
+
+def general_fields(rng: np.random.Generator, lag_s: float) -> tuple[list[Array], list[float], list[float]]:
+    """Draw fields, gains and lags of a generalised pattern, with a delay from front to back or back to front."""
+    if chance(rng, 0.7):
+        place, width = midline_place(rng), uniform(rng, 0.6, 1.5)
+        main = hill(rng, place, width)
+    else:  # two hemispheres together, not a hill on the midline
+        place, width = lateral_place(rng, 1), uniform(rng, 0.5, 1.1)
+        one = hill(rng, place, width)
+        main = normalise(one + one[MIRROR_INDEX])
+    tilt = normalise(np.abs(main) * (1 + 0.25 * rng.standard_normal() * np.sign(np.arange(19) - MIRROR_INDEX)))
+    main = normalise(main + 0.35 * np.sign(main.sum()) * tilt) if chance(rng, 0.4) else main
+    slow = hill(rng, place if place[0] ** 2 < 0.1 else np.array([0.0, 0.5, 0.87]), max(0.7, width))
+    fields, gains, lags = [main, slow], [1.0, 1.0], [0.0, uniform(rng, 0, 0.03)]
+    if lag_s != 0:
+        back = hill(rng, np.array([0.0, -0.5, 0.87]), uniform(rng, 0.5, 1.0))
+        fields.append(back)
+        gains.append(uniform(rng, 0.25, 0.9))
+        lags.append(lag_s)
+    if chance(rng, 0.35):  # some asymmetry, up to where experts differ
+        off = hill(rng, lateral_place(rng, -1 if chance(rng, 0.5) else 1), uniform(rng, 0.4, 0.9))
+        fields.append(off)
+        gains.append(uniform(rng, 0.1, 0.6))
+        lags.append(0.0)
+    return fields, gains, lags
+
+
+def _bumps(rng: np.random.Generator, general: bool) -> NDArray[np.float64]:
+    """Draw the shape of one discharge: rows of lag, width, height, slow part."""
+    kinds = {"spike": 0.2, "sharp": 0.35, "blunt": 0.2, "triphasic": 0.15, "poly": 0.1}
+    if general:
+        kinds = {"spike": 0.12, "sharp": 0.25, "blunt": 0.18, "triphasic": 0.3, "poly": 0.15}
+    kind = pick(rng, kinds)
+    rows: list[tuple[float, float, float, float]]
+    if kind == "triphasic":
+        stretch = uniform(rng, 0.75, 1.35)
+        rows = [
+            (-0.10 * stretch, 0.030 * stretch, -uniform(rng, 0.15, 0.7), 0),
+            (0.0, uniform(rng, 0.04, 0.075) * stretch, 1.0, 0),
+            (
+                0.19 * stretch,
+                uniform(rng, 0.07, 0.14) * stretch,
+                -uniform(rng, 0.2, 0.8),
+                float(chance(rng, 0.4)),
+            ),
+        ]
+    elif kind == "poly":
+        count = int(rng.integers(3, 8))
+        lags = np.sort(rng.uniform(-0.25, 0.3, count))
+        rows = [
+            (float(lag), loguniform(rng, 0.015, 0.06), float(rng.choice([-1, 1])) * uniform(rng, 0.3, 1), 0)
+            for lag in lags
+        ]
+        if chance(rng, 0.6):
+            rows.append((0.25, uniform(rng, 0.1, 0.2), uniform(rng, -0.9, 0.9), 1))
+    else:
+        low, high = {"spike": (0.014, 0.026), "sharp": (0.024, 0.05), "blunt": (0.05, 0.12)}[kind]
+        width = uniform(rng, low, high)
+        rows = [(0.0, width, 1.0, 0)]
+        if chance(rng, 0.5):
+            rows.append((-1.8 * width, width * uniform(rng, 0.6, 1.2), -uniform(rng, 0.1, 0.5), 0))
+        if chance(rng, 0.6):
+            rows.append((2.2 * width, width * uniform(rng, 0.8, 1.8), -uniform(rng, 0.2, 0.9), 0))
+        if chance(rng, 0.6):
+            slow = uniform(rng, 0.07, 0.2)
+            rows.append(
+                (2 * width + 1.6 * slow, slow, uniform(rng, 0.2, 0.9) * (1 if chance(rng, 0.6) else -1), 1)
+            )
+    out = np.array(rows)
+    if chance(rng, 0.5):
+        out[:, 2] *= -1
+    return out
+
+
+def draw_periodic(rng: np.random.Generator, patient: Patient, *, general: bool) -> Periodic:
+    """Draw lateralised or generalised periodic discharges.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    patient : Patient
+        Whose; lateral ones are mostly at the patient's lesion.
+    general : bool
+        Generalised rather than lateralised.
+
+    Returns
+    -------
+    Periodic
+        The pattern.
+    """
+    bumps = _bumps(rng, general)
+    rate = lognormal(rng, 1.05, 0.38, 0.4, 2.8)
+    if general:
+        lag = uniform(rng, 0.02, 0.12) * (1 if chance(rng, 0.8) else -1) if chance(rng, 0.5) else 0.0
+        fields, gains, lags = general_fields(rng, lag)
+    else:
+        fields, gains, lags = lateral_fields(rng, patient)
+    rhythmic = uniform(rng, 0.1, 0.5) if chance(rng, 0.12) else 0.0
+    # Roundness: how much of a period the discharge fills, the slow part counting half.
+    tall = np.abs(bumps[:, 2]) * np.where(bumps[:, 3] > 0, 0.5, 1.0)
+    filled = float(np.sum(2.35 * bumps[:, 1] * tall) / tall.max()) * rate
+    return Periodic(
+        fields=np.stack(fields),
+        gains=np.array(gains, dtype=np.float32),
+        lags_s=np.array(lags, dtype=np.float32),
+        rate_hz=rate,
+        height=lognormal(rng, 6.0, 0.5, 1.5, 18.0),
+        floor_uv=uniform(rng, 8, 20),
+        calm=uniform(rng, 0.12, 0.7) if chance(rng, 0.35 if general else 0.15) else 1.0,
+        roundness=float(np.clip(0.7 * filled + 0.6 * rhythmic, 0, 0.8)),
+        ictal=0.0,
+        variation=loguniform(rng, 0.03, 0.26),
+        missing=uniform(rng, 0, 0.15) if chance(rng, 0.5) else 0.0,
+        bumps=bumps,
+        restless=uniform(rng, 0.05, 0.45),
+        fast_hz=uniform(rng, 9, 25),
+        fast=uniform(rng, 0.1, 0.4) if chance(rng, 0.15) else 0.0,
+        rhythmic=rhythmic,
+    )
+
+
+def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) -> Rhythmic:
+    """Draw lateralised or generalised rhythmic delta activity.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    patient : Patient
+        Whose.
+    general : bool
+        Generalised rather than lateralised.
+
+    Returns
+    -------
+    Rhythmic
+        The pattern.
+    """
+    rate = lognormal(rng, 1.65, 0.34, 0.8, 3.3)
+    if general:
+        fields, gains, lags = general_fields(rng, uniform(rng, 0, 0.12) if chance(rng, 0.6) else 0.0)
+    else:
+        fields, gains, lags = lateral_fields(rng, patient)
+    gains[1] = uniform(rng, 0.0, 0.6)  # a second, shifted focus: the wave travels
+    lags[1] = uniform(rng, -0.08, 0.08)
+    shape = pick(rng, {"sine": 0.25, "arched": 0.4, "saw": 0.35})
+    harmonics: tuple[tuple[int, float, float], ...] = ()
+    depth = uniform(rng, 0.08, 0.5)
+    if shape == "arched":
+        turn = np.pi / 2 * (1 if chance(rng, 0.5) else -1)
+        harmonics = ((2, depth, turn), (3, 0.5 * depth**2 * 2, -np.pi * (turn > 0)))
+    elif shape == "saw":
+        turn = 0.0 if chance(rng, 0.5) else np.pi
+        harmonics = ((2, depth, turn), (3, 0.6 * depth, 0.0), (4, 0.4 * depth, turn))
+    fields_all = np.stack(fields)
+    return Rhythmic(
+        fields=fields_all,
+        gains=np.array(gains, dtype=np.float32),
+        lags_s=np.array(lags, dtype=np.float32),
+        rate_hz=rate,
+        height=lognormal(rng, 3.6, 0.45, 1.0, 10.0),
+        floor_uv=uniform(rng, 6, 18),
+        calm=uniform(rng, 0.4, 1.0) if chance(rng, 0.3) else 1.0,
+        roundness=float(np.clip(1.0 - 0.55 * depth * (shape == "saw") + 0.03 * rng.standard_normal(), 0.6, 1)),
+        ictal=0.0,
+        unrest=loguniform(rng, 0.03, 0.26),
+        harmonics=harmonics,
+        waxing=uniform(rng, 0.05, 0.5),
+    )
+
+
+def bipolar_peak(fields: Array, gains: Array) -> float:
+    """Return the largest bipolar difference of the parts together."""
+    return float(np.abs(BIPOLAR @ (fields * gains[:, None]).T).sum(axis=1).max())

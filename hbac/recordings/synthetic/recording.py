@@ -1,0 +1,272 @@
+"""One session of a patient: what happens when, and the signals it gives.
+
+A session is as long as its spectrogram file. It is rendered twice: at 200 Hz where there is an EEG, and at 50 Hz all
+along, which is enough for the spectrogram's 20 Hz. Both follow the same plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hbac.recordings.synthetic.artefacts import Artefacts, draw_artefacts, render_artefacts
+from hbac.recordings.synthetic.background import Background, draw_background, render_background
+from hbac.recordings.synthetic.draws import Array, chance, gate, lognormal, loguniform, pick, uniform
+from hbac.recordings.synthetic.electrodes import Recorder, apply_recorder, draw_recorder
+from hbac.recordings.synthetic.patient import Patient
+from hbac.recordings.synthetic.patterns import Pattern, Periodic, draw_periodic, draw_rhythmic
+from hbac.recordings.synthetic.seizures import draw_seizure
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A stretch of a session, in seconds on its clock, in which a pattern is on; `scale` is below 1 in faint ones."""
+
+    start_s: float
+    stop_s: float
+    ramp_s: float
+    pattern: Pattern
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """The plan of a session.
+
+    Attributes
+    ----------
+    patient : Patient
+        Whose.
+    background : Background
+        Its background.
+    artefacts : Artefacts
+        The body's artefacts.
+    recorder : Recorder
+        The technical side.
+    episodes : tuple of Episode
+        Patterns over time.
+    after : tuple of tuple of float
+        (start s, stop s, factor): stretches of changed background, as after a seizure.
+    """
+
+    patient: Patient
+    background: Background
+    artefacts: Artefacts
+    recorder: Recorder
+    episodes: tuple[Episode, ...]
+    after: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A rendered pattern: fields (parts, 19), waves in µV (parts, n), envelope (n,)."""
+
+    episode: Episode
+    fields: Array
+    waves: Array
+    on: Array
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A rendered stretch: the recorder's channels (20, n) in µV, and the patterns in it."""
+
+    eeg: Array
+    layers: tuple[Layer, ...]
+    t0_s: float
+    sfreq: float
+
+
+def draw_pattern(rng: np.random.Generator, patient: Patient, label: str) -> Pattern:
+    """Draw a pattern that most experts would give this label (`lpd`, `gpd`, `lrda` or `grda`)."""
+    general = label.startswith("g")
+    draw = draw_periodic if label.endswith("pd") else draw_rhythmic
+    pattern: Pattern = draw(rng, patient, general=general)
+    for _ in range(8):  # most, not all: the rest are the ones in dispute
+        if (abs(pattern.lateral) < 0.42) == general or chance(rng, 0.08):
+            break
+        pattern = draw(rng, patient, general=general)
+    return pattern
+
+
+def _runs(
+    rng: np.random.Generator, pattern: Pattern, start_s: float, stop_s: float, centre_s: float
+) -> list[Episode]:
+    """A pattern that comes and goes, or stays."""
+    if chance(rng, 0.55):
+        first = centre_s - loguniform(rng, 30, 500)
+        last = centre_s + loguniform(rng, 30, 500)
+        return [Episode(first, last, uniform(rng, 1, 10), pattern)]
+    found = []
+    typical, pause = loguniform(rng, 5, 35), loguniform(rng, 3, 30)
+    length = lognormal(rng, typical, 0.5, 3, 60)
+    first = centre_s + uniform(rng, -4, 4) - length * uniform(rng, 0.15, 0.85)
+    at = first
+    while at < stop_s:
+        found.append(Episode(at, at + length, uniform(rng, 0.5, 3), pattern, lognormal(rng, 1, 0.2, 0.5, 1.6)))
+        at += length + lognormal(rng, pause, 0.6, 2, 90)
+        length = lognormal(rng, typical, 0.5, 3, 60)
+    at = first
+    while at > start_s:
+        at -= lognormal(rng, pause, 0.6, 2, 90)
+        length = lognormal(rng, typical, 0.5, 3, 60)
+        found.append(Episode(at - length, at, uniform(rng, 0.5, 3), pattern, lognormal(rng, 1, 0.2, 0.5, 1.6)))
+        at -= length
+    return found
+
+
+def _mimics(
+    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float
+) -> list[Episode]:
+    """What "other" contains that nearly is a pattern: faint, too short, or not periodic."""
+    kind = pick(rng, {"none": 0.5, "faint": 0.14, "short": 0.14, "sporadic": 0.16, "one": 0.06})
+    label = pick(rng, {"lpd": 1, "gpd": 1, "lrda": 1, "grda": 1.3})
+    if kind == "none":
+        return []
+    pattern = draw_pattern(rng, patient, label)
+    if kind == "faint":
+        episodes = _runs(rng, pattern, start_s, stop_s, centre_s)
+        return [replace(e, scale=e.scale * uniform(rng, 0.08, 0.4)) for e in episodes]
+    if kind == "sporadic":
+        pattern = draw_pattern(rng, patient, "lpd" if chance(rng, 0.7) else "gpd")
+        assert isinstance(pattern, Periodic)
+        loose = replace(pattern, rate_hz=loguniform(rng, 0.04, 0.6), variation=uniform(rng, 0.6, 1.2))
+        return [Episode(start_s, stop_s, 1.0, loose)]
+    found, at = [], start_s
+    while at < stop_s:  # short runs: frontal delta of a few waves, a few discharges in a row
+        length = loguniform(rng, 0.8, 4.0)
+        found.append(
+            Episode(at, at + length, uniform(rng, 0.3, 0.8), pattern, lognormal(rng, 1, 0.3, 0.4, 1.8))
+        )
+        at += length + lognormal(rng, 14, 0.7, 4, 120)
+    return found
+
+
+def _seizure(
+    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float
+) -> tuple[list[Episode], list[tuple[float, float, float]]]:
+    """One seizure that touches the centre, what came before, and the background after it."""
+    length = loguniform(rng, 12, 150)
+    place = pick(rng, {"through": 0.45, "starts": 0.3, "ends": 0.25})
+    if place == "through":
+        length = max(length, 16)
+        first = centre_s - 5 - uniform(rng, 0, 1) * (length - 10)
+    elif place == "starts":
+        first = centre_s + uniform(rng, -14, 1)
+    else:
+        first = centre_s + uniform(rng, -1, 14) - length
+    last = first + length
+    seizure = draw_seizure(rng, patient, first, last)
+    found = [Episode(first, last, uniform(rng, 0.3, 2.5), seizure)]
+    if chance(rng, 0.35):  # periodic discharges before, between seizures
+        label = "lpd" if abs(seizure.lateral) > 0.4 else "gpd"
+        found.append(Episode(start_s, first, 3.0, draw_pattern(rng, patient, label)))
+    if chance(rng, 0.15):
+        found.append(
+            Episode(last, stop_s, 3.0, draw_pattern(rng, patient, "grda" if chance(rng, 0.5) else "lpd"))
+        )
+    onset = uniform(rng, 0.3, 0.9) if chance(rng, 0.3) else 1.0
+    after = uniform(rng, 0.2, 0.9) if chance(rng, 0.6) else uniform(rng, 0.9, 1.6)
+    return found, [(first - 2, first + 3, onset), (last, last + loguniform(rng, 10, 120), after)]
+
+
+def draw_session(
+    rng: np.random.Generator, patient: Patient, wishes: list[tuple[str, float]], span_s: float
+) -> Session:
+    """Draw the plan of a session.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    patient : Patient
+        Whose.
+    wishes : list of tuple of (str, float)
+        For each EEG of the session the class it is to show, and the time (s) around which.
+    span_s : float
+        Length of the session in seconds.
+
+    Returns
+    -------
+    Session
+        The plan.
+    """
+    background = draw_background(rng, patient)
+    if any(label != "other" for label, _ in wishes) and background.continuity in ("bursts", "sleep"):
+        if chance(rng, 0.7):
+            background = replace(background, continuity="continuous")
+    episodes: list[Episode] = []
+    after: list[tuple[float, float, float]] = []
+    edges = [0.0, *[(a[1] + b[1]) / 2 for a, b in zip(wishes, wishes[1:], strict=False)], span_s]
+    for i, (label, centre_s) in enumerate(wishes):
+        start_s, stop_s = edges[i], edges[i + 1]
+        if label == "other":
+            episodes += _mimics(rng, patient, start_s, stop_s, centre_s)
+        elif label == "seizure":
+            found, changed = _seizure(rng, patient, start_s, stop_s, centre_s)
+            episodes += found
+            after += changed
+        else:
+            episodes += _runs(rng, draw_pattern(rng, patient, label), start_s, stop_s, centre_s)
+            if chance(rng, 0.12):  # a second pattern now and then
+                second = pick(rng, {"lpd": 1, "lrda": 1} if label.startswith("l") else {"gpd": 1, "grda": 1})
+                extra = _runs(
+                    rng, draw_pattern(rng, patient, second), start_s, stop_s, centre_s + uniform(rng, -40, 40)
+                )
+                episodes += [replace(e, scale=e.scale * uniform(rng, 0.2, 0.8)) for e in extra]
+    rhythmic = 0.3 if all(label == "other" for label, _ in wishes) else 0.12
+    return Session(
+        patient=patient,
+        background=background,
+        artefacts=draw_artefacts(rng, patient, rhythmic=rhythmic),
+        recorder=draw_recorder(rng, patient),
+        episodes=tuple(episodes),
+        after=tuple(after),
+    )
+
+
+def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfreq: float) -> Rendered:
+    """Make the signals of a stretch of a session.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    session : Session
+        The plan.
+    t0_s : float
+        Time of the first sample on the session's clock.
+    n : int
+        Samples.
+    sfreq : float
+        Samples per second.
+
+    Returns
+    -------
+    Rendered
+        Channels without gaps, and the patterns apart.
+    """
+    patient = session.patient
+    eeg = render_background(rng, patient, session.background, t0_s, n, sfreq)
+    quiet = np.ones(n, dtype=np.float32)
+    for start_s, stop_s, factor in session.after:
+        quiet *= 1 - (1 - np.float32(factor)) * gate(n, sfreq, t0_s, start_s, stop_s, 2.0)
+    layers = []
+    for episode in session.episodes:
+        if episode.stop_s + episode.ramp_s < t0_s or episode.start_s - episode.ramp_s > t0_s + n / sfreq:
+            continue
+        pattern = episode.pattern
+        on = gate(n, sfreq, t0_s, episode.start_s, episode.stop_s, episode.ramp_s)
+        peak_uv = max(pattern.height * session.background.level_uv, pattern.floor_uv) * episode.scale
+        waves = pattern.waves(rng, t0_s, n, sfreq, on) * (pattern.gains[:, None] * np.float32(peak_uv))
+        layers.append(Layer(episode, pattern.fields, waves, on))
+        if pattern.calm < 1:
+            quiet *= 1 - (1 - np.float32(pattern.calm)) * on * np.float32(min(1.0, episode.scale))
+    eeg *= quiet
+    for layer in layers:
+        eeg += layer.fields.T @ layer.waves
+    body, heart = render_artefacts(rng, patient, session.artefacts, n, sfreq)
+    eeg += body
+    out = apply_recorder(rng, patient, session.recorder, eeg, heart, sfreq)
+    return Rendered(out, tuple(layers), t0_s, sfreq)

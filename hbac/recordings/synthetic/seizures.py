@@ -1,0 +1,171 @@
+"""Electrographic seizures: discharges that evolve in frequency, shape and place.
+
+Three kinds. *Spike-wave*: generalised 2.5–4 Hz that slows. *Evolving*: a rhythm of 3–11 Hz that grows, slows to a
+third and spreads. *Fast discharges*: periodic discharges above 2.3 Hz without much evolution, the kind in dispute.
+
+References
+----------
+Hirsch LJ et al. American Clinical Neurophysiology Society's Standardized Critical Care EEG Terminology: 2021
+version. J Clin Neurophysiol 2021. doi:10.1097/WNP.0000000000000806
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hbac.recordings.synthetic.draws import Array, chance, lognormal, loguniform, pick, pulses, uniform, wander
+from hbac.recordings.synthetic.head import MIRROR_INDEX, hill, lateral_place, normalise
+from hbac.recordings.synthetic.patient import Patient
+from hbac.recordings.synthetic.patterns import Pattern, general_fields
+
+SEIZURE_KINDS = {"spike-wave": 0.25, "evolving": 0.5, "discharges": 0.25}
+
+
+@dataclass(frozen=True)
+class Seizure(Pattern):
+    """One seizure, from its own start to its own end.
+
+    Attributes
+    ----------
+    kind : str
+        One of `SEIZURE_KINDS`.
+    start_s, stop_s : float
+        On the recording's clock.
+    last_hz : float
+        Frequency at the end; `rate_hz` is that at the start.
+    build_up : float
+        Share of its length over which the amplitude grows.
+    spread : float
+        How far through the seizure it spreads; above 1 it stays where it began.
+    spike_width : float
+        Width of the spikes as a share of the period.
+    wave : float
+        Height of the slow wave against the spike.
+    unrest : float
+        Irregularity of the frequency.
+    onset_fast : float
+        Strength of the low-voltage fast activity in the first seconds (0 for none).
+    """
+
+    kind: str
+    start_s: float
+    stop_s: float
+    last_hz: float
+    build_up: float
+    spread: float
+    spike_width: float
+    wave: float
+    unrest: float
+    onset_fast: float
+
+    def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
+        """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
+        t = t0_s + np.arange(n) / sfreq
+        u = np.clip((t - self.start_s) / (self.stop_s - self.start_s), 0, 1)
+        pace = self.rate_hz * (self.last_hz / self.rate_hz) ** (u**0.8)
+        pace = pace * np.exp(self.unrest * wander(rng, n, sfreq, 1.0)[0])
+        cycles = np.cumsum(pace) / sfreq + uniform(rng, 0, 1)
+        grow = np.clip(u / max(self.build_up, 1e-3), 0.12, 1) ** 0.8
+        swing = on * grow * np.exp(0.2 * wander(rng, n, sfreq, 1.5)[0])
+        beats = np.arange(int(np.ceil(cycles[0])), int(cycles[-1]) + 1)
+        at = np.interp(beats, cycles, np.arange(n) / sfreq)
+        period = 1 / np.interp(at, np.arange(n) / sfreq, pace)
+        at = at + 0.04 * self.unrest * period * rng.standard_normal(at.size)
+        tall = np.exp(0.15 * rng.standard_normal(at.size))
+        wave = pulses(n, sfreq, at, self.spike_width * period, tall)
+        wave += pulses(n, sfreq, at + 0.45 * period, 0.19 * period, -self.wave * tall)
+        wave *= swing.astype(np.float32)
+        if self.onset_fast > 0:
+            early = np.exp(-0.5 * ((t - self.start_s - 1.5) / 1.5) ** 2) * (t > self.start_s)
+            hum = np.sin(
+                2 * np.pi * (18 - 2 * (t - self.start_s)).clip(9, 25) * t + wander(rng, n, sfreq, 0.3)[0]
+            )
+            wave = wave + (self.onset_fast * early * hum).astype(np.float32)
+        out = np.empty((len(self.fields), n), dtype=np.float32)
+        out[0] = wave
+        for part in range(1, len(self.fields)):
+            opened = 1 / (1 + np.exp(-(u - self.spread * part / (len(self.fields) - 1)) / 0.08))
+            shift = round(float(self.lags_s[part]) * sfreq)
+            out[part] = opened * np.roll(wave, shift)
+        return out
+
+
+def draw_seizure(rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float) -> Seizure:
+    """Draw one seizure.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    patient : Patient
+        Whose; focal seizures start mostly at the patient's lesion.
+    start_s, stop_s : float
+        When, on the recording's clock.
+
+    Returns
+    -------
+    Seizure
+        The pattern.
+    """
+    kind = pick(rng, SEIZURE_KINDS)
+    general = kind == "spike-wave" or (kind == "discharges" and chance(rng, 0.5)) or chance(rng, 0.1)
+    if general:
+        fields, gains, lags = general_fields(rng, uniform(rng, 0, 0.05))
+        gains[1] *= 0.3
+        spread = 0.0
+    else:
+        side = patient.side if chance(rng, 0.8) else -patient.side
+        near = patient.lesion * np.array([side * patient.side, 1.0, 1.0]) + 0.2 * rng.standard_normal(3)
+        focus = near / np.linalg.norm(near) if chance(rng, 0.7) else lateral_place(rng, side)
+        main = hill(rng, focus, uniform(rng, 0.35, 0.8))
+        wide = hill(rng, focus, uniform(rng, 0.8, 1.3))
+        fields, gains, lags = [main, wide], [1.0, uniform(rng, 0.3, 1)], [0.0, uniform(rng, 0, 0.03)]
+        if chance(rng, 0.5):
+            fields.append(normalise(wide[MIRROR_INDEX]))
+            gains.append(uniform(rng, 0.2, 0.9))
+            lags.append(uniform(rng, 0.0, 0.05))
+        spread = uniform(rng, 0.2, 1.4)
+    if kind == "spike-wave":
+        first, drop = uniform(rng, 2.5, 4.2), uniform(rng, 0.55, 1.0)
+        width, wave, unrest, ictal = (
+            uniform(rng, 0.05, 0.1),
+            uniform(rng, 0.4, 1.3),
+            uniform(rng, 0.01, 0.1),
+            0.8,
+        )
+    elif kind == "evolving":
+        first, drop = loguniform(rng, 3, 11), uniform(rng, 0.3, 0.8)
+        width, wave, unrest, ictal = uniform(rng, 0.09, 0.2), uniform(rng, 0, 1), uniform(rng, 0.02, 0.18), 0.9
+    else:
+        first, drop = uniform(rng, 2.2, 4.2), uniform(rng, 0.75, 1.1)
+        width, wave, unrest, ictal = (
+            uniform(rng, 0.07, 0.17),
+            uniform(rng, 0, 0.8),
+            uniform(rng, 0.03, 0.15),
+            0.45,
+        )
+    if chance(rng, 0.5):
+        gains = [-g for g in gains]
+    return Seizure(
+        fields=np.stack(fields),
+        gains=np.array(gains, dtype=np.float32),
+        lags_s=np.array(lags, dtype=np.float32),
+        rate_hz=first,
+        height=lognormal(rng, 6.5, 0.5, 1.5, 22.0),
+        floor_uv=lognormal(rng, 45, 0.6, 10, 250),
+        calm=uniform(rng, 0.5, 1.0),
+        roundness=0.5,
+        ictal=float(np.clip(ictal + 0.35 * (1 - drop) * (kind != "evolving"), 0, 1)),
+        kind=kind,
+        start_s=start_s,
+        stop_s=stop_s,
+        last_hz=max(first * drop, 1.0),
+        build_up=uniform(rng, 0.05, 0.5),
+        spread=spread,
+        spike_width=width,
+        wave=wave,
+        unrest=unrest,
+        onset_fast=uniform(rng, 0.03, 0.2) if kind == "evolving" and chance(rng, 0.4) else 0.0,
+    )

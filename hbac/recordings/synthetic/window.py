@@ -1,0 +1,81 @@
+"""One simulated window of a wanted class, with everything known about it: for tests, notebooks, pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hbac.recordings.synthetic.draws import Array
+from hbac.recordings.synthetic.head import lateralisation
+from hbac.recordings.synthetic.patient import draw_patient
+from hbac.recordings.synthetic.recording import draw_session, render
+from hbac.recordings.synthetic.votes import true_shares
+from hbac.vocabulary import CLASSES, SFREQ, WINDOW_SAMPLES, WINDOW_S
+
+
+def simulate_window(label: str, seed: int = 0) -> tuple[Array, dict[str, Any]]:
+    """Simulate one 50 s window of a patient of its own.
+
+    Parameters
+    ----------
+    label : str
+        The class the window is to show, one of `hbac.vocabulary.CLASSES`. What experts would make of it is in the
+        returned truth: a faint pattern may well be "other" to them.
+    seed : int
+        Seed; the window is a function of label and seed.
+
+    Returns
+    -------
+    eeg : numpy.ndarray
+        (10000, 20) float32, microvolt, 200 Hz, columns as `hbac.vocabulary.CHANNELS`, no NaN.
+    truth : dict
+        ``label``; ``shares`` (6,) that votes would be drawn from; ``patterns``, a list with ``kind``, ``side`` (-1 left,
+        0 neither, +1 right), ``lateral`` (-1 to 1, of the energy), ``rate_hz``, ``roundness``, ``ictal``, ``start_s``,
+        ``stop_s`` (clock of the window), ``peak_uv`` and ``field`` (19,); ``side`` of the strongest pattern.
+
+    Raises
+    ------
+    ValueError
+        If `label` is no class.
+
+    Examples
+    --------
+    >>> eeg, truth = simulate_window("lpd", seed=1)
+    >>> eeg.shape, eeg.dtype.name, float(round(truth["shares"].sum(), 6))
+    ((10000, 20), 'float32', 1.0)
+    """
+    if label not in CLASSES:
+        msg = f"label {label!r} is no class; valid are {', '.join(CLASSES)}"
+        raise ValueError(msg)
+    rng = np.random.default_rng([seed, CLASSES.index(label), 0x51D])
+    patient = draw_patient(rng)
+    start_s = 275.0
+    session = draw_session(rng, patient, [(label, start_s + WINDOW_S / 2)], 600.0)
+    rendered = render(rng, session, start_s, WINDOW_SAMPLES, SFREQ)
+    patterns = []
+    for layer in rendered.layers:
+        pattern = layer.episode.pattern
+        parts = layer.fields * pattern.gains[:, None]
+        patterns.append(
+            {
+                "kind": type(pattern).__name__.lower(),
+                "side": pattern.side,
+                "lateral": lateralisation(parts),
+                "rate_hz": pattern.rate_hz,
+                "roundness": pattern.roundness,
+                "ictal": pattern.ictal,
+                "start_s": layer.episode.start_s - start_s,
+                "stop_s": layer.episode.stop_s - start_s,
+                "peak_uv": float(np.abs(layer.waves).max()),
+                "field": layer.fields[0] * pattern.gains[0],
+            }
+        )
+    patterns.sort(key=lambda found: -float(found["peak_uv"]))
+    truth = {
+        "label": label,
+        "shares": true_shares(session, rendered, 0.0),
+        "patterns": patterns,
+        "side": patterns[0]["side"] if patterns else 0,
+    }
+    return np.ascontiguousarray(rendered.eeg.T), truth
