@@ -60,7 +60,9 @@ def infer(cfg: DictConfig) -> None:
     metadata = TableMetadata(member="ensemble", fold_hash=ensemble.fold_hash, data_fingerprint=part.fingerprint)
     table = PredictionTable.from_arrays(part.rows, prob_NK, metadata)
     table.write(submission.with_name(f"{submission.stem}_predictions.parquet"))
-    frame = table.frame[["eeg_id", *PROB_COLUMNS]].rename(columns=dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True)))
+    frame = table.frame[["eeg_id", *PROB_COLUMNS]].rename(
+        columns=dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True))
+    )
     write_submission(frame, submission, part.rows["eeg_id"])
     submission_lines(path, len(frame), submission)
 

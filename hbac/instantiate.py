@@ -1,12 +1,13 @@
 """The one seam between configs and objects.
 
-Hydra's ``instantiate`` runs whatever a config names. A config may come from a colleague or from a run folder found
-somewhere, so only callables of the packages below may be named.
+A config names what it makes (``_target_``), and may come from a colleague or from a run folder found somewhere. Only
+callables that were defined in the packages below may be named. Hydra's own ``instantiate`` would call anything, copy
+tables given as arguments, and take dataclasses for configs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -26,7 +27,7 @@ def build(config: DictConfig | Mapping[str, Any], **arguments: Any) -> Any:
     config : DictConfig or mapping
         With ``_target_``, and the constructor's arguments as plain values; nested configs are built first.
     **arguments
-        Further arguments, which win over those of the config.
+        Further arguments, given as they are; they win over those of the config.
 
     Returns
     -------
@@ -36,53 +37,41 @@ def build(config: DictConfig | Mapping[str, Any], **arguments: Any) -> Any:
     Raises
     ------
     UserError
-        When a ``_target_`` is missing, cannot be imported, or is not in an allowed package.
+        When a ``_target_`` is missing, cannot be imported, is not in an allowed package, or does not take the
+        arguments of its config.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import get_object, instantiate
-
-    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
-    assert isinstance(plain, dict)
+    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    assert isinstance(plain, Mapping)
     if "_target_" not in plain:
-        raise UserError(f"this config names no _target_: {plain}")
-    for target in _targets(plain):
-        allowed = ", ".join(prefix.rstrip(".") for prefix in ALLOWED)
-        if not target.startswith(ALLOWED):
-            raise UserError(f"_target_: {target} is not allowed; a config may only name things in {allowed}")
-        try:
-            found = get_object(target)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(f"_target_: {target} cannot be imported: {error}") from error
-        # A module's own imports are reachable through it (hbac.cli.os.system): where it was defined counts.
-        if not f"{getattr(found, '__module__', '')}.".startswith(ALLOWED):
-            raise UserError(f"_target_: {target} is defined elsewhere; a config may only name things in {allowed}")
+        raise UserError(f"this config names no _target_: {dict(plain)}")
+    name = str(plain["_target_"])
+    target = _find(name)
+    keywords = {str(key): _value(value) for key, value in plain.items() if not str(key).startswith("_")} | arguments
+    is_partial = plain.get("_partial_", False)
     try:
-        # Arguments are given in a second step: Hydra would copy tables and take dataclasses for configs.
-        factory = instantiate(plain | {"_partial_": True}, _convert_="all")
-    except InstantiationException as error:
-        raise _user_error(error) or UserError(f"{plain['_target_']} cannot be made from its config: {error}") from error
-    if plain.get("_partial_"):
-        return partial(factory, **arguments) if arguments else factory
-    try:
-        signature(factory).bind(**arguments)
+        signature(target).bind_partial(**keywords) if is_partial else signature(target).bind(**keywords)
     except TypeError as error:
-        raise UserError(f"{plain['_target_']} cannot be made from its config: {error}") from error
-    return factory(**arguments)
+        raise UserError(f"{name} cannot be made from its config: {error}") from error
+    return partial(target, **keywords) if is_partial else target(**keywords)
 
 
-def _user_error(error: BaseException | None) -> UserError | None:
-    """Find what a nested constructor had to say to the user."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
-
-
-def _targets(node: Any) -> Iterator[str]:
+def _value(node: Any) -> Any:
     if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from _targets(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _targets(value)
+        return build(node) if "_target_" in node else {key: _value(value) for key, value in node.items()}
+    return [_value(value) for value in node] if isinstance(node, list) else node
+
+
+def _find(name: str) -> Callable[..., Any]:
+    from hydra.utils import get_object
+
+    packages = ", ".join(prefix.rstrip(".") for prefix in ALLOWED)
+    if not name.startswith(ALLOWED):
+        raise UserError(f"_target_: {name} is not allowed; a config may only name things in {packages}")
+    try:
+        found = get_object(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"_target_: {name} cannot be imported: {error}") from error
+    # A module's own imports are reachable through it (hbac.cli.os.system): where it was defined counts.
+    if not callable(found) or not f"{getattr(found, '__module__', '')}.".startswith(ALLOWED):
+        raise UserError(f"_target_: {name} is defined elsewhere; a config may only name things in {packages}")
+    return found  # type: ignore[no-any-return]

@@ -74,7 +74,9 @@ def member_name(config: Mapping[str, Any]) -> str:
     """
     from hydra.utils import get_class
 
-    architecture = get_class(config["model"]["_target_"]).__module__.rpartition(".")[2]  # one architecture a file
+    architecture = get_class(config["model"]["_target_"]).__module__.rpartition(".")[
+        2
+    ]  # one architecture a file
     return f"{architecture}-{config['band']}-{config_hash(config)[:8]}"
 
 
@@ -244,7 +246,9 @@ def load(folder: str | Path) -> Model:
 
     folder = Path(folder)
     if not (folder / MODEL_FILE).is_file():
-        raise UserError(f"{folder}: not a finished run: it has no {MODEL_FILE}; give a folder like outputs/runs/…/fold0")
+        raise UserError(
+            f"{folder}: not a finished run: it has no {MODEL_FILE}; give a folder like outputs/runs/…/fold0"
+        )
     facts = read_json(folder / MODEL_FILE)
     network, front_end = build(facts["network"]), build(facts["front_end"])
     try:

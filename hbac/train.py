@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hbac.cli import launch
 from hbac.errors import UserError
@@ -58,8 +58,7 @@ def train(cfg: DictConfig) -> float:
     from hbac.runs import DONE_FILE, member_name, read_json, write_json
 
     check_fold(cfg.fold, cfg.labels.n_folds)
-    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    assert isinstance(config, dict)
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     front_end = build(cfg.front_end)  # a wrong band or montage ends here, before any file is read
     member = member_name(config)
     folder = Path(cfg.outputs) / "runs" / member / f"fold{cfg.fold}"
@@ -72,13 +71,17 @@ def train(cfg: DictConfig) -> float:
             register_job(folder)
             if cfg.resume and (folder / DONE_FILE).is_file():
                 score = float(read_json(folder / DONE_FILE)["kl"]["all"])
-                log.info("fold %d of %s is complete: KL %.4f (resume=false trains it again)", cfg.fold, member, score)
+                log.info(
+                    "fold %d of %s is complete: KL %.4f (resume=false trains it again)", cfg.fold, member, score
+                )
                 return score
             (folder / DONE_FILE).unlink(missing_ok=True)
             write_json(folder / "config.json", config)
             return fit(cfg, config, folder, member, part, folds, front_end)
     except Timeout:
-        raise UserError(f"{folder}: another process is training this run; wait for it, or change seed or config") from None
+        raise UserError(
+            f"{folder}: another process is training this run; wait for it, or change seed or config"
+        ) from None
 
 
 def check_fold(fold: Any, n_folds: int) -> None:
@@ -206,13 +209,21 @@ def fit(
     from hbac.predictions import PredictionTable, TableMetadata, kl_by_population
     from hbac.runs import DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
     from hbac.tracking.loggers import RunFacts, closing
-    from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, on_terminal, restore
+    from hbac.training.callbacks import (
+        PredictionTableWriter,
+        last_checkpoint,
+        make_callbacks,
+        on_terminal,
+        restore,
+    )
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
 
     quiet()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    network_config = config["model"] | {name: getattr(front_end, name) for name in ("n_chans", "n_times", "sfreq")}
+    network_config = config["model"] | {
+        name: getattr(front_end, name) for name in ("n_chans", "n_times", "sfreq")
+    }
     network = build(network_config)
     data = build(
         cfg.data,

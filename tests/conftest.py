@@ -22,3 +22,9 @@ def iiic_root() -> Path:
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A read-only data set of 12 EEGs with spectrograms; write to a copy where a test changes it."""
     return write_hms_layout(tmp_path_factory.mktemp("tiny"), n_eegs=12, with_spectrograms=True)
+
+
+@pytest.fixture(scope="session")
+def conf() -> Path:
+    """The folder of the configs."""
+    return Path(__file__).resolve().parents[1] / "conf"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,9 @@ class WindowDataset(Dataset[Batch]):
         offsets_s = rows["eeg_label_offset_seconds"].to_numpy() if "eeg_label_offset_seconds" in rows else 0.0
         self.starts = np.broadcast_to(np.rint(np.multiply(offsets_s, SFREQ)).astype(np.int64), len(rows))
         self.target = None if target is None else torch.from_numpy(np.asarray(target, np.float32))
-        self.weight = torch.ones(len(rows)) if weight is None else torch.from_numpy(np.asarray(weight, np.float32))
+        self.weight = (
+            torch.ones(len(rows)) if weight is None else torch.from_numpy(np.asarray(weight, np.float32))
+        )
         votes = rows[list(VOTE_COLUMNS)].sum(axis=1) if VOTE_COLUMNS[0] in rows else np.zeros(len(rows))
         self.n_votes = torch.from_numpy(np.asarray(votes, np.float32))
         assert self.target is None or self.target.shape == (len(rows), N_CLASSES)
@@ -114,7 +117,7 @@ class EpochShuffle(Sampler[int]):
         yield from np.random.default_rng((self.seed, self.epoch)).permutation(self.n_rows).tolist()
 
 
-def identity(batch: Batch) -> Batch:
+def identity(batch: Any) -> Any:
     """Collate nothing: the data set fetches whole batches.
 
     Parameters

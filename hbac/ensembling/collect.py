@@ -54,6 +54,33 @@ def find_tables(path: Path) -> list[Path]:
     return tables
 
 
+def newest_ensemble(outputs: Path) -> Path:
+    """Return the ensemble that was written last.
+
+    Parameters
+    ----------
+    outputs : Path
+        Where sweeps and ensembles are.
+
+    Returns
+    -------
+    Path
+        An ``ensemble.json``.
+
+    Raises
+    ------
+    UserError
+        When there is none.
+    """
+    found = [*outputs.glob(f"sweeps/*/{ENSEMBLE_FILE}"), *outputs.glob(f"ensembles/*/{ENSEMBLE_FILE}")]
+    if not found:
+        raise UserError(
+            f"there is no ensemble in {outputs}; make one with `python -m hbac.train … -m fold=0,1,2,3,4` or "
+            "`python -m hbac.ensemble members=[…]`, or name one: ensemble=PATH"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns)
+
+
 def merge_folds(tables: Iterable[PredictionTable]) -> list[PredictionTable]:
     """Join the folds of each member to one out-of-fold table.
 

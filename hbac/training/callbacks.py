@@ -102,7 +102,7 @@ class PredictionTableWriter(BasePredictionWriter):
         batch_indices : sequence
             Not used: each batch says which rows it holds.
         """
-        gathered = pl_module.all_gather(
+        gathered: Any = pl_module.all_gather(
             {name: torch.cat([batch[name] for batch in predictions]) for name in ("row", "prob")}
         )
         if not trainer.is_global_zero:

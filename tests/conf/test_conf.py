@@ -1,0 +1,87 @@
+"""The configs: every target imports, defaults live in one place, the contract's settings keep their names."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from hbac.cli import conf_dir
+from hbac.models import MODELS
+
+FILES = sorted(conf_dir().rglob("*.yaml"))
+TARGETS = [path for path in FILES if "_target_:" in path.read_text()]
+
+
+def composed(name: str, *overrides: str) -> dict[str, object]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
+    assert isinstance(config, dict)
+    return config
+
+
+@pytest.mark.parametrize("path", TARGETS, ids=lambda path: str(path.relative_to(conf_dir())))
+def test_every_target_takes_the_keys_of_its_config(path: Path) -> None:
+    node = yaml.safe_load(path.read_text())
+    for config in [node, *node.get("hydra", {}).get("callbacks", {}).values()]:
+        if "_target_" not in config:
+            continue
+        target = get_object(config["_target_"])
+        keys = {key for key in config if not key.startswith("_") and key != "defaults"}
+        parameters = inspect.signature(target).parameters
+        assert any(p.kind is p.VAR_KEYWORD for p in parameters.values()) or keys <= set(parameters)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(conf_dir())))
+def test_every_file_says_what_it_is_for(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+
+
+def test_every_model_has_a_config() -> None:
+    named = {
+        yaml.safe_load(path.read_text())["_target_"].rpartition(".")[2]
+        for path in conf_dir().glob("model/*.yaml")
+    }
+    assert named == {model.__name__ for model in MODELS}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_a_model_s_config_shows_the_constructor_s_defaults(model: type) -> None:
+    (config,) = [
+        node
+        for path in conf_dir().glob("model/*.yaml")
+        if (node := yaml.safe_load(path.read_text()))["_target_"].endswith(f".{model.__name__}")
+    ]
+    parameters = inspect.signature(model).parameters
+    for key, value in config.items():
+        if not key.startswith("_"):
+            default = parameters[key].default
+            assert value == (list(default) if isinstance(default, tuple) else default), key
+
+
+def test_the_contract_s_settings() -> None:
+    config = composed("train")
+    assert config["dataset"]["size"] == "small"
+    assert (config["band"], config["fold"], config["seed"]) == ("0.5-20", 0, 0)
+    assert {"labels", "augment", "trainer", "logger", "model"} <= set(config)
+    assert config["trainer"]["precision"] == "auto"
+    assert config["front_end"]["band"] == "0.5-20"
+
+
+@pytest.mark.parametrize("logger", ["csv", "wandb", "tensorboard"])
+def test_loggers(logger: str) -> None:
+    assert composed("train", f"logger={logger}")["logger"]["_target_"].startswith("hbac.tracking.loggers.")
+
+
+def test_a_band_reaches_the_front_end_whatever_its_form() -> None:
+    assert composed("train", "band=1-12")["front_end"]["band"] == "1-12"
+    assert composed("train", "band=delta")["front_end"]["band"] == "delta"
+
+
+def test_nothing_goes_to_a_network_by_default() -> None:
+    assert composed("train")["logger"]["mode"] == "offline"

@@ -1,0 +1,112 @@
+"""The command line: flags may stand anywhere, answers come fast, bad input ends with status 2 and one message."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hbac.cli import flags_first
+from hbac.help import help_text
+
+COMMANDS = ("train", "ensemble", "infer", "prepare")
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["a=1", "-m", "fold=0,1"], ["-m", "a=1", "fold=0,1"]),
+        (["-m", "a=1"], ["-m", "a=1"]),
+        (["a=1", "--multirun", "b=2", "--cfg", "job"], ["--multirun", "--cfg", "job", "a=1", "b=2"]),
+        (["a=-1"], ["a=-1"]),
+        (["x=1", "--config-dir", "more", "y=2"], ["--config-dir", "more", "x=1", "y=2"]),
+        ([], []),
+    ],
+)
+def test_flags_move_before_the_overrides(given: list[str], expected: list[str]) -> None:
+    assert flags_first(given) == expected
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_group_and_setting_without_importing_torch(command: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.argv = ['x', '--help']; import hbac.{command} as m; m.main(); "
+        "print([n for n in ('torch', 'pandas', 'lightning', 'hydra') if n in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.rstrip().endswith("[]")
+    assert f"python -m hbac.{command}" in result.stdout
+    assert "* synthetic" in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_cfg_job_composes_without_importing_torch(command: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.argv = ['x', '--cfg', 'job']; import hbac.{command} as m; m.main(); "
+        "print([n for n in ('torch', 'pandas', 'lightning', 'wandb') if n in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.rstrip().endswith("[]")
+    assert "dataset:" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_setting_of_train_stands_in_its_help(conf: Path) -> None:
+    text = help_text(conf, "train")
+    for word in ("band: 0.5-20", "fold: 0", "seed: 0", "resume: true", "outputs: outputs", "model.kernels"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["band=20-5"], ["20-5"]),
+        (["band=0.5-200"], ["0.5-200", "100"]),
+        (["band=fast"], ["fast"]),
+        (["montage=bananas"], ["bananas", "longitudinal_bipolar"]),
+        (["fold=7"], ["fold=7", "0, 1, 2, 3, 4"]),
+        (["fold=first"], ["fold=first"]),
+        (["model=resnet"], ["resnet", "resnet_gru"]),
+        (["modle=resnet_gru"], ["modle"]),
+        (["model.kernels=[0]"], ["kernels"]),
+        (["trainer.precision=17"], ["17", "bf16-mixed"]),
+        (["export=first"], ["export=first", "best"]),
+        (["logger.mode=cloud"], ["cloud", "offline"]),
+        (["dataset=hms", "dataset.root=nowhere"], ["nowhere"]),
+        (["dataset=hms"], ["dataset.root"]),
+        (["-m", "band=20-5,0.5-20"], ["20-5"]),
+    ],
+)
+def test_bad_settings_of_train(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    result = run(tmp_path, "hbac.train", *arguments)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "multirun.yaml"] == []
+
+
+def test_infer_without_an_ensemble(tmp_path: Path) -> None:
+    result = run(tmp_path, "hbac.infer")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "hbac.train" in result.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_ensemble_without_members(tmp_path: Path) -> None:
+    result = run(tmp_path, "hbac.ensemble")
+    assert result.returncode == 2
+    assert "members=[PATH" in result.stderr
