@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike, NDArray
+from scipy.signal import lfilter
 
 Array = NDArray[np.float32]
 
@@ -64,19 +65,17 @@ def wander(rng: np.random.Generator, n: int, sfreq: float, tau_s: float, k: int 
     numpy.ndarray
         Float32 of shape (k, n).
     """
-    step_s = tau_s / 2.5
+    step_s = max(tau_s / 2.5, 1 / sfreq)
     m = int(np.ceil(n / sfreq / step_s)) + 2
     decay = np.exp(-step_s / tau_s)
-    noise = rng.standard_normal((k, m))
-    coarse = np.empty((k, m))
-    coarse[:, 0] = noise[:, 0]
-    for i in range(1, m):
-        coarse[:, i] = decay * coarse[:, i - 1] + np.sqrt(1 - decay**2) * noise[:, i]
+    noise = rng.standard_normal((k, m), dtype=np.float32) * np.float32(np.sqrt(1 - decay**2))
+    noise[:, 0] /= np.float32(np.sqrt(1 - decay**2))
+    coarse = lfilter([1.0], [1.0, -decay], noise, axis=1).astype(np.float32)
     at = np.arange(n) / (sfreq * step_s) + uniform(rng, 0, 1)
-    left = at.astype(np.int64)
+    left = np.minimum(at.astype(np.int32), m - 2)
     part = (at - left).astype(np.float32)
-    coarse = coarse.astype(np.float32)
-    return coarse[:, left] * (1 - part) + coarse[:, np.minimum(left + 1, m - 1)] * part
+    slope = np.diff(coarse, axis=1)
+    return np.asarray(np.take(coarse, left, axis=1) + np.take(slope, left, axis=1) * part)
 
 
 def gate(n: int, sfreq: float, t0_s: float, start_s: float, stop_s: float, ramp_s: float) -> Array:
@@ -131,6 +130,15 @@ def spectrum_noise(
 def to_signal(coefficients: NDArray[np.complex64], n: int) -> Array:
     """Return the float32 signal of `n` samples that has these Fourier coefficients."""
     return np.asarray(scipy.fft.irfft(coefficients, n, axis=-1), dtype=np.float32)
+
+
+def irregular(rng: np.random.Generator, peak_hz: float, k: int, n: int, sfreq: float) -> Array:
+    """Draw `k` irregular waves of unit variance around a frequency, float32 of shape (k, n)."""
+    f = frequencies(n, sfreq)
+    shape = np.exp(-0.5 * (np.log(np.maximum(f, 1e-3) / peak_hz) / 0.5) ** 2)
+    shape[(shape < 1e-3) | (f < 0.3)] = 0
+    shape /= shape.sum() * f[1]
+    return to_signal(spectrum_noise(rng, np.eye(k, dtype=np.float32), shape, n, sfreq), n)
 
 
 def pulses(
@@ -200,7 +208,7 @@ def renewal(
     shape = 1 / max(variation, 1e-3) ** 2
     steps = rng.gamma(shape, 1 / (shape * rate_hz), count)
     times = start_s - uniform(rng, 0, 1) / rate_hz + np.cumsum(steps)
-    return times[(times >= start_s) & (times < stop_s)]
+    return np.asarray(times[(times >= start_s) & (times < stop_s)], dtype=np.float64)
 
 
 def some(rng: np.random.Generator, items: Sequence[int], weights: ArrayLike, count: int) -> NDArray[np.int64]:

@@ -154,7 +154,7 @@ def random_mix(
     power = np.exp(field - field.max()).astype(np.float32)
     tilt = np.float32(rng.uniform(0.1, 0.7))
     covariance = np.zeros((N_ELECTRODES, N_ELECTRODES), dtype=np.float32)
-    for width, share in ((0.0, 1 - patch), (0.35, patch * 0.5), (0.7, patch * 0.5)):
+    for width, share in ((0.0, 1 - patch), (0.4, patch * 0.5), (0.9, patch * 0.5)):
         radial, tangential = _coherent(width)
         part = (radial * power) @ radial.T + tilt * (tangential * np.tile(power, 2)) @ tangential.T
         covariance += np.float32(share) * part / np.median(np.diag(BIPOLAR @ part @ BIPOLAR.T))

@@ -131,7 +131,7 @@ def _rhythms(rng: np.random.Generator, lesion: NDArray[np.float64]) -> tuple[Rhy
     if chance(rng, 0.4):
         peak = uniform(rng, 7, 12)
         mix = random_mix(rng, _BACK, uniform(rng, 2.5, 6), 0.6)
-        found.append(Rhythm("alpha", peak, uniform(rng, 0.3, 1.2), loguniform(rng, 0.15, 1.3), mix, 0.6))
+        found.append(Rhythm("alpha", peak, uniform(rng, 0.4, 1.5), loguniform(rng, 0.1, 0.8), mix, 0.5))
     if chance(rng, 0.08):
         place = np.array([rng.choice([-0.75, 0.75]), 0.0, 0.66])
         mix = random_mix(rng, place, 6, 0.3)
@@ -139,7 +139,7 @@ def _rhythms(rng: np.random.Generator, lesion: NDArray[np.float64]) -> tuple[Rhy
     if chance(rng, 0.45):
         mix = random_mix(rng, _FRONT if chance(rng, 0.5) else None, uniform(rng, 0.5, 3), 0.7)
         found.append(
-            Rhythm("theta", uniform(rng, 4, 7.5), uniform(rng, 0.4, 1.6), loguniform(rng, 0.15, 0.9), mix, 0.5)
+            Rhythm("theta", uniform(rng, 4, 7.5), uniform(rng, 0.4, 1.6), loguniform(rng, 0.15, 0.8), mix, 0.4)
         )
     if chance(rng, 0.3):
         mix = random_mix(rng, _FRONT, uniform(rng, 0.5, 3), 0.3)
@@ -149,12 +149,12 @@ def _rhythms(rng: np.random.Generator, lesion: NDArray[np.float64]) -> tuple[Rhy
     if chance(rng, 0.45):
         mix = random_mix(rng, _FRONT if chance(rng, 0.4) else None, uniform(rng, 0.5, 3), 0.9)
         found.append(
-            Rhythm("delta", uniform(rng, 0.7, 2.5), uniform(rng, 0.4, 1.2), loguniform(rng, 0.3, 1.5), mix, 0.7)
+            Rhythm("delta", uniform(rng, 0.7, 2.5), uniform(rng, 0.4, 1.2), loguniform(rng, 0.3, 1.3), mix, 0.4)
         )
     if chance(rng, 0.35):
         mix = random_mix(rng, lesion, uniform(rng, 4, 9), 0.8)
         found.append(
-            Rhythm("focal", uniform(rng, 0.7, 3.5), uniform(rng, 0.4, 1.5), loguniform(rng, 0.3, 1.5), mix, 0.7)
+            Rhythm("focal", uniform(rng, 0.7, 3.5), uniform(rng, 0.4, 1.5), loguniform(rng, 0.3, 1.3), mix, 0.4)
         )
     return tuple(found)
 
@@ -211,13 +211,13 @@ def draw_patient(rng: np.random.Generator) -> Patient:
     level = lognormal(rng, 10.0, 0.62, 2.0, 45.0)
     return Patient(
         level_uv=level,
-        exponent=float(np.clip(2.4 + 0.75 * rng.standard_normal(), 1.0, 4.4)),
+        exponent=float(np.clip(2.5 + 0.75 * rng.standard_normal(), 1.0, 4.4)),
         knee_hz=loguniform(rng, 0.4, 3.0),
         highpass_hz=loguniform(rng, 0.08, 0.9),
         lowpass_hz=uniform(rng, 45, 95),
         mixes=(
-            random_mix(rng, _FRONT if chance(rng, 0.4) else None, 1.5, uniform(rng, 0.0, 0.9)),
-            random_mix(rng, _TOP if chance(rng, 0.3) else None, 1.5, uniform(rng, 0.0, 0.9)),
+            random_mix(rng, _FRONT if chance(rng, 0.4) else None, 1.5, uniform(rng, 0.25, 1.0)),
+            random_mix(rng, _TOP if chance(rng, 0.3) else None, 1.5, uniform(rng, 0.25, 1.0)),
         ),
         rhythms=_rhythms(rng, lesion),
         wandering=uniform(rng, 0.08, 0.5),

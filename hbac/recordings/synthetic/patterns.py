@@ -61,6 +61,8 @@ class Pattern:
         0 for sharp discharges with quiet between them, 1 for a sinusoid; about 0.5 is in dispute.
     ictal : float
         0 for no evolution, 1 for one that nobody disputes.
+    ragged : float
+        Irregular slow activity at the pattern's place and rate while it is on, as a share of its height.
     """
 
     fields: Array
@@ -72,6 +74,7 @@ class Pattern:
     calm: float
     roundness: float
     ictal: float
+    ragged: float
 
     @property
     def lateral(self) -> float:
@@ -318,6 +321,7 @@ def draw_periodic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         calm=uniform(rng, 0.12, 0.7) if chance(rng, 0.35 if general else 0.15) else 1.0,
         roundness=float(np.clip(0.7 * filled + 0.6 * rhythmic, 0, 0.8)),
         ictal=0.0,
+        ragged=uniform(rng, 0.0, 0.3) if chance(rng, 0.6) else 0.0,
         variation=loguniform(rng, 0.03, 0.26),
         missing=uniform(rng, 0, 0.15) if chance(rng, 0.5) else 0.0,
         bumps=bumps,
@@ -372,6 +376,7 @@ def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         calm=uniform(rng, 0.4, 1.0) if chance(rng, 0.3) else 1.0,
         roundness=float(np.clip(1.0 - 0.55 * depth * (shape == "saw") + 0.03 * rng.standard_normal(), 0.6, 1)),
         ictal=0.0,
+        ragged=uniform(rng, 0.05, 0.6),
         unrest=loguniform(rng, 0.03, 0.26),
         harmonics=harmonics,
         waxing=uniform(rng, 0.05, 0.5),

@@ -9,10 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.fft
 
 from hbac.recordings.synthetic.artefacts import Artefacts, draw_artefacts, render_artefacts
 from hbac.recordings.synthetic.background import Background, draw_background, render_background
-from hbac.recordings.synthetic.draws import Array, chance, gate, lognormal, loguniform, pick, uniform
+from hbac.recordings.synthetic.draws import (
+    Array,
+    chance,
+    gate,
+    irregular,
+    lognormal,
+    loguniform,
+    pick,
+    uniform,
+)
 from hbac.recordings.synthetic.electrodes import Recorder, apply_recorder, draw_recorder
 from hbac.recordings.synthetic.patient import Patient
 from hbac.recordings.synthetic.patterns import Pattern, Periodic, draw_periodic, draw_rhythmic
@@ -248,6 +258,7 @@ def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfre
         Channels without gaps, and the patterns apart.
     """
     patient = session.patient
+    wanted, n = n, scipy.fft.next_fast_len(n, real=True)
     eeg = render_background(rng, patient, session.background, t0_s, n, sfreq)
     quiet = np.ones(n, dtype=np.float32)
     for start_s, stop_s, factor in session.after:
@@ -261,6 +272,10 @@ def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfre
         peak_uv = max(pattern.height * session.background.level_uv, pattern.floor_uv) * episode.scale
         waves = pattern.waves(rng, t0_s, n, sfreq, on) * (pattern.gains[:, None] * np.float32(peak_uv))
         layers.append(Layer(episode, pattern.fields, waves, on))
+        if pattern.ragged > 0:
+            rough = irregular(rng, pattern.rate_hz, len(waves), n, sfreq)
+            scale = np.float32(pattern.ragged * peak_uv) * on
+            eeg += (pattern.fields * np.abs(pattern.gains[:, None])).T @ (rough * scale)
         if pattern.calm < 1:
             quiet *= 1 - (1 - np.float32(pattern.calm)) * on * np.float32(min(1.0, episode.scale))
     eeg *= quiet
@@ -269,4 +284,4 @@ def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfre
     body, heart = render_artefacts(rng, patient, session.artefacts, n, sfreq)
     eeg += body
     out = apply_recorder(rng, patient, session.recorder, eeg, heart, sfreq)
-    return Rendered(out, tuple(layers), t0_s, sfreq)
+    return Rendered(np.ascontiguousarray(out[:, :wanted]), tuple(layers), t0_s, sfreq)

@@ -158,6 +158,7 @@ def draw_seizure(rng: np.random.Generator, patient: Patient, start_s: float, sto
         calm=uniform(rng, 0.5, 1.0),
         roundness=0.5,
         ictal=float(np.clip(ictal + 0.35 * (1 - drop) * (kind != "evolving"), 0, 1)),
+        ragged=uniform(rng, 0.0, 0.35),
         kind=kind,
         start_s=start_s,
         stop_s=stop_s,
