@@ -1,0 +1,1 @@
+"""Prediction tables in, one table and an ensemble file out; every score nested by fold."""

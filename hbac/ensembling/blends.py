@@ -1,0 +1,359 @@
+"""Fitted blends: what `hbac.infer` applies to the members' probabilities, as plain numbers that JSON can hold."""
+
+# M member, N row, K class, B blend
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hbac.errors import UserError
+
+Array = npt.NDArray[np.float64]
+Probs = npt.NDArray[np.floating]
+Present = npt.NDArray[np.bool_] | None
+
+# Networks in half precision answer 0 now and then; a logarithm of 0 would outweigh all other members.
+FLOOR = 1e-6
+
+
+class Blend(Protocol):
+    """One way of making one prediction out of several."""
+
+    @property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Which members matter, shape (members,)."""
+
+    def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
+        """Blend the members' probabilities, shape (members, rows, classes), to (rows, classes)."""
+
+    def restrict(self, kept: npt.NDArray[np.bool_]) -> Blend:
+        """Return the same blend for the members in `kept` only; the others must be unused."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers, with the ``kind`` that `blend_from_dict` knows it by."""
+
+
+def softmax(logit_NK: Array) -> Array:
+    """Turn logits into probabilities, without overflow.
+
+    Parameters
+    ----------
+    logit_NK : ndarray, shape (rows, classes)
+        Any finite numbers.
+
+    Returns
+    -------
+    ndarray, shape (rows, classes)
+        Each row sums to 1.
+
+    Examples
+    --------
+    >>> softmax(np.array([[0.0, np.log(3.0)]])).round(6).tolist()
+    [[0.25, 0.75]]
+    """
+    exponential = np.exp(logit_NK - logit_NK.max(axis=1, keepdims=True))
+    return np.asarray(exponential / exponential.sum(axis=1, keepdims=True))
+
+
+def centred_logs(prob_MNK: Probs) -> npt.NDArray[np.float32]:
+    """Take logarithms, less their mean over the classes.
+
+    Centring changes no softmax of one weight per member, and treats the classes alike where each has its own
+    weight.
+
+    Parameters
+    ----------
+    prob_MNK : ndarray, shape (members, rows, classes)
+        Probabilities; those below `FLOOR` count as `FLOOR`.
+
+    Returns
+    -------
+    ndarray of float32, shape (members, rows, classes)
+        Each row's classes sum to 0.
+
+    Examples
+    --------
+    >>> centred_logs(np.array([[[0.5, 0.5], [0.8, 0.2]]])).round(4).tolist()
+    [[[0.0, 0.0], [0.6930999755859375, -0.6930999755859375]]]
+    """
+    logs = np.log(np.maximum(prob_MNK, FLOOR, dtype=np.float32))
+    logs -= logs.mean(axis=-1, keepdims=True)
+    return logs
+
+
+def fill_missing(prob_MNK: Probs, present_MN: Present) -> Probs:
+    """Give members the geometric mean of the others where they lack a row.
+
+    Parameters
+    ----------
+    prob_MNK : ndarray, shape (members, rows, classes)
+        Probabilities.
+    present_MN : ndarray of bool, shape (members, rows), or None
+        Whether the member has the row; None where all have all.
+
+    Returns
+    -------
+    ndarray, shape (members, rows, classes)
+        The same object when nothing is missing.
+
+    Examples
+    --------
+    >>> probs = np.array([[[0.8, 0.2]], [[0.0, 0.0]]])
+    >>> fill_missing(probs, np.array([[True], [False]]))[1].round(4).tolist()
+    [[0.8, 0.2]]
+    """
+    if present_MN is None or present_MN.all():
+        return prob_MNK
+    filled = prob_MNK.copy()
+    row_N = np.flatnonzero(~present_MN.all(axis=0))
+    present = present_MN[:, row_N]
+    logs = centred_logs(prob_MNK[:, row_N])
+    mean = softmax((logs * present[..., None]).sum(axis=0) / present.sum(axis=0)[:, None])
+    for m in range(len(filled)):
+        absent = ~present[m]
+        filled[m, row_N[absent]] = mean[absent]
+    return filled
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Weighted arithmetic mean.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (members,)
+        0 or more, sum 1. Where members lack a row, the weights of the others are scaled up to sum 1.
+    """
+
+    weights: Array
+
+    @property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Which members have a weight."""
+        return self.weights > 0
+
+    def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
+        """Blend.
+
+        Parameters
+        ----------
+        prob_MNK : ndarray, shape (members, rows, classes)
+            Probabilities.
+        present_MN : ndarray of bool, shape (members, rows), optional
+            Whether the member has the row.
+
+        Returns
+        -------
+        ndarray, shape (rows, classes)
+            Probabilities. A row that only members without weight have gets their plain mean.
+        """
+        total_NK = np.zeros(prob_MNK.shape[1:])
+        mass_N = np.zeros(prob_MNK.shape[1])
+        for m, weight in enumerate(self.weights):
+            if weight > 0:
+                here = 1.0 if present_MN is None else present_MN[m].astype(np.float64)
+                total_NK += weight * (prob_MNK[m] if present_MN is None else prob_MNK[m] * present_MN[m][:, None])
+                mass_N += weight * here
+        if present_MN is not None and (mass_N == 0).any():
+            orphan = mass_N == 0
+            total_NK[orphan] = prob_MNK[:, orphan].sum(axis=0, dtype=np.float64)
+            mass_N[orphan] = present_MN[:, orphan].sum(axis=0)
+        return np.asarray(total_NK / total_NK.sum(axis=1, keepdims=True))
+
+    def restrict(self, kept: npt.NDArray[np.bool_]) -> Arithmetic:
+        """Keep some members.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (members,)
+            Which.
+
+        Returns
+        -------
+        Arithmetic
+            For these members.
+        """
+        return Arithmetic(self.weights[kept])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers."""
+        return {"kind": "arithmetic", "weights": self.weights.tolist()}
+
+
+@dataclass(frozen=True)
+class LogLinear:
+    """Softmax of weighted log-probabilities and class biases: a weighted geometric mean with temperature.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (members, classes)
+        Weight of each member's centred log-probability of each class; a column's sum is an inverse temperature.
+        Below 0 where a member only helps by what it gets wrong.
+    bias : ndarray, shape (classes,)
+        Added to the logits.
+    """
+
+    weights: Array
+    bias: Array
+
+    @property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Which members have any weight."""
+        return np.asarray((self.weights != 0).any(axis=1))
+
+    def logits(self, log_MNK: npt.NDArray[np.float32]) -> Array:
+        """Sum up, before the softmax.
+
+        Parameters
+        ----------
+        log_MNK : ndarray, shape (members, rows, classes)
+            Of `centred_logs`.
+
+        Returns
+        -------
+        ndarray, shape (rows, classes)
+            Logits.
+        """
+        logit_NK = np.tile(self.bias, (log_MNK.shape[1], 1))
+        for m in np.flatnonzero(self.used):
+            logit_NK += self.weights[m] * log_MNK[m]
+        return logit_NK
+
+    def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
+        """Blend.
+
+        Parameters
+        ----------
+        prob_MNK : ndarray, shape (members, rows, classes)
+            Probabilities.
+        present_MN : ndarray of bool, shape (members, rows), optional
+            Whether the member has the row; where not, the geometric mean of the others stands for it.
+
+        Returns
+        -------
+        ndarray, shape (rows, classes)
+            Probabilities.
+        """
+        return softmax(self.logits(centred_logs(fill_missing(prob_MNK, present_MN))))
+
+    def restrict(self, kept: npt.NDArray[np.bool_]) -> LogLinear:
+        """Keep some members.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (members,)
+            Which.
+
+        Returns
+        -------
+        LogLinear
+            For these members.
+        """
+        return LogLinear(self.weights[kept], self.bias)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers."""
+        return {"kind": "log_linear", "weights": self.weights.tolist(), "bias": self.bias.tolist()}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Weighted arithmetic mean of several blends of the same members.
+
+    Parameters
+    ----------
+    parts : sequence of Blend
+        What is averaged.
+    weights : ndarray, shape (parts,)
+        0 or more, sum 1.
+    """
+
+    parts: Sequence[Blend]
+    weights: Array
+
+    @property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Which members any part uses."""
+        return np.asarray(np.any([part.used for part in self.parts], axis=0))
+
+    def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
+        """Blend.
+
+        Parameters
+        ----------
+        prob_MNK : ndarray, shape (members, rows, classes)
+            Probabilities.
+        present_MN : ndarray of bool, shape (members, rows), optional
+            Whether the member has the row.
+
+        Returns
+        -------
+        ndarray, shape (rows, classes)
+            Probabilities.
+        """
+        parts = [w * part.apply(prob_MNK, present_MN) for part, w in zip(self.parts, self.weights, strict=True)]
+        return np.asarray(np.sum(parts, axis=0))
+
+    def restrict(self, kept: npt.NDArray[np.bool_]) -> Mixture:
+        """Keep some members.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (members,)
+            Which.
+
+        Returns
+        -------
+        Mixture
+            For these members.
+        """
+        return Mixture([part.restrict(kept) for part in self.parts], self.weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers."""
+        parts = [part.to_dict() for part in self.parts]
+        return {"kind": "mixture", "weights": self.weights.tolist(), "parts": parts}
+
+
+def blend_from_dict(content: Mapping[str, Any]) -> Blend:
+    """Make the blend that `Blend.to_dict` described.
+
+    Parameters
+    ----------
+    content : mapping
+        Plain containers.
+
+    Returns
+    -------
+    Blend
+        Ready to apply.
+
+    Raises
+    ------
+    UserError
+        Unknown kind, or an entry is missing.
+
+    Examples
+    --------
+    >>> blend_from_dict({"kind": "arithmetic", "weights": [0.25, 0.75]}).used.tolist()
+    [True, True]
+    """
+    try:
+        kind = content["kind"]
+        if kind == "arithmetic":
+            return Arithmetic(np.array(content["weights"], dtype=np.float64))
+        if kind == "log_linear":
+            return LogLinear(
+                np.array(content["weights"], dtype=np.float64), np.array(content["bias"], dtype=np.float64)
+            )
+        if kind == "mixture":
+            parts = [blend_from_dict(part) for part in content["parts"]]
+            return Mixture(parts, np.array(content["weights"], dtype=np.float64))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"blend: damaged description ({error!r})") from error
+    raise UserError(f"blend: unknown kind {kind!r}; this hbac knows arithmetic, log_linear, mixture")

@@ -1,0 +1,249 @@
+"""``ensemble.json``: all that inference needs to know of a blend, readable by eye, paths relative to itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import hbac
+from hbac.ensembling.blends import Array, Blend, blend_from_dict
+from hbac.errors import UserError
+from hbac.predictions.bootstrap import Interval
+from hbac.vocabulary import CLASSES
+
+ENSEMBLE_FILE = "ensemble.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of an ensemble.
+
+    Parameters
+    ----------
+    name : str
+        The same as in its prediction table.
+    runs : tuple of Path
+        Run folders whose networks' probabilities are averaged, in the order of their folds; in memory absolute,
+        in the file relative to it. Empty for a table of other code.
+    table : Path or None
+        Its out-of-fold table; absolute and relative as `runs`.
+    config_hash : str
+        Hash of its config without the fold.
+    kl : float
+        Its own out-of-fold score.
+    """
+
+    name: str
+    runs: tuple[Path, ...] = ()
+    table: Path | None = None
+    config_hash: str = ""
+    kl: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members and how they are blended.
+
+    Parameters
+    ----------
+    members : tuple of Member
+        Those that matter; members that the fit left out aren't here.
+    method : str
+        Name of the method that made the blend.
+    blend : Blend
+        What is applied, to the members in this order.
+    nested : Interval
+        Score of weights fitted on the other folds, in nats, with its 95 % patient bootstrap.
+    in_sample : Interval
+        Score of the weights on the rows that they were fitted on; the difference is the over-fit.
+    fold_hash : str
+        Hash of the fold table.
+    data_fingerprint : str
+        Fingerprint of the data set.
+    dropped : tuple of str
+        Names of members that the fit left out.
+    hbac_version : str
+        Version that made it.
+    extras : mapping of str to object
+        Further figures, plain containers.
+    """
+
+    members: tuple[Member, ...]
+    method: str
+    blend: Blend
+    nested: Interval
+    in_sample: Interval
+    fold_hash: str = ""
+    data_fingerprint: str = ""
+    dropped: tuple[str, ...] = ()
+    hbac_version: str = hbac.__version__
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    def apply(self, prob_MNK: npt.NDArray[np.floating], present_MN: npt.NDArray[np.bool_] | None = None) -> Array:
+        """Blend the members' probabilities.
+
+        Parameters
+        ----------
+        prob_MNK : ndarray, shape (members, rows, 6)
+            Members in the order of `members`; each the mean over the networks of its runs.
+        present_MN : ndarray of bool, shape (members, rows), optional
+            Whether the member has the row; all have all by default.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, 6)
+            Probabilities; each row sums to 1.
+
+        Raises
+        ------
+        UserError
+            Another number of members.
+        """
+        if len(prob_MNK) != len(self.members):
+            raise UserError(f"ensemble of {len(self.members)} members, but probabilities of {len(prob_MNK)}")
+        return self.blend.apply(prob_MNK, present_MN)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the file; it appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, or the folder that gets an ``ensemble.json``.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        path = _file(path)
+        folder = path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {
+            "format": _FORMAT,
+            "hbac_version": self.hbac_version,
+            "method": self.method,
+            "classes": list(CLASSES),
+            "score": {
+                name: {"kl": score.estimate, "low": score.low, "high": score.high}
+                for name, score in (("nested", self.nested), ("in_sample", self.in_sample))
+            },
+            "fold_hash": self.fold_hash,
+            "data_fingerprint": self.data_fingerprint,
+            "members": [
+                {
+                    "name": member.name,
+                    "kl": member.kl,
+                    "config_hash": member.config_hash,
+                    "table": None if member.table is None else _relative(member.table, folder),
+                    "runs": [_relative(run, folder) for run in member.runs],
+                }
+                for member in self.members
+            ],
+            "dropped": list(self.dropped),
+            "blend": self.blend.to_dict(),
+            "extras": dict(self.extras),
+        }
+        partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+        partial.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+        return path
+
+    @classmethod
+    def read(cls, path: str | Path) -> Ensemble:
+        """Read an ensemble file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, or its folder.
+
+        Returns
+        -------
+        Ensemble
+            With absolute paths; whether they exist is looked at by who needs them.
+
+        Raises
+        ------
+        UserError
+            No such file, not JSON, or an entry is missing or wrong.
+        """
+        path = _file(path)
+        if not path.is_file():
+            raise UserError(f"{path}: no such ensemble file")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != _FORMAT or content["classes"] != list(CLASSES):
+                raise UserError(
+                    f"{path}: format {content['format']}, classes {content['classes']}; this hbac reads format "
+                    f"{_FORMAT} with classes {list(CLASSES)}"
+                )
+            ensemble = cls(
+                members=tuple(_member(entry, path.parent) for entry in content["members"]),
+                method=content["method"],
+                blend=blend_from_dict(content["blend"]),
+                nested=_interval(content["score"]["nested"]),
+                in_sample=_interval(content["score"]["in_sample"]),
+                fold_hash=content["fold_hash"],
+                data_fingerprint=content["data_fingerprint"],
+                dropped=tuple(content["dropped"]),
+                hbac_version=content["hbac_version"],
+                extras=content["extras"],
+            )
+        except UserError as error:
+            raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: not an ensemble file of hbac ({error!r})") from error
+        if len(ensemble.blend.used) != len(ensemble.members):
+            raise UserError(
+                f"{path}: {len(ensemble.members)} members, but the blend is one of {len(ensemble.blend.used)}"
+            )
+        return ensemble
+
+
+def _file(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix == ".json" else path / ENSEMBLE_FILE
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+
+
+def _absolute(entry: str, folder: Path) -> Path:
+    return Path(os.path.normpath(folder.absolute() / entry))
+
+
+def _member(entry: Mapping[str, Any], folder: Path) -> Member:
+    return Member(
+        name=entry["name"],
+        runs=tuple(_absolute(run, folder) for run in entry["runs"]),
+        table=None if entry["table"] is None else _absolute(entry["table"], folder),
+        config_hash=entry["config_hash"],
+        kl=_number(entry["kl"]),
+    )
+
+
+def _interval(entry: Mapping[str, Any]) -> Interval:
+    return Interval(_number(entry["kl"]), _number(entry["low"]), _number(entry["high"]))
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _without_nan(content: Any) -> Any:
+    """JSON has no NaN: null stands for it."""
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content

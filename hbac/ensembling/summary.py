@@ -1,0 +1,101 @@
+"""The ranked summary: the blend and each member, with the score of each vote population and its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hbac.ensembling.nested import NestedFit
+from hbac.labels.targets import POPULATIONS
+from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_means, percentile_interval
+from hbac.predictions.join import JoinedTables
+from hbac.predictions.metric import kl_rows
+
+BLEND = "ensemble"
+
+
+def population_scores(
+    kl_JN: npt.NDArray[np.float64],
+    n_votes_N: npt.NDArray[np.int32],
+    patient_id_N: npt.NDArray[np.int64],
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score several predictions of the same rows on each vote population.
+
+    Parameters
+    ----------
+    kl_JN : ndarray, shape (predictions, rows)
+        Divergence of each row in nats, NaN where there is no prediction.
+    n_votes_N : ndarray of int, shape (rows,)
+        Number of votes.
+    patient_id_N : ndarray of int, shape (rows,)
+        Patients, over whom the bootstrap draws.
+    n_resamples : int
+        Resamples.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    DataFrame
+        A row per prediction; for each population ``kl_<name>, kl_<name>_low, kl_<name>_high``, NaN where it has
+        no rows.
+    """
+    columns = {}
+    for name, population in POPULATIONS.items():
+        inside = population.contains(n_votes_N)
+        values = kl_JN[:, inside].T
+        if not len(values):
+            intervals = [(np.nan, np.nan, np.nan)] * len(kl_JN)
+        else:
+            resampled = bootstrap_means(values, patient_id_N[inside], n_resamples, seed)
+            present = np.isfinite(values)
+            means = np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+            means[~present.any(axis=0)] = np.nan
+            made = [percentile_interval(m, column) for m, column in zip(means, resampled.T, strict=True)]
+            intervals = [(i.estimate, i.low, i.high) for i in made]
+        for position, suffix in enumerate(("", "_low", "_high")):
+            columns[f"kl_{name}{suffix}"] = [interval[position] for interval in intervals]
+    return pd.DataFrame(columns)
+
+
+def summarise(joined: JoinedTables, fit: NestedFit, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """Rank the blend and its members.
+
+    Parameters
+    ----------
+    joined : JoinedTables
+        Members' predictions.
+    fit : NestedFit
+        The blend.
+    n_resamples : int
+        Resamples of the patient bootstrap.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        The blend first (its nested score, ``kind`` "ensemble"), then the members by their score: ``name, kind,
+        used, folds, rows`` and the columns of `population_scores`.
+    """
+    target = joined.targets
+    kl = np.full((len(joined.members) + 1, len(target)), np.nan)
+    kl[0] = kl_rows(target, fit.nested)
+    for m, (probs, here) in enumerate(zip(joined.probs, joined.present, strict=True)):
+        kl[m + 1, here] = kl_rows(target[here], probs[here])
+    heads = pd.DataFrame(
+        {
+            "name": [BLEND, *joined.members],
+            "kind": ["ensemble", *["member"] * len(joined.members)],
+            "used": [True, *fit.blend.used.tolist()],
+            "folds": [len(np.unique(joined.fold[np.isfinite(row)])) for row in kl],
+            "rows": np.isfinite(kl).sum(axis=1),
+        }
+    )
+    scores = population_scores(kl, joined.n_votes, joined.patient_id, n_resamples, seed)
+    table = pd.concat([heads, scores], axis=1)
+    members = table.iloc[1:].sort_values(["kl_all", "name"], kind="stable")
+    return pd.concat([table.iloc[:1], members], ignore_index=True)

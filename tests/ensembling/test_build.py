@@ -1,0 +1,118 @@
+"""Tables in, ensemble folder out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hbac.ensembling.build import build_ensemble
+from hbac.ensembling.ensemble_file import Ensemble
+from hbac.errors import UserError
+from hbac.predictions.metric import kl_divergence
+from hbac.predictions.table import PredictionTable, concat
+from tests.ensembling.standin import make_standin
+
+
+@pytest.fixture(scope="module")
+def tables() -> list[PredictionTable]:
+    made = make_standin(n_rows=1500, n_members=6, seed=5).tables()
+    return [
+        PredictionTable(
+            t.frame, replace(t.metadata, runs={k: Path("/runs") / t.metadata.member / f"fold{k}" for k in range(5)})
+        )
+        for t in made
+    ]
+
+
+def test_writes_the_folder(tables, tmp_path: Path):
+    result = build_ensemble(tables, tmp_path / "e", n_resamples=200)
+    found = sorted(p.relative_to(tmp_path / "e").as_posix() for p in (tmp_path / "e").rglob("*") if p.is_file())
+    members = sorted(f"members/{t.metadata.member}.parquet" for t in tables)
+    assert found == ["ensemble.json", *members, "oof.parquet", "summary.csv"]
+
+    oof = PredictionTable.read(tmp_path / "e" / "oof.parquet")
+    assert kl_divergence(oof.targets, oof.probs) == pytest.approx(result.nested_kl)
+    assert oof.metadata.member == "ensemble"
+    assert oof.metadata.fold_hash == "standin"
+
+    ensemble = Ensemble.read(tmp_path / "e")
+    assert ensemble.method == "convex"
+    assert ensemble.nested.low < ensemble.nested.estimate < ensemble.nested.high
+    assert ensemble.in_sample.estimate <= ensemble.nested.estimate
+    assert len(ensemble.members) + len(ensemble.dropped) == 6
+    first = ensemble.members[0]
+    assert first.runs == tuple(Path("/runs") / first.name / f"fold{k}" for k in range(5))
+    assert first.table == tmp_path / "e" / "members" / f"{first.name}.parquet"
+    assert first.kl == pytest.approx(
+        kl_divergence(*(lambda t: (t.targets, t.probs))(PredictionTable.read(first.table)))
+    )
+
+    summary = pd.read_csv(tmp_path / "e" / "summary.csv")
+    assert summary["name"].iloc[0] == "ensemble"
+    assert summary["kl_all"].iloc[0] == pytest.approx(result.nested_kl)
+    assert summary["kl_all"].iloc[1:].is_monotonic_increasing
+    assert (summary["kl_all_low"] < summary["kl_all"]).all() and (summary["kl_all"] < summary["kl_all_high"]).all()
+    assert summary["folds"].tolist() == [5] * 7
+
+
+def test_again_and_in_any_order_gives_the_same_bytes(tables, tmp_path: Path):
+    build_ensemble(tables, tmp_path / "e", n_resamples=50)
+    files = [p for p in (tmp_path / "e").rglob("*") if p.is_file()]
+    before = {p: p.read_bytes() for p in files}
+    rng = np.random.default_rng(0)
+    mixed = [PredictionTable(t.frame.sample(frac=1, random_state=1), t.metadata) for t in tables]
+    build_ensemble([mixed[i] for i in rng.permutation(6)], tmp_path / "e", n_resamples=50)
+    same = [p.name for p in files if "members" not in p.parts]
+    assert {n: (tmp_path / "e" / n).read_bytes() for n in same} == {
+        p.name: content for p, content in before.items() if p.name in same
+    }
+
+
+def test_members_of_an_earlier_ensemble_do_not_stay(tables, tmp_path: Path):
+    build_ensemble(tables, tmp_path, n_resamples=10)
+    build_ensemble(tables[:2], tmp_path, n_resamples=10)
+    assert sorted(p.stem for p in (tmp_path / "members").iterdir()) == sorted(t.metadata.member for t in tables[:2])
+
+
+def test_one_member_is_its_own_ensemble(tables, tmp_path: Path):
+    result = build_ensemble(tables[:1], tmp_path, n_resamples=10)
+    assert result.nested_kl == pytest.approx(kl_divergence(tables[0].targets, tables[0].probs), abs=1e-6)
+    assert result.in_sample_kl == result.nested_kl
+
+
+def split(table: PredictionTable) -> list[PredictionTable]:
+    return [PredictionTable(part, table.metadata) for _, part in table.frame.groupby("fold")]
+
+
+def test_missing_folds(tables, tmp_path: Path):
+    short = concat([part for part in split(tables[1]) if part.folds[0] not in (1, 3)])
+    with pytest.raises(UserError, match=rf"table {tables[1].metadata.member}: fold\(s\) 1, 3 of 5 are missing"):
+        build_ensemble([tables[0], short], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    result = build_ensemble([tables[0], short], tmp_path, allow_missing_folds=True, n_resamples=10)
+    assert "fold(s) 1, 3" in result.notes[0]
+    assert len(result.table.frame) == 1500
+    assert result.summary.set_index("name")["folds"].to_dict()[tables[1].metadata.member] == 3
+    both = [concat([p for p in split(t) if p.folds[0] in (0, 2)]) for t in tables[:2]]
+    assert build_ensemble(both, tmp_path, allow_missing_folds=True, n_resamples=10).table.folds == [0, 2]
+    single = [split(t)[0] for t in tables[:2]]
+    result = build_ensemble(single, tmp_path, allow_missing_folds=True, n_resamples=10)
+    assert result.ensemble.method == "mean"
+    assert any("rows of fold 0 only" in note for note in result.notes)
+
+
+def test_members_that_do_not_go_together_leave_nothing(tables, tmp_path: Path):
+    other = PredictionTable(tables[1].frame, replace(tables[1].metadata, fold_hash="elsewhere"))
+    names = f"{tables[0].metadata.member} and {tables[1].metadata.member}"
+    with pytest.raises(UserError, match=f"members {names} don't go together: fold_hash"):
+        build_ensemble([tables[0], other], tmp_path / "e")
+    test_rows = tables[0].frame.assign(fold=np.int16(-1))
+    with pytest.raises(UserError, match="has test rows"):
+        build_ensemble([PredictionTable(test_rows, tables[0].metadata)], tmp_path / "e")
+    with pytest.raises(UserError, match="no prediction tables"):
+        build_ensemble([], tmp_path / "e")
+    assert not (tmp_path / "e").exists()

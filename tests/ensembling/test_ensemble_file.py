@@ -1,0 +1,94 @@
+"""ensemble.json: written, moved, read, refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hbac.ensembling.blends import Arithmetic, LogLinear, Mixture
+from hbac.ensembling.ensemble_file import Ensemble, Member
+from hbac.errors import UserError
+from hbac.predictions.bootstrap import Interval
+
+
+def make_ensemble(root: Path, blend=None) -> Ensemble:
+    members = tuple(
+        Member(
+            name, tuple(root / "runs" / name / f"fold{k}" for k in range(2)), root / "e" / f"{name}.parquet", "c", 0.5
+        )
+        for name in ("a", "b")
+    )
+    return Ensemble(
+        members=members,
+        method="convex",
+        blend=blend or Arithmetic(np.array([0.25, 0.75])),
+        nested=Interval(0.46, 0.44, 0.48),
+        in_sample=Interval(0.45, float("nan"), float("nan")),
+        fold_hash="f",
+        data_fingerprint="d",
+        dropped=("c",),
+        extras={"rows": 3},
+    )
+
+
+def test_moves_with_its_runs(tmp_path: Path):
+    path = make_ensemble(tmp_path / "old").write(tmp_path / "old" / "e")
+    assert path == tmp_path / "old" / "e" / "ensemble.json"
+    content = json.loads(path.read_text())
+    assert content["members"][0]["runs"] == ["../runs/a/fold0", "../runs/a/fold1"]
+    assert content["members"][1]["table"] == "b.parquet"
+    assert content["blend"] == {"kind": "arithmetic", "weights": [0.25, 0.75]}
+    assert content["score"]["nested"] == {"kl": 0.46, "low": 0.44, "high": 0.48}
+    assert content["score"]["in_sample"]["low"] is None
+    (tmp_path / "old").rename(tmp_path / "new")
+    ensemble = Ensemble.read(tmp_path / "new" / "e")
+    assert ensemble.members[0].runs[1] == tmp_path / "new" / "runs" / "a" / "fold1"
+    assert ensemble.nested == Interval(0.46, 0.44, 0.48)
+    assert ensemble.dropped == ("c",)
+    assert ensemble.extras == {"rows": 3}
+    probs = np.random.default_rng(0).dirichlet(np.ones(6), (2, 4))
+    np.testing.assert_allclose(ensemble.apply(probs), 0.25 * probs[0] + 0.75 * probs[1])
+
+
+def test_every_kind_of_blend_survives_the_file(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    probs = rng.dirichlet(np.ones(6), (2, 9))
+    log_linear = LogLinear(rng.normal(size=(2, 6)), rng.normal(size=6))
+    for blend in (log_linear, Mixture([log_linear, Arithmetic(np.array([0.5, 0.5]))], np.array([0.3, 0.7]))):
+        make_ensemble(tmp_path, blend).write(tmp_path)
+        again = Ensemble.read(tmp_path / "ensemble.json")
+        np.testing.assert_array_equal(again.apply(probs), blend.apply(probs))
+
+
+def test_log_linear_of_one_weight_is_the_geometric_mean():
+    probs = np.random.default_rng(2).dirichlet(np.full(6, 3.0), (3, 20))
+    blended = LogLinear(np.full((3, 6), 1 / 3), np.zeros(6)).apply(probs)
+    geometric = np.exp(np.log(probs).mean(axis=0))
+    np.testing.assert_allclose(blended, geometric / geometric.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+def test_wrong_files_are_named(tmp_path: Path):
+    with pytest.raises(UserError, match=r"ensemble\.json: no such ensemble file"):
+        Ensemble.read(tmp_path)
+    path = make_ensemble(tmp_path).write(tmp_path)
+    good = json.loads(path.read_text())
+    for change, message in (
+        ({"format": 9}, "format 9"),
+        ({"blend": {"kind": "magic"}}, "unknown kind 'magic'"),
+        ({"blend": {"kind": "arithmetic"}}, "damaged description"),
+        ({"blend": {"kind": "arithmetic", "weights": [1.0]}}, "2 members, but the blend is one of 1"),
+        ({"members": None}, "not an ensemble file"),
+        ({"score": {}}, "not an ensemble file"),
+    ):
+        path.write_text(json.dumps(good | change))
+        with pytest.raises(UserError, match=rf"ensemble\.json: .*{message}"):
+            Ensemble.read(path)
+    path.write_text(json.dumps(good)[:-40])
+    with pytest.raises(UserError, match="not an ensemble file"):
+        Ensemble.read(path)
+    path.write_text(json.dumps(good))
+    with pytest.raises(UserError, match="ensemble of 2 members, but probabilities of 3"):
+        Ensemble.read(path).apply(np.ones((3, 1, 6)))
