@@ -344,11 +344,12 @@ def _convert(plan: Plan, position: int, fd: int, offset: int) -> _Done:
     empty = np.ones(n_columns, bool)
     crc, n_rows = 0, 0
     for batch in _batches(footer.path, names, batch_rows):
-        rows = np.empty((batch.num_rows, n_columns), np.float16)
-        for j, name in enumerate(names):
-            values = _to_float16(batch.column(name).to_numpy(zero_copy_only=False))
-            empty[j] &= np.isnan(values).all()
-            rows[:, j] = values
+        values = np.empty((n_columns, batch.num_rows), np.float32)
+        with np.errstate(over="ignore"):
+            for j, name in enumerate(names):
+                values[j] = batch.column(name).to_numpy(zero_copy_only=False)
+        rows = np.ascontiguousarray(_to_float16(values).T)
+        empty &= np.isnan(values).all(axis=1)
         n_rows += len(rows)
         if n_rows > footer.n_rows:
             break
@@ -371,7 +372,7 @@ def _batches(path: Path, names: tuple[str, ...], batch_rows: int) -> Iterator[An
         raise UserError(f"cannot be read: {error}") from error
 
 
-def _to_float16(values: NDArray[np.generic]) -> NDArray[np.float16]:
+def _to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     if np.isinf(half).any():

@@ -13,7 +13,8 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ _MAGIC = b"PAR1"
 _SFREQ_KEYS = ("sfreq", "sampling_rate", "sampling_frequency", "sample_rate", "samplerate", "fs")
 # The range of three electrodes is enough to tell volts from microvolts.
 _RANGE_OF = ("Fp1", "C3", "O2")
+
+_Schema = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +149,20 @@ def read_footers(
     }
     new = [key for key in paths if key not in footers]
     with ThreadPoolExecutor(n_threads) as pool:
-        footers.update(zip(new, pool.map(_footer_or_error, (paths[key] for key in new)), strict=True))
+        found = pool.map(partial(_footer_or_error, schemas={}), (paths[key] for key in new))
+        footers.update(zip(new, found, strict=True))
     if cache is not None and new:
         _write_cache(cache, [footer for footer in footers.values() if isinstance(footer, Footer)])
     return {key: footers[key] for key in paths}
 
 
-def _footer_or_error(path: Path) -> Footer | UserError:
+def _footer_or_error(path: Path, schemas: dict[_Schema, _Schema]) -> Footer | UserError:
     try:
-        return read_footer(path)
+        footer = read_footer(path)
     except UserError as error:
         return error
+    # Nearly all files share one schema; a copy of its own for each would be 50 kB for a spectrogram.
+    return replace(footer, schema=schemas.setdefault(footer.schema, footer.schema))
 
 
 def _read_tail(file: Any, size: int) -> bytes:
@@ -166,9 +172,7 @@ def _read_tail(file: Any, size: int) -> bytes:
     file.seek(max(0, size - _TAIL_BYTES))
     tail: bytes = file.read()
     if size < 12 or tail[-4:] != _MAGIC:
-        raise UserError(
-            f"no parquet footer at the end of its {size:,} bytes: cut short while copying, or no parquet"
-        )
+        raise UserError(f"no parquet footer at the end of its {size:,} bytes: cut short while copying, or no parquet")
     length = int.from_bytes(tail[-8:-4], "little") + 8
     if length + len(_MAGIC) > size:
         raise UserError(f"its footer claims {length:,} bytes, the file has {size:,}: damaged")
@@ -261,10 +265,10 @@ def _write_cache(cache: Path, footers: list[Footer]) -> None:
             "time_last": pa.array(last, pa.float64()),
         }
     )
-    partial = cache.with_name(f"{cache.name}.partial-{os.getpid()}")
+    unfinished = cache.with_name(f"{cache.name}.partial-{os.getpid()}")
     with suppress(OSError):  # a cache on a full or read-only disk is no reason to stop
         cache.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, partial)
-        partial.replace(cache)
+        pq.write_table(table, unfinished)
+        unfinished.replace(cache)
     with suppress(OSError):
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
