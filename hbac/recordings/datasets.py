@@ -92,7 +92,9 @@ class HMS:
         """
         found = [name for name in PARTS if (self.root / f"{name}.csv").is_file()]
         if not found:
-            raise UserError(f"{self.root}: there is neither train.csv nor test.csv; dataset.root must name their folder")
+            raise UserError(
+                f"{self.root}: there is neither train.csv nor test.csv; dataset.root must name their folder"
+            )
         return found
 
     def part(self, name: str) -> Part:
@@ -149,7 +151,9 @@ class Synthetic(HMS):
         Processes that write it; the result does not depend on their number.
     """
 
-    def __init__(self, root: str | Path, stores: str | Path, size: str = "small", seed: int = 0, n_jobs: int = 1) -> None:
+    def __init__(
+        self, root: str | Path, stores: str | Path, size: str = "small", seed: int = 0, n_jobs: int = 1
+    ) -> None:
         super().__init__(root, stores)
         self.size, self.seed, self.n_jobs = size, seed, n_jobs
 
@@ -195,5 +199,4 @@ class Synthetic(HMS):
             By vote population.
         """
         facts = json.loads((self.root / "synthetic.json").read_text(encoding="utf-8"))
-        floor: Mapping[str, float] = facts["floor"][name]
-        return floor
+        return {population: values["bayes_floor"] for population, values in facts[name].get("votes", {}).items()}
