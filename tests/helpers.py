@@ -60,9 +60,7 @@ def random_spectrogram(n_rows: int, rng: np.random.Generator) -> np.ndarray:
     return power.astype(np.float32)
 
 
-def write_eeg(
-    path: Path, eeg: np.ndarray, columns: tuple[str, ...] = CHANNELS, metadata: dict | None = None
-) -> Path:
+def write_eeg(path: Path, eeg: np.ndarray, columns: tuple[str, ...] = CHANNELS, metadata: dict | None = None) -> Path:
     """Write an array (n_times, n_columns) of µV as an EEG parquet."""
     table = pa.table({name: np.ascontiguousarray(eeg[:, i]) for i, name in enumerate(columns)})
     path.parent.mkdir(parents=True, exist_ok=True)

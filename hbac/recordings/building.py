@@ -8,12 +8,11 @@ folder gets its name in one step.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,10 +26,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from hbac.errors import UserError
-from hbac.recordings.checks import VALUE_TYPES
-from hbac.recordings.columns import ColumnsError, find_columns
-from hbac.recordings.footers import Footer, read_footers
-from hbac.recordings.mapped import DATA_NAME, FORMAT_VERSION, INDEX_NAME, ITEM_BYTES
+from hbac.recordings.mapped import DATA_NAME, FORMAT_VERSION, INDEX_NAME
+from hbac.recordings.plan import Plan
 from hbac.recordings.problems import Problems
 
 Progress = Callable[[int, int], None]
@@ -41,45 +38,9 @@ _JOURNAL = "journal.txt"
 _SYNC_BYTES = 64 << 20
 # What is decoded at a time in each thread.
 _BATCH_BYTES = 8 << 20
+# Of each column at a time; without it a column of a whole row group is held.
+_READ_BYTES = 1 << 16
 _FLOAT16_MAX = np.float16(65504)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What goes where in a store: recordings in rising order of their ids, one behind the other.
-
-    Parameters
-    ----------
-    kind : str
-        ``"eeg"`` or ``"spectrogram"``.
-    columns : tuple of str
-        The store's columns.
-    ids : tuple of int
-        The recordings, rising.
-    footers : tuple of Footer
-        The footer of each one's file.
-    names : tuple of tuple of str
-        For each one, what its file calls the columns.
-    fingerprint : str
-        Hex sha256 of all this.
-    """
-
-    kind: str
-    columns: tuple[str, ...]
-    ids: tuple[int, ...]
-    footers: tuple[Footer, ...]
-    names: tuple[tuple[str, ...], ...]
-    fingerprint: str
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return ITEM_BYTES * len(self.columns)
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the raw file."""
-        return self.row_bytes * sum(footer.n_rows for footer in self.footers)
 
 
 @dataclass(frozen=True)
@@ -98,95 +59,6 @@ class _Done:
         position, crc, bits = line.split()
         packed = np.frombuffer(bytes.fromhex(bits), np.uint8)
         return cls(int(position), int(crc), np.unpackbits(packed, count=n_columns).astype(bool))
-
-
-def fingerprint(footers: Mapping[int, Footer], columns: Sequence[str], kind: str) -> str:
-    """Hash what a store is made of.
-
-    Files count with name, size, rows and the hash of their footers, which hold sizes and ranges of all columns:
-    a data set may be moved or copied and keeps its store, and changed content asks for a new one.
-
-    Parameters
-    ----------
-    footers : mapping of int to Footer
-        The files by id.
-    columns : sequence of str
-        The store's columns.
-    kind : str
-        ``"eeg"`` or ``"spectrogram"``.
-
-    Returns
-    -------
-    str
-        Hex sha256.
-    """
-    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, kind, list(columns)]).encode())
-    for key in sorted(footers):
-        footer = footers[key]
-        digest.update(json.dumps([key, footer.path.name, footer.size, footer.n_rows, footer.sha256]).encode())
-    return digest.hexdigest()
-
-
-def make_plan(
-    files: Mapping[int, Path],
-    columns: Sequence[str],
-    folder: Path,
-    kind: str,
-    footers: Mapping[int, Footer] | None,
-) -> Plan:
-    """Find out what a store of these files will be.
-
-    Parameters
-    ----------
-    files : mapping of int to Path
-        The parquet file of each recording, by id.
-    columns : sequence of str
-        The store's columns.
-    folder : Path
-        The store's folder, for messages.
-    kind : {"eeg", "spectrogram"}
-        How columns are found.
-    footers : mapping of int to Footer or None
-        The files' footers where they have been read already.
-
-    Returns
-    -------
-    Plan
-        What goes where.
-
-    Raises
-    ------
-    UserError
-        For all files that cannot be read or lack a column, in one message.
-    """
-    if not files:
-        raise UserError(f"no files to build the store {folder} from")
-    found = read_footers(files) if footers is None else footers
-    problems = Problems(f"files for the store {folder}")
-    sound: dict[int, Footer] = {}
-    names = []
-    for key in sorted(files):
-        footer = found[key]
-        try:
-            if isinstance(footer, UserError):
-                raise footer
-            names.append(_value_columns(footer.schema, tuple(columns), kind))
-            sound[key] = footer
-        except (UserError, ColumnsError) as error:
-            problems.add("file", f"{files[key]}: {error}")
-    problems.raise_if_any()
-    digest = fingerprint(sound, columns, kind)
-    return Plan(kind, tuple(columns), tuple(sound), tuple(sound.values()), tuple(names), digest)
-
-
-def _value_columns(schema: tuple[tuple[str, str], ...], columns: tuple[str, ...], kind: str) -> tuple[str, ...]:
-    names = find_columns([name for name, _ in schema], columns, kind)
-    types = dict(schema)
-    wrong = [name for name in names if types[name] not in VALUE_TYPES]
-    if wrong:
-        valid = "float32, float64, int16 or int32"
-        raise ColumnsError(f"column {wrong[0]} is {types[wrong[0]]}, must be {valid}")
-    return names
 
 
 def partial_of(folder: Path) -> Path:
@@ -366,7 +238,7 @@ def _convert(plan: Plan, position: int, fd: int, offset: int) -> _Done:
 def _batches(path: Path, names: tuple[str, ...], batch_rows: int) -> Iterator[Any]:
     """Yield a file's record batches; what goes wrong here is the source's fault, not the store's disk."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
             yield from file.iter_batches(batch_rows, columns=list(names), use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"cannot be read: {error}") from error

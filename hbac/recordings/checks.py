@@ -123,9 +123,7 @@ def check_spectrograms(
     ids = rows["spectrogram_id"].to_numpy()
     for line, key, start in _short(rows.index.to_numpy(), ids, starts, SPECTROGRAM_ROWS, sound):
         footer = sound[key]
-        offset = (
-            f"spectrogram_label_offset_seconds {start * SPECTROGRAM_ROW_S:g}" if part == "train" else "600 s"
-        )
+        offset = f"spectrogram_label_offset_seconds {start * SPECTROGRAM_ROW_S:g}" if part == "train" else "600 s"
         text = (
             f"{offset} needs the rows {start:,} to {start + SPECTROGRAM_ROWS:,} of {_where(footer)}, "
             f"which has {footer.n_rows:,} (of 2 s each)"
@@ -196,9 +194,7 @@ def _rate_of(n_rows: int, duration_s: float) -> int | None:
     return next((rate for rate in _OTHER_RATES_HZ if n_rows == round(rate * duration_s)), None)
 
 
-def _common_other_rate(
-    ids: NDArray[np.int64], starts: NDArray[np.int64], footers: Mapping[int, Footer]
-) -> int | None:
+def _common_other_rate(ids: NDArray[np.int64], starts: NDArray[np.int64], footers: Mapping[int, Footer]) -> int | None:
     """Return the higher rate at which all recordings are just as long as their windows need.
 
     A recording at a higher rate is long enough and would be read at the wrong speed without a word. One alone

@@ -171,9 +171,7 @@ class Store:
         row = int(self._rows_of([recording_id], [start], n)[0])
         return self.rows[row : row + n]
 
-    def copy_windows(
-        self, ids: ArrayLike, starts: ArrayLike, n: int, out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
+    def copy_windows(self, ids: ArrayLike, starts: ArrayLike, n: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Copy windows of one length, one behind the other, into an array: what feeds training.
 
         Rows go from the file's pages straight to their place; nothing stays mapped, so the memory that the

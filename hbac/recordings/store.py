@@ -20,11 +20,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from hbac.errors import UserError
-from hbac.recordings.building import DISK_FULL, Plan, Progress, build, fingerprint, make_plan, partial_of
+from hbac.recordings.building import DISK_FULL, Progress, build, partial_of
 from hbac.recordings.columns import columns_of
 from hbac.recordings.footers import Footer
 from hbac.recordings.layout import Recordings
 from hbac.recordings.mapped import ITEM_BYTES, Store
+from hbac.recordings.plan import Plan, fingerprint, make_plan
 from hbac.recordings.problems import Problems
 from hbac.vocabulary import SPECTROGRAM_REGIONS
 
@@ -231,9 +232,7 @@ def _footers_of(recordings: Recordings, kind: str) -> Mapping[int, Footer]:
     return recordings.eeg_footers if kind == "eeg" else recordings.spectrogram_footers
 
 
-def _store_of(
-    recordings: Recordings, folder_for_stores: Path | str, kind: str, progress: Progress | None
-) -> Store:
+def _store_of(recordings: Recordings, folder_for_stores: Path | str, kind: str, progress: Progress | None) -> Store:
     footers = _footers_of(recordings, kind)
     files = {key: footer.path for key, footer in footers.items()}
     folder = store_folder(recordings, folder_for_stores, kind)

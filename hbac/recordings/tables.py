@@ -84,9 +84,7 @@ def _empty(name: str) -> NDArray[Any]:
     return np.empty(0, dtype)
 
 
-def _read_fields(
-    path: Path, wanted: Sequence[str], problems: Problems
-) -> tuple[dict[str, list[str]], list[int]]:
+def _read_fields(path: Path, wanted: Sequence[str], problems: Problems) -> tuple[dict[str, list[str]], list[int]]:
     """Return the text of the wanted columns and the line of each row (pandas does not count lines)."""
     rows, lines = [], []
     try:
@@ -124,9 +122,7 @@ def _read_fields(
 class _Table:
     """The fields of one csv on their way to numbers; `sound` marks the rows with nothing wrong so far."""
 
-    def __init__(
-        self, file: str, fields: dict[str, list[str]], lines: NDArray[np.int64], problems: Problems
-    ) -> None:
+    def __init__(self, file: str, fields: dict[str, list[str]], lines: NDArray[np.int64], problems: Problems) -> None:
         self.file = file
         self.fields = fields
         self.lines = lines

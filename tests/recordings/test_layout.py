@@ -38,9 +38,7 @@ def fault_of(root: Path, part: str = "train", **settings: bool | None) -> str:
     return str(caught.value)
 
 
-def edit(
-    root: Path, change: Callable[[pd.DataFrame], pd.DataFrame | None], part: str = "train"
-) -> pd.DataFrame:
+def edit(root: Path, change: Callable[[pd.DataFrame], pd.DataFrame | None], part: str = "train") -> pd.DataFrame:
     path = root / f"{part}.csv"
     rows = pd.read_csv(path, dtype=object)
     changed = change(rows)
@@ -81,10 +79,7 @@ def test_real_windows_without_spectrograms(iiic_root: Path) -> None:
     assert len(train.rows) == 12
     assert train.spectrogram_dir is None
     assert {footer.n_rows for footer in train.eeg_footers.values()} == {10_000}
-    assert (
-        read_recordings(iiic_root, "test", spectrograms=False).rows.eeg_id.tolist()
-        == train.rows.eeg_id.tolist()
-    )
+    assert read_recordings(iiic_root, "test", spectrograms=False).rows.eeg_id.tolist() == train.rows.eeg_id.tolist()
     assert "the folder train_spectrograms/ is missing" in fault_of(iiic_root, spectrograms=True)
 
 
@@ -221,9 +216,7 @@ def test_eeg_columns(root: Path, columns: list[str], fault: str) -> None:
 def test_eeg_of_text(root: Path) -> None:
     table = pa.table({name: ["1.0"] * 14_000 for name in CHANNELS})
     pq.write_table(table, first_eeg(root))
-    assert "1000.parquet: column Fp1 is string (20 such), must be float32, float64, int16 or int32" in fault_of(
-        root
-    )
+    assert "1000.parquet: column Fp1 is string (20 such), must be float32, float64, int16 or int32" in fault_of(root)
 
 
 def test_missing_files_are_listed_with_the_line_that_wants_them(root: Path) -> None:
@@ -266,9 +259,7 @@ def test_eeg_shorter_than_a_label_claims(root: Path) -> None:
     row = rows.iloc[line - 2]
     write_eeg(root / "train_eegs" / f"{row.eeg_id}.parquet", random_eeg(10_001, RNG))
     start = int(200 * row.eeg_label_offset_seconds)
-    text = (
-        f"needs the rows {start:,} to {start + 10_000:,} of train_eegs/{row.eeg_id}.parquet, which has 10,001"
-    )
+    text = f"needs the rows {start:,} to {start + 10_000:,} of train_eegs/{row.eeg_id}.parquet, which has 10,001"
     message = fault_of(root)
     assert f"train.csv line {line}: eeg_label_offset_seconds {row.eeg_label_offset_seconds:g} {text}" in message
 
