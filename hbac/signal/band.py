@@ -71,9 +71,7 @@ CLINICAL_BANDS: dict[str, tuple[float, float]] = {
 
 _NUMBER = r"\d+(?:\.\d*)?|\.\d+"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*[-–]\s*({_NUMBER})\s*(?:hz)?\s*", re.IGNORECASE)
-_HOW = "write low-high in hertz, as 0.5-20 (0 as low edge: low-pass only), or one of " + ", ".join(
-    CLINICAL_BANDS
-)
+_HOW = "write low-high in hertz, as 0.5-20 (0 as low edge: low-pass only), or one of " + ", ".join(CLINICAL_BANDS)
 
 
 def parse_band(text: object, sfreq: float = SFREQ) -> Band:
@@ -125,9 +123,7 @@ def parse_band(text: object, sfreq: float = SFREQ) -> Band:
         )
     if low >= high:
         swapped = f"; did you mean {high:g}-{low:g}?" if low > high else ""
-        raise UserError(
-            f"band={name}: the lower edge must be below the upper one, found {low:g} and {high:g}{swapped}"
-        )
+        raise UserError(f"band={name}: the lower edge must be below the upper one, found {low:g} and {high:g}{swapped}")
     return Band(low, high, name)
 
 
@@ -144,9 +140,7 @@ def _warp(frequency_hz: np.ndarray | float, sfreq: float) -> np.ndarray:
     return warped
 
 
-def butterworth_response(
-    frequency_hz: np.ndarray, band: Band, sfreq: float = SFREQ, order: int = 2
-) -> np.ndarray:
+def butterworth_response(frequency_hz: np.ndarray, band: Band, sfreq: float = SFREQ, order: int = 2) -> np.ndarray:
     """Complex frequency response of the digital Butterworth filter of a band.
 
     Parameters
@@ -188,9 +182,7 @@ def butterworth_response(
             response = response / (1j * lowpass_frequency - pole)
     blocked = ~np.isfinite(lowpass_frequency)
     if band.high_hz < sfreq / 2:
-        blocked = blocked | (
-            np.asarray(frequency_hz) >= sfreq / 2
-        )  # tan(pi/2) is huge but finite in floating point
+        blocked = blocked | (np.asarray(frequency_hz) >= sfreq / 2)  # tan(pi/2) is huge but finite in floating point
     return np.where(blocked, 0.0, response)
 
 
@@ -219,9 +211,7 @@ def _is_smooth(number: int) -> bool:
     return number == 1
 
 
-_RATIOS = sorted(
-    {Fraction(p, q) for q in range(1, 201) if _is_smooth(q) for p in range(1, q + 1) if _is_smooth(p)}
-)
+_RATIOS = sorted({Fraction(p, q) for q in range(1, 201) if _is_smooth(q) for p in range(1, q + 1) if _is_smooth(p)})
 
 
 def _decimation(band: Band, n_times: int, sfreq: float, sfreq_out: float | None) -> Fraction:
@@ -230,9 +220,7 @@ def _decimation(band: Band, n_times: int, sfreq: float, sfreq_out: float | None)
     if sfreq_out is None:
         enough = [ratio for ratio in _RATIOS if ratio >= needed] or [Fraction(1)]
         # A whole number of samples is worth up to a tenth more of them.
-        whole = [
-            ratio for ratio in enough if (ratio * n_times).denominator == 1 and ratio <= enough[0] * 11 / 10
-        ]
+        whole = [ratio for ratio in enough if (ratio * n_times).denominator == 1 and ratio <= enough[0] * 11 / 10]
         return (whole or enough)[0]
     ratio = Fraction(sfreq_out / sfreq).limit_denominator(1000)
     if not needed <= ratio <= 1:
@@ -312,9 +300,7 @@ class BandPass(nn.Module):
         super().__init__()
         self.band = parse_band(band, sfreq)
         if order < 1 or n_times < 2:
-            raise UserError(
-                f"order={order}, n_times={n_times}: order must be at least 1 and n_times at least 2"
-            )
+            raise UserError(f"order={order}, n_times={n_times}: order must be at least 1 and n_times at least 2")
         self.n_times = n_times
         self.order = order
         self.causal = causal
@@ -426,9 +412,7 @@ class BandPass(nn.Module):
             If the last axis has another length.
         """
         if x_BCT.shape[-1] != self.n_times:
-            raise ValueError(
-                f"a window of {x_BCT.shape[-1]} samples; this BandPass was made for {self.n_times}"
-            )
+            raise ValueError(f"a window of {x_BCT.shape[-1]} samples; this BandPass was made for {self.n_times}")
         dtype = torch.float64 if x_BCT.dtype == torch.float64 else torch.float32
         with torch.autocast(x_BCT.device.type, enabled=False):
             x_BCP = x_BCT.new_empty((*x_BCT.shape[:-1], self.n_fft), dtype=dtype)

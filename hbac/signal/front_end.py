@@ -132,9 +132,7 @@ class EEGFrontEnd(nn.Module):
         self.sfreq = self.bandpass.sfreq_out
         self._limit = clip_uv / scale_uv
         needed = list(self.montage.needed)
-        self._contiguous = (
-            slice(needed[0], needed[-1] + 1) if len(needed) == needed[-1] + 1 - needed[0] else None
-        )
+        self._contiguous = slice(needed[0], needed[-1] + 1) if len(needed) == needed[-1] + 1 - needed[0] else None
         self._constants = Constants(
             {"matrix_DE": self.montage.matrix[:, needed] / scale_uv, "needed_E": torch.tensor(needed)}
         )
@@ -161,9 +159,7 @@ class EEGFrontEnd(nn.Module):
         """
         expected = (self.bandpass.n_times, N_CHANNELS)
         if eeg_BTC.ndim != 3 or tuple(eeg_BTC.shape[1:]) != expected:
-            raise ValueError(
-                f"windows of shape {tuple(eeg_BTC.shape)}; expected (batch, {expected[0]}, {expected[1]})"
-            )
+            raise ValueError(f"windows of shape {tuple(eeg_BTC.shape)}; expected (batch, {expected[0]}, {expected[1]})")
         dtype = torch.float64 if eeg_BTC.dtype == torch.float64 else torch.float32
         n_windows = len(eeg_BTC)
         step = min(_CPU_WINDOWS, n_windows) if eeg_BTC.device.type == "cpu" else n_windows

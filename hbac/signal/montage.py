@@ -49,8 +49,7 @@ REGIONS: dict[str, tuple[str, ...]] = {
 
 #: Region name to the region on the other side, derived from the electrodes (not from the letters).
 REGION_MIRROR: dict[str, str] = {
-    name: next(other for other, chain in REGIONS.items() if chain == _mirrored(REGIONS[name]))
-    for name in REGIONS
+    name: next(other for other, chain in REGIONS.items() if chain == _mirrored(REGIONS[name])) for name in REGIONS
 }
 
 

@@ -234,9 +234,7 @@ def test_the_filter_is_linear_and_rows_do_not_mix() -> None:
 def test_given_output_rate_and_its_limits() -> None:
     assert BandPass("0.5-20", sfreq_out=50).n_times_out == 2500
     assert BandPass("0.5-20", n_times=2001, sfreq_out=50).n_times_out == 501
-    with pytest.raises(
-        UserError, match=r"sfreq_out=30: the band 0.5-20 needs an output rate from 40 Hz.*to 200 Hz"
-    ):
+    with pytest.raises(UserError, match=r"sfreq_out=30: the band 0.5-20 needs an output rate from 40 Hz.*to 200 Hz"):
         BandPass("0.5-20", sfreq_out=30)
     with pytest.raises(UserError, match="sfreq_out=400"):
         BandPass("0.5-20", sfreq_out=400)

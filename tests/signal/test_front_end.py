@@ -134,9 +134,7 @@ def test_a_swapped_head_gives_swapped_derivations(montage: str) -> None:
 
 
 def test_settings_survive_json_and_make_the_same_front_end() -> None:
-    front_end = EEGFrontEnd(
-        "public_8", "delta", n_times=4000, causal=True, sfreq_out=25, clip_uv=500, scale_uv=20
-    )
+    front_end = EEGFrontEnd("public_8", "delta", n_times=4000, causal=True, sfreq_out=25, clip_uv=500, scale_uv=20)
     again = EEGFrontEnd(**json.loads(json.dumps(front_end.settings)))
     eeg = _eeg(1, 4000)
     assert torch.equal(front_end(eeg), again(eeg))

@@ -106,9 +106,7 @@ def test_channel_mirror_twice_is_the_identity_and_keeps_the_midline() -> None:
 
 
 def test_unknown_names_list_the_valid_ones_and_the_nearest() -> None:
-    with pytest.raises(
-        UserError, match=r"unknown montage 'longitudinal'.*public_8.*mean 'longitudinal_bipolar'"
-    ):
+    with pytest.raises(UserError, match=r"unknown montage 'longitudinal'.*public_8.*mean 'longitudinal_bipolar'"):
         get_montage("longitudinal")
     with pytest.raises(UserError, match="unknown region 'RR'; there are: LL, LP, RP, RL"):
         region_derivations("RR")

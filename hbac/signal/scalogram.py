@@ -1,0 +1,113 @@
+"""Morlet scalogram: as many cycles of every frequency under the window, so short for fast waves and long for slow.
+
+Wavelets are Gaussians in frequency, so that one FFT of a derivation, multiplied with one Gaussian a row, is the
+whole continuous transform. Only some samples of it are needed; taking every d-th sample in time is folding the
+spectrum onto itself, so that the inverse transforms are d times shorter and still exact.
+
+References
+----------
+Morlet wavelets on EEG: Tallon-Baudry & Bertrand 1999, "Oscillatory gamma activity in humans and its role in
+object representation", doi:10.1016/S1364-6613(99)01299-1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hbac.errors import UserError
+from hbac.signal.constants import Constants
+from hbac.signal.spectrogram import REGIONS_MONTAGE, SpectrogramImage
+from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
+
+# Legend of tensor names: B window, D derivation, T sample, S frequency bin, H row (frequency), F frame.
+
+
+class MorletScalogram(SpectrogramImage):
+    """Power of Morlet wavelets at frequencies evenly spaced in octaves.
+
+    Power is that of the sine which would explain it: a sine of amplitude A µV has A² / 2 µV² at its frequency,
+    whatever the frequency. Columns are the mean over the column's duration.
+
+    Parameters
+    ----------
+    montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference
+        See `SpectrogramImage`; the band must start above 0, and 0 dB of the fixed reference is 1 µV².
+    n_cycles : float
+        Cycles within ``2 * pi`` standard deviations of the wavelet: it lasts ``n_cycles / (2 * pi * f)``
+        seconds and is ``f / n_cycles`` hertz wide (standard deviations).
+
+    Raises
+    ------
+    UserError
+        If a name, the band or a size cannot be.
+
+    Examples
+    --------
+    >>> MorletScalogram(height=32, width=64)(torch.randn(1, 20, 10000)).shape
+    torch.Size([1, 4, 32, 64])
+    """
+
+    # The product of spectra and wavelets takes megabytes a derivation.
+    _windows_at_once = 8
+
+    def __init__(
+        self,
+        montage: str = REGIONS_MONTAGE,
+        band: str = "0.5-20",
+        n_times: int = WINDOW_SAMPLES,
+        sfreq: float = SFREQ,
+        height: int = 128,
+        width: int = 256,
+        zoom_s: float | None = None,
+        floor_db: float = -30.0,
+        ceiling_db: float = 50.0,
+        reference: str = "fixed",
+        n_cycles: float = 6.0,
+    ) -> None:
+        super().__init__(montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference)
+        if self.band.low_hz <= 0:
+            raise UserError(f"band={band}: octaves never reach 0 Hz; a scalogram's band must start above it, as 0.5-20")
+        if not n_cycles >= 1:
+            raise UserError(f"n_cycles={n_cycles:g}: at least 1")
+        self.settings.update(n_cycles=n_cycles)
+        octaves = math.log2(self.band.high_hz / self.band.low_hz)
+        part = (torch.arange(height, dtype=torch.float64) + 0.5) / height
+        #: Centre frequency of each row in hertz.
+        self.frequency_hz = self.band.low_hz * 2 ** (octaves * part)
+
+        # Several samples a column where the shortest wavelet would otherwise fall between two of them.
+        shortest = n_cycles / (2 * math.pi * self.band.high_hz) * sfreq
+        step = max(d for d in range(1, self._hop + 1) if self._hop % d == 0 and d <= max(1.0, 1.5 * shortest))
+        self._samples = self._hop // step
+        longest = n_cycles / (2 * math.pi * self.band.low_hz) * sfreq
+        self._pad = min(math.ceil(4 * longest), n_times - 1)
+        self._n_out = math.ceil((n_times + 2 * self._pad + self._hop) / step)
+        self._n_fft = self._n_out * step
+
+        highest = min(self.band.high_hz * (1 + 5 / n_cycles), sfreq / 2)
+        bins = torch.arange(math.ceil(highest / sfreq * self._n_fft) + 1, dtype=torch.float64)
+        bins = bins[bins <= self._n_fft // 2]
+        width_hz = self.frequency_hz[:, None] / n_cycles
+        wavelets = torch.exp(-0.5 * ((bins * sfreq / self._n_fft - self.frequency_hz[:, None]) / width_hz) ** 2)
+        wavelets[:, 0] = 0  # a constant is not a wave
+        # Moves the first sample to where the first column begins; 2 for the analytic signal; 1 / d for the
+        # folding.
+        first = self._pad + self._first_centre - (self._samples - 1) / 2 * step
+        shift = torch.polar(torch.ones_like(bins), 2 * math.pi * bins * first / self._n_fft)
+        kernel = wavelets * shift * (2 / step / math.sqrt(2))
+        self._n_bins = len(bins)
+        self._wavelets = Constants({"kernel_HS": F.pad(kernel, (0, -self._n_bins % self._n_out))})
+
+    def _power(self, x_BDT: Tensor) -> Tensor:
+        kernel_HS = self._wavelets.get("kernel_HS", x_BDT)
+        extended = F.pad(x_BDT, (self._pad, self._pad), mode="reflect")
+        spectrum_BDS = torch.fft.rfft(extended, self._n_fft)[..., : self._n_bins]
+        spectrum_BDS = F.pad(spectrum_BDS, (0, kernel_HS.shape[-1] - self._n_bins))
+        folded = (spectrum_BDS[..., None, :] * kernel_HS).unflatten(-1, (-1, self._n_out)).sum(-2)
+        wave_BDHT = torch.fft.ifft(folded)[..., : self._n_frames * self._samples]
+        power_BDHF = torch.view_as_real(wave_BDHT).square().sum(-1).unflatten(-1, (-1, self._samples)).mean(-1)
+        return power_BDHF.permute(2, 0, 1, 3)

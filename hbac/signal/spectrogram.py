@@ -1,0 +1,299 @@
+"""What all spectrogram images share: derivations, missing samples, the grid of columns, decibels, averaging.
+
+An image of shape (channels, height, width) has one channel for each of the four regions of the head, the mean
+in decibels of the region's four differences, or one for each derivation of a montage; frequency rises with the
+row and time with the column. Subclasses say only how power is estimated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hbac.errors import UserError
+from hbac.signal.band import parse_band
+from hbac.signal.choices import check_choice
+from hbac.signal.constants import Constants
+from hbac.signal.front_end import fill_missing
+from hbac.signal.montage import MONTAGES, REGION_MIRROR, REGIONS, get_montage
+from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
+
+# Legend of tensor names: B window, C stored channel, D derivation, T sample, I image channel, M member of its
+# mean, H row (frequency), F frame, W column.
+
+REGIONS_MONTAGE = "regions"
+
+# Derivations at a time on a CPU.
+_CPU_DERIVATIONS = 8
+
+# Power below this counts as none, as librosa has it.
+_SMALLEST_POWER = 1e-10
+
+
+class SpectrogramImage(nn.Module):
+    """Base of the spectrogram images; use a subclass.
+
+    Parameters
+    ----------
+    montage : str
+        ``"regions"`` for the four chains LL, LP, RP, RL, each the mean of its four differences, or a key of
+        `hbac.signal.montage.MONTAGES` for one image channel a derivation.
+    band : str
+        Range of the rows, as `hbac.signal.band.parse_band` reads it.
+    n_times : int
+        Samples of the stored window.
+    sfreq : float
+        Their rate in hertz.
+    height, width : int
+        Rows and columns.
+    zoom_s : float or None
+        None: columns go over the whole window, a column every ``n_times // width`` samples from the first
+        sample on. A number: only over about so many seconds around the window's centre.
+    floor_db, ceiling_db : float
+        Decibels that become −1 and 1; what lies outside is clipped.
+    reference : {"fixed", "max"}
+        What 0 dB is: 1 µV² (or µV²/Hz, see the subclass), or the largest power of each derivation in its
+        window.
+
+    Attributes
+    ----------
+    n_chans : int
+        Image channels.
+    channels : tuple of str
+        Their names: regions or derivations.
+    settings : dict
+        The constructor's arguments, plain, for a JSON file.
+
+    Raises
+    ------
+    UserError
+        If a name, the band or a size cannot be.
+    """
+
+    def __init__(
+        self,
+        montage: str = REGIONS_MONTAGE,
+        band: str = "0-20",
+        n_times: int = WINDOW_SAMPLES,
+        sfreq: float = SFREQ,
+        height: int = 128,
+        width: int = 256,
+        zoom_s: float | None = None,
+        floor_db: float = -30.0,
+        ceiling_db: float = 50.0,
+        reference: str = "fixed",
+    ) -> None:
+        super().__init__()
+        check_choice("reference", reference, ("fixed", "max"))
+        if not floor_db < ceiling_db:
+            raise UserError(f"floor_db={floor_db:g} must be below ceiling_db={ceiling_db:g}")
+        if min(height, width) < 1 or n_times < width:
+            raise UserError(f"height={height}, width={width} of n_times={n_times}: at least 1, and a sample a column")
+        if zoom_s is not None and not width / sfreq <= zoom_s <= n_times / sfreq:
+            raise UserError(
+                f"zoom_s={zoom_s:g}: from {width / sfreq:g} s (a sample a column) to the window's {n_times / sfreq:g} s"
+            )
+        self.settings: dict[str, Any] = {
+            "montage": montage,
+            "band": str(band),
+            "n_times": n_times,
+            "sfreq": sfreq,
+            "height": height,
+            "width": width,
+            "zoom_s": zoom_s,
+            "floor_db": floor_db,
+            "ceiling_db": ceiling_db,
+            "reference": reference,
+        }
+        self.band = parse_band(band, sfreq)
+        self.n_times, self.sfreq = n_times, sfreq
+        self.height, self.width = height, width
+        self._floor_db, self._ceiling_db, self._reference = floor_db, ceiling_db, reference
+
+        if montage == REGIONS_MONTAGE:
+            derived = get_montage("chains_16")
+            self.channels = tuple(REGIONS)
+            #: Permutation of the image channels that the mirrored head has.
+            self.mirror = tuple(self.channels.index(REGION_MIRROR[name]) for name in self.channels)
+        else:
+            check_choice("montage", montage, (REGIONS_MONTAGE, *MONTAGES))
+            derived = get_montage(montage)
+            self.channels = derived.derivations
+            self.mirror = derived.mirror[0]  # power knows no sign
+        self.n_chans = len(self.channels)
+        self._members = len(derived.derivations) // self.n_chans
+
+        # The grid of frame centres. The public recipe has one frame more than columns: it counts for the
+        # maximum.
+        if zoom_s is None:
+            self._hop = n_times // width
+            self._first_centre = 0
+            self._n_frames = 1 + n_times // self._hop
+        else:
+            self._hop = max(1, round(zoom_s * sfreq / width))
+            self._first_centre = (n_times - self._hop * (width - 1)) // 2
+            self._n_frames = width
+        self._montage_constants = Constants(
+            {"matrix_DC": derived.matrix, "used_DC": (derived.matrix != 0).to(torch.float64)}
+        )
+
+    # Elsewhere than on a CPU only memory limits how many windows go together.
+    _windows_at_once = 64
+
+    @torch.no_grad()
+    def forward(self, eeg_BCT: Tensor) -> Tensor:
+        """Make the images of a batch; no gradient flows back to the recording.
+
+        Parameters
+        ----------
+        eeg_BCT : Tensor
+            Shape (B, 20, n_times), channels in the stored order, microvolt, NaN where missing, any floating
+            type.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, n_chans, height, width), float32 (float64 for float64), contiguous, from −1 to 1.
+
+        Raises
+        ------
+        ValueError
+            If the shape is another one.
+        """
+        if eeg_BCT.ndim != 3 or tuple(eeg_BCT.shape[1:]) != (N_CHANNELS, self.n_times):
+            raise ValueError(f"windows of shape {tuple(eeg_BCT.shape)}; expected (batch, {N_CHANNELS}, {self.n_times})")
+        dtype = torch.float64 if eeg_BCT.dtype == torch.float64 else torch.float32
+        image_BIHW = eeg_BCT.new_empty((len(eeg_BCT), self.n_chans, self.height, self.width), dtype=dtype)
+        # Few derivations at a time keep the temporaries in a CPU's cache, where they are several times as fast.
+        on_cpu = eeg_BCT.device.type == "cpu"
+        step = 1 if on_cpu else self._windows_at_once
+        channels = max(1, _CPU_DERIVATIONS // self._members) if on_cpu else self.n_chans
+        with torch.autocast(eeg_BCT.device.type, enabled=False):
+            for start in range(0, len(eeg_BCT), step):
+                x_BDT = self._derive(eeg_BCT[start : start + step].to(dtype))
+                for i in range(0, self.n_chans, channels):
+                    power_HBDF = self._power(x_BDT[:, i * self._members : (i + channels) * self._members])
+                    image_BIHW[start : start + step, i : i + channels] = self._decibels(power_HBDF)
+        return image_BIHW
+
+    def _derive(self, eeg_BCT: Tensor) -> Tensor:
+        """Form the derivations, missing samples of each at its own mean."""
+        matrix_DC = self._montage_constants.get("matrix_DC", eeg_BCT)
+        if eeg_BCT.device.type == "cpu" and bool(eeg_BCT.sum().isfinite()):
+            return torch.matmul(matrix_DC, eeg_BCT)
+        missing_BCT = ~eeg_BCT.isfinite()
+        x_BDT = torch.matmul(matrix_DC, eeg_BCT.masked_fill(missing_BCT, 0.0))
+        used_DC = self._montage_constants.get("used_DC", eeg_BCT)
+        missing_BDT = torch.matmul(used_DC, missing_BCT.to(x_BDT.dtype)) > 0
+        return fill_missing(x_BDT.masked_fill_(missing_BDT, float("nan")))
+
+    def _power(self, x_BDT: Tensor) -> Tensor:
+        """Power of shape (H, B, D, F); rows first, because that is how matrix products come out."""
+        raise NotImplementedError
+
+    def _decibels(self, power_HBDF: Tensor) -> Tensor:
+        """Clip, average the members of each image channel in decibels, scale to −1 … 1.
+
+        The mean of logarithms is the logarithm of a product, a quarter of the logarithms. Each factor is within
+        half the range of 1 or 1e-8 … 1, so that four of them stay within float32.
+        """
+        n_rows, n_windows, _, n_frames = power_HBDF.shape
+        power_HBIMF = power_HBDF.view(n_rows, n_windows, -1, self._members, n_frames)
+        middle_db, half_db = (self._ceiling_db + self._floor_db) / 2, (self._ceiling_db - self._floor_db) / 2
+        if self._reference == "max":
+            zero_BIM = power_HBIMF.amax((0, 4)).clamp_(min=_SMALLEST_POWER)
+            low_BIM = (zero_BIM * 10 ** (self._floor_db / 10)).clamp_(min=_SMALLEST_POWER)
+            power_HBIMF = torch.maximum(power_HBIMF, low_BIM[None, ..., None], out=power_HBIMF)
+            unit_db = 0.0
+        else:
+            zero_BIM = power_HBIMF.new_full(power_HBIMF.shape[1:4], 10 ** (middle_db / 10))
+            power_HBIMF = power_HBIMF.clamp_(10 ** (self._floor_db / 10), 10 ** (self._ceiling_db / 10))
+            unit_db = middle_db
+        scale_BIM = zero_BIM.reciprocal_()
+        product_HBIW = power_HBIMF[:, :, :, 0, : self.width] * scale_BIM[..., 0, None]
+        for member in range(1, self._members):
+            product_HBIW.mul_(power_HBIMF[:, :, :, member, : self.width]).mul_(scale_BIM[..., member, None])
+        factor = 10 / (half_db * self._members)
+        image_HBIW = product_HBIW.log10_().mul_(factor).add_((unit_db - middle_db) / half_db)
+        return image_HBIW.permute(1, 2, 0, 3)
+
+    def _frames(self, x_BDT: Tensor, length: int) -> Tensor:
+        """Frames of `length` samples around the grid's centres, zeros beyond the ends: (B * D * F, length)."""
+        start = self._first_centre - length // 2
+        stop = start + self._hop * (self._n_frames - 1) + length
+        left, right = max(0, -start), max(0, stop - x_BDT.shape[-1])
+        padded = x_BDT.new_zeros((*x_BDT.shape[:-1], left + x_BDT.shape[-1] + right))
+        padded[..., left : left + x_BDT.shape[-1]] = x_BDT
+        frames = padded[..., start + left :].unfold(-1, length, self._hop)[..., : self._n_frames, :]
+        return frames.reshape(-1, length)
+
+
+class FramedPower:
+    """Power of many frames at given frequencies: a Fourier transform as two thin matrix products.
+
+    Cosines and sines under a short window, up to a frequency far below Nyquist, span a space of far fewer
+    dimensions than the window has samples. Its singular vectors give the transform in two steps, first into
+    that space, then to the frequencies, at a third of the arithmetic and to the same rounding: singular values
+    below that of the precision are dropped.
+
+    Parameters
+    ----------
+    windows : Tensor
+        Float64, shape (n_windows, length): one window, or several tapers whose powers are summed.
+    frequency_hz : Tensor
+        Float64, shape (H,).
+    sfreq : float
+        Sampling rate in hertz.
+    centre : float or None
+        Sample about which the windows are even or odd; None for half the length, as of periodic windows.
+    """
+
+    # Singular values relative to the largest that are kept, just above the rounding of each precision.
+    _TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-15}  # noqa: RUF012  (a constant)
+
+    def __init__(self, windows: Tensor, frequency_hz: Tensor, sfreq: float, centre: float | None = None) -> None:
+        length = windows.shape[-1]
+        time_s = (torch.arange(length, dtype=torch.float64) - (length / 2 if centre is None else centre)) / sfreq
+        phase = 2 * torch.pi * frequency_hz[:, None] * time_s
+        # Every taper is even or odd in time, so cosines and sines under it have separate spaces; one product
+        # each.
+        parts = [part * window for window in windows for part in (phase.cos(), phase.sin())]
+        tensors = {}
+        self._ranks: dict[torch.dtype, list[int]] = {}
+        factors = [torch.linalg.svd(part, full_matrices=False) for part in parts]
+        largest = max(float(values[0]) for _, values, _ in factors)
+        for dtype, tolerance in self._TOLERANCE.items():
+            kept = [max(1, int((values > tolerance * largest).sum())) for _, values, _ in factors]
+            self._ranks[dtype] = kept
+            basis = [right[:rank] for (_, _, right), rank in zip(factors, kept, strict=True)]
+            tensors[f"basis {dtype}"] = torch.cat(basis)
+            for i, ((left, values, _), rank) in enumerate(zip(factors, kept, strict=True)):
+                tensors[f"expand {dtype} {i}"] = (left * values)[:, :rank].contiguous()
+        self._constants = Constants(tensors)
+
+    def __call__(self, frames_NT: Tensor) -> Tensor:
+        """Return the power of each frame.
+
+        Parameters
+        ----------
+        frames_NT : Tensor
+            Shape (N, length), float32 or float64.
+
+        Returns
+        -------
+        Tensor
+            Shape (H, N): squared magnitude of the windowed transform, summed over windows.
+        """
+        dtype = frames_NT.dtype
+        coefficients = torch.mm(self._constants.get(f"basis {dtype}", frames_NT), frames_NT.T)
+        power_HN: Tensor | None = None
+        for i, part in enumerate(torch.split(coefficients, self._ranks[dtype])):
+            amplitude_HN = torch.mm(self._constants.get(f"expand {dtype} {i}", frames_NT), part)
+            if power_HN is None:
+                power_HN = amplitude_HN.mul_(amplitude_HN)
+            else:
+                power_HN.addcmul_(amplitude_HN, amplitude_HN)
+        assert power_HN is not None
+        return power_HN

@@ -1,0 +1,174 @@
+"""Short-time spectrograms in physical units: one Hann window, or several orthogonal tapers.
+
+Unlike the mel image these keep the gain: by default 0 dB is 1 µV²/Hz for every window, because dividing each
+sample by its own maximum throws away how large the EEG is. Rows are evenly spaced in hertz.
+
+References
+----------
+Multitaper estimation: Thomson 1982, "Spectrum estimation and harmonic analysis", doi:10.1109/PROC.1982.12433.
+Tapers from a tridiagonal matrix: Slepian 1978, "Prolate spheroidal wave functions, Fourier analysis, and
+uncertainty V", doi:10.1002/j.1538-7305.1978.tb02104.x.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hbac.errors import UserError
+from hbac.signal.spectrogram import REGIONS_MONTAGE, FramedPower, SpectrogramImage
+from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
+
+# Legend of tensor names: B window, D derivation, T sample, H row (frequency), F frame, N frame of any window.
+
+
+def dpss(length: int, half_bandwidth: float, n_tapers: int) -> Tensor:
+    """Discrete prolate spheroidal sequences: the windows that leak least out of a band.
+
+    Parameters
+    ----------
+    length : int
+        Samples.
+    half_bandwidth : float
+        Time-half-bandwidth product NW: half the width of the band times the duration.
+    n_tapers : int
+        How many, best first; about ``2 * half_bandwidth - 1`` of them are good.
+
+    Returns
+    -------
+    Tensor
+        Float64, shape (n_tapers, length), each of unit energy; even and odd in turn.
+
+    Examples
+    --------
+    >>> tapers = dpss(100, 2.0, 3)
+    >>> torch.allclose(tapers @ tapers.T, torch.eye(3, dtype=torch.float64), atol=1e-12)
+    True
+    """
+    i = torch.arange(length, dtype=torch.float64)
+    diagonal = ((length - 1 - 2 * i) / 2) ** 2 * math.cos(2 * math.pi * half_bandwidth / length)
+    beside = i[1:] * (length - i[1:]) / 2
+    matrix = torch.diag(diagonal) + torch.diag(beside, 1) + torch.diag(beside, -1)
+    vectors: Tensor = torch.linalg.eigh(matrix).eigenvectors
+    return vectors[:, -n_tapers:].flip(1).T.contiguous()
+
+
+class Multitaper(SpectrogramImage):
+    """Multitaper spectrogram: the mean over orthogonal tapers, smooth in frequency and steady.
+
+    Parameters
+    ----------
+    montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference
+        See `SpectrogramImage`; 0 dB of the fixed reference is 1 µV²/Hz.
+    window_s : float
+        Length of a frame in seconds.
+    half_bandwidth : float
+        Time-half-bandwidth product: power is averaged over ``2 * half_bandwidth / window_s`` hertz.
+    n_tapers : int or None
+        Number of tapers; None for ``2 * half_bandwidth - 1``.
+
+    Raises
+    ------
+    UserError
+        If a name, the band or a size cannot be.
+
+    Examples
+    --------
+    >>> Multitaper(height=64, width=128)(torch.randn(1, 20, 10000)).shape
+    torch.Size([1, 4, 64, 128])
+    """
+
+    def __init__(
+        self,
+        montage: str = REGIONS_MONTAGE,
+        band: str = "0-20",
+        n_times: int = WINDOW_SAMPLES,
+        sfreq: float = SFREQ,
+        height: int = 128,
+        width: int = 256,
+        zoom_s: float | None = None,
+        floor_db: float = -30.0,
+        ceiling_db: float = 50.0,
+        reference: str = "fixed",
+        window_s: float = 2.0,
+        half_bandwidth: float = 2.0,
+        n_tapers: int | None = None,
+    ) -> None:
+        super().__init__(montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference)
+        self.settings.update(window_s=window_s, half_bandwidth=half_bandwidth, n_tapers=n_tapers)
+        self._length = _frame_length(window_s, sfreq)
+        if n_tapers is None:
+            n_tapers = max(1, round(2 * half_bandwidth) - 1)
+        if not (0 < half_bandwidth < self._length / 2 and 1 <= n_tapers <= self._length):
+            raise UserError(
+                f"half_bandwidth={half_bandwidth:g}, n_tapers={n_tapers}: above 0 and at least 1, and both far "
+                f"below the {self._length} samples of a frame"
+            )
+        tapers = dpss(self._length, half_bandwidth, n_tapers) * math.sqrt(2 / sfreq / n_tapers)
+        self._framed_power = FramedPower(tapers, _row_frequencies(self), sfreq, centre=(self._length - 1) / 2)
+
+    def _power(self, x_BDT: Tensor) -> Tensor:
+        power_HN = self._framed_power(self._frames(x_BDT, self._length))
+        return power_HN.view(self.height, *x_BDT.shape[:2], self._n_frames)
+
+
+class LogSTFT(SpectrogramImage):
+    """Power spectral density under a Hann window, in decibels.
+
+    Parameters
+    ----------
+    montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference
+        See `SpectrogramImage`; 0 dB of the fixed reference is 1 µV²/Hz.
+    window_s : float
+        Length of a frame in seconds; two frequencies are told apart from ``2 / window_s`` hertz on.
+
+    Raises
+    ------
+    UserError
+        If a name, the band or a size cannot be.
+
+    Examples
+    --------
+    >>> LogSTFT(montage="public_8", zoom_s=10)(torch.randn(1, 20, 10000)).shape
+    torch.Size([1, 8, 128, 256])
+    """
+
+    def __init__(
+        self,
+        montage: str = REGIONS_MONTAGE,
+        band: str = "0-20",
+        n_times: int = WINDOW_SAMPLES,
+        sfreq: float = SFREQ,
+        height: int = 128,
+        width: int = 256,
+        zoom_s: float | None = None,
+        floor_db: float = -30.0,
+        ceiling_db: float = 50.0,
+        reference: str = "fixed",
+        window_s: float = 1.0,
+    ) -> None:
+        super().__init__(montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference)
+        self.settings.update(window_s=window_s)
+        self._length = _frame_length(window_s, sfreq)
+        window = torch.hann_window(self._length, periodic=True, dtype=torch.float64)
+        window *= (2 / sfreq / window.square().sum()).sqrt()
+        self._framed_power = FramedPower(window[None], _row_frequencies(self), sfreq)
+
+    def _power(self, x_BDT: Tensor) -> Tensor:
+        power_HN = self._framed_power(self._frames(x_BDT, self._length))
+        return power_HN.view(self.height, *x_BDT.shape[:2], self._n_frames)
+
+
+def _frame_length(window_s: float, sfreq: float) -> int:
+    length = 2 * round(window_s * sfreq / 2)
+    if length < 4:
+        raise UserError(f"window_s={window_s:g}: at least {4 / sfreq:g} s, four samples")
+    return length
+
+
+def _row_frequencies(image: SpectrogramImage) -> Tensor:
+    """Rows stand for equal parts of the band; each is evaluated at its part's centre."""
+    low, high = image.band.low_hz, image.band.high_hz
+    return low + (torch.arange(image.height, dtype=torch.float64) + 0.5) * (high - low) / image.height
