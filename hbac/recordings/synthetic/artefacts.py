@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hbac.recordings.synthetic.draws import (
     Array,
@@ -101,13 +102,11 @@ def _local_field(rng: np.random.Generator, kind: str) -> Array:
         field[:] = _eyes(0.5)[1]
     elif kind in ("hiccup", "patting", "breathing") and chance(rng, 0.6):
         direction = rng.standard_normal(3)
-        field[:] = ELECTRODE_XYZ @ (direction / np.linalg.norm(direction)) + 0.5 * rng.standard_normal(
-            N_ELECTRODES
-        )
+        field[:] = ELECTRODE_XYZ @ (direction / np.linalg.norm(direction)) + 0.5 * rng.standard_normal(N_ELECTRODES)
     else:
         chosen = rng.choice(N_ELECTRODES, size=int(rng.choice([1, 1, 2, 3, 4])), replace=False)
         field[chosen] = rng.uniform(0.4, 1, chosen.size) * rng.choice([-1, 1], chosen.size)
-    return (field / np.abs(field).max()).astype(np.float32)
+    return np.asarray(field / np.abs(field).max(), dtype=np.float32)
 
 
 def draw_artefacts(rng: np.random.Generator, patient: Patient, *, rhythmic: float = 0.12) -> Artefacts:
@@ -168,9 +167,10 @@ def _ocular(rng: np.random.Generator, a: Artefacts, n: int, sfreq: float) -> Arr
         wave -= pulses(n, sfreq, at + 5.5 * width, 2.5 * width, 0.2 * tall)
         out += np.outer(blink_field, wave)
     if a.gaze_hz > 0:  # a step that the recorder's high-pass lets decay
-        at = (renewal(rng, 0, span, a.gaze_hz, 0.8) * sfreq).astype(np.int64)
+        glance = np.asarray(renewal(rng, 0, span, a.gaze_hz, 0.8) * sfreq, dtype=np.int64)
         out += np.outer(
-            gaze_field, _steps(at, a.gaze_uv * rng.standard_normal(at.size), n, uniform(rng, 0.3, 1.5) * sfreq)
+            gaze_field,
+            steps(glance, np.asarray(a.gaze_uv * rng.standard_normal(glance.size)), n, uniform(rng, 0.3, 1.5) * sfreq),
         )
     if a.roving_uv > 0:
         pace = np.cumsum(0.35 * np.exp(0.4 * wander(rng, n, sfreq, 3.0)[0])) / sfreq
@@ -179,8 +179,8 @@ def _ocular(rng: np.random.Generator, a: Artefacts, n: int, sfreq: float) -> Arr
     return out
 
 
-def _steps(at: np.ndarray, tall: np.ndarray, n: int, decay_samples: float) -> Array:
-    """Steps that decay exponentially: electrode pops, glances."""
+def steps(at: NDArray[np.int64], tall: NDArray[np.float64], n: int, decay_samples: float) -> Array:
+    """Make steps that decay exponentially: electrode pops, glances."""
     out = np.zeros(n, dtype=np.float32)
     for where, height in zip(at, tall, strict=True):
         stop = min(n, int(where) + int(6 * decay_samples) + 1)
@@ -199,7 +199,7 @@ def _muscle(rng: np.random.Generator, a: Artefacts, n: int, sfreq: float) -> Arr
     return np.asarray(a.muscle_mix @ (sources * swing), dtype=np.float32)
 
 
-def beats(rng: np.random.Generator, heart: Heart, n: int, sfreq: float) -> tuple[Array, np.ndarray]:
+def beats(rng: np.random.Generator, heart: Heart, n: int, sfreq: float) -> tuple[Array, NDArray[np.float64]]:
     """Return the heart's wave (n,), R being 1 high, and the times of the beats in seconds."""
     at = renewal(rng, -1.0, n / sfreq + 1.0, heart.rate_hz, heart.variation)
     wave = np.zeros(n, dtype=np.float32)
@@ -208,9 +208,10 @@ def beats(rng: np.random.Generator, heart: Heart, n: int, sfreq: float) -> tuple
     return wave, at
 
 
-def _rhythmic(rng: np.random.Generator, a: Artefacts, beat_s: np.ndarray, n: int, sfreq: float) -> Array:
+def _rhythmic(rng: np.random.Generator, a: Artefacts, beat_s: NDArray[np.float64], n: int, sfreq: float) -> Array:
     span = n / sfreq
     t = np.arange(n, dtype=np.float32) / np.float32(sfreq)
+    wave: NDArray[np.floating]
     if a.rhythmic == "pulse":
         wave = pulses(n, sfreq, beat_s + 0.25, np.full(beat_s.size, 0.11), np.ones(beat_s.size))
     elif a.rhythmic in ("tremor", "patting"):
@@ -245,9 +246,7 @@ def _movement(rng: np.random.Generator, a: Artefacts, n: int, sfreq: float) -> A
         if m < 8:
             continue
         wave = wander(rng, m, sfreq, loguniform(rng, 0.05, 0.5), chosen.size)
-        out[chosen, first:last] += (
-            a.movement_uv * wave * gate(m, sfreq, 0, 0.2 * length, 0.8 * length, 0.4 * length)
-        )
+        out[chosen, first:last] += a.movement_uv * wave * gate(m, sfreq, 0, 0.2 * length, 0.8 * length, 0.4 * length)
     return out
 
 

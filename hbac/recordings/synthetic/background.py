@@ -82,10 +82,8 @@ def draw_background(rng: np.random.Generator, patient: Patient) -> Background:
     )
 
 
-def _density(
-    f: NDArray[np.float64], exponent: float, knee: float, high: float, low: float
-) -> NDArray[np.float64]:
-    """Unit variance between 0.5 and 30 Hz."""
+def _density(f: NDArray[np.float64], exponent: float, knee: float, high: float, low: float) -> NDArray[np.float64]:
+    """Return the spectral shape, of unit variance between 0.5 and 30 Hz."""
     shape = 1 / (knee**exponent + f**exponent)
     shape *= f**4 / (high**4 + f**4) / (1 + (f / low) ** 8)
     inside = (f >= 0.5) & (f <= 30)
@@ -124,9 +122,7 @@ def render_background(
         for mix, exponent, knee in zip(patient.mixes, background.exponents, background.knees_hz, strict=True)
     ]
     lift = 2 * np.pi * background.balance
-    fade = np.clip(
-        background.balance + 0.35 * np.sin(lift) + 0.3 * wander(rng, n, sfreq, background.fading_s)[0], 0, 1
-    )
+    fade = np.clip(background.balance + 0.35 * np.sin(lift) + 0.3 * wander(rng, n, sfreq, background.fading_s)[0], 0, 1)
     signal = to_signal(parts[0], n) * np.sqrt(1 - fade) + to_signal(parts[1], n) * np.sqrt(fade)
     for rhythm in patient.rhythms:
         hump = np.exp(-0.5 * ((f - rhythm.peak_hz) / rhythm.width_hz) ** 2)

@@ -30,9 +30,7 @@ def loguniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def lognormal(
-    rng: np.random.Generator, median: float, sigma: float, low: float = 0.0, high: float = np.inf
-) -> float:
+def lognormal(rng: np.random.Generator, median: float, sigma: float, low: float = 0.0, high: float = np.inf) -> float:
     """Draw one lognormal number, held within ``[low, high]``."""
     return float(np.clip(median * np.exp(sigma * rng.standard_normal()), low, high))
 
@@ -88,7 +86,7 @@ def gate(n: int, sfreq: float, t0_s: float, start_s: float, stop_s: float, ramp_
 
 def frequencies(n: int, sfreq: float) -> NDArray[np.float64]:
     """Return the bins of the real Fourier transform of `n` samples in hertz."""
-    return np.arange(n // 2 + 1) * (sfreq / n)
+    return np.asarray(np.arange(n // 2 + 1) * (sfreq / n), dtype=np.float64)
 
 
 def spectrum_noise(
@@ -122,8 +120,8 @@ def spectrum_noise(
     out = np.zeros((mix.shape[0], amplitude.size), dtype=np.complex64)
     if used.size:
         first, last = int(used[0]), int(used[-1]) + 1
-        z = rng.standard_normal((mix.shape[1], 2 * (last - first)), dtype=np.float32).view(np.complex64)
-        out[:, first:last] = (mix @ z) * amplitude[first:last]
+        z = rng.standard_normal((mix.shape[1], 2 * (last - first)), dtype=np.float32)
+        out[:, first:last] = (mix @ z).view(np.complex64) * amplitude[first:last]
     return out
 
 
@@ -135,7 +133,7 @@ def to_signal(coefficients: NDArray[np.complex64], n: int) -> Array:
 def irregular(rng: np.random.Generator, peak_hz: float, k: int, n: int, sfreq: float) -> Array:
     """Draw `k` irregular waves of unit variance around a frequency, float32 of shape (k, n)."""
     f = frequencies(n, sfreq)
-    shape = np.exp(-0.5 * (np.log(np.maximum(f, 1e-3) / peak_hz) / 0.5) ** 2)
+    shape = np.exp(-0.5 * (np.log(np.maximum(f, 1e-3) / max(peak_hz, 0.7)) / 0.5) ** 2)
     shape[(shape < 1e-3) | (f < 0.3)] = 0
     shape /= shape.sum() * f[1]
     return to_signal(spectrum_noise(rng, np.eye(k, dtype=np.float32), shape, n, sfreq), n)

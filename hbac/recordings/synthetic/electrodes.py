@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hbac.recordings.synthetic.artefacts import _steps
+from hbac.recordings.synthetic.artefacts import steps
 from hbac.recordings.synthetic.draws import (
     Array,
     chance,
@@ -139,7 +139,7 @@ def _fault(rng: np.random.Generator, fault: Fault, eeg: Array, mains_hz: float, 
         tall = fault.size * rng.choice([-1, 1]) * np.exp(0.5 * rng.standard_normal(at.size))
         if chance(rng, 0.3):
             tall *= rng.choice([-1, 1], at.size)
-        here += _steps((at * sfreq).astype(np.int64), tall, n, loguniform(rng, 0.03, 1.2) * sfreq)
+        here += steps((at * sfreq).astype(np.int64), tall, n, loguniform(rng, 0.03, 1.2) * sfreq)
         if chance(rng, 0.3):
             here += pulses(n, sfreq, at, np.full(at.size, 0.012), 0.6 * tall)
     elif fault.kind == "flat":

@@ -13,6 +13,7 @@ Electroencephalogr Clin Neurophysiol 1994. doi:10.1016/0013-4694(94)90113-9
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -35,7 +36,7 @@ _CHAINS = (
     ("Fp2", "F4", "C4", "P4", "O2"),
     ("Fz", "Cz", "Pz"),
 )
-DERIVATIONS = tuple(pair for chain in _CHAINS for pair in zip(chain, chain[1:], strict=False))
+DERIVATIONS = tuple(pair for chain in _CHAINS for pair in pairwise(chain))
 LEFT = tuple(i for i, (a, b) in enumerate(DERIVATIONS) if POSITIONS[a][0] < 0 and POSITIONS[b][0] < 0)
 RIGHT = tuple(i for i, (a, b) in enumerate(DERIVATIONS) if POSITIONS[a][0] > 0 and POSITIONS[b][0] > 0)
 
@@ -123,9 +124,7 @@ def _coherent(width_rad: float) -> tuple[Array, Array]:
     return (radial @ blur).astype(np.float32), np.concatenate(sides, axis=1).astype(np.float32)
 
 
-def random_mix(
-    rng: np.random.Generator, towards: NDArray[np.float64] | None, focus: float, patch: float
-) -> Array:
+def random_mix(rng: np.random.Generator, towards: NDArray[np.float64] | None, focus: float, patch: float) -> Array:
     """Draw how the many independent sources of a background rhythm reach the electrodes.
 
     Parameters
@@ -182,7 +181,7 @@ def midline_place(rng: np.random.Generator) -> NDArray[np.float64]:
     tilt = uniform(rng, 0.3, 1.45) if chance(rng, 0.65) else uniform(rng, -1.4, 0.3)
     sway = 0.12 * rng.standard_normal()
     place = np.array([sway, np.sin(tilt), np.cos(tilt)])
-    return place / np.linalg.norm(place)
+    return np.asarray(place / np.linalg.norm(place))
 
 
 def hill(rng: np.random.Generator, centre: NDArray[np.float64], width_rad: float) -> Array:

@@ -143,9 +143,7 @@ def _rhythms(rng: np.random.Generator, lesion: NDArray[np.float64]) -> tuple[Rhy
         )
     if chance(rng, 0.3):
         mix = random_mix(rng, _FRONT, uniform(rng, 0.5, 3), 0.3)
-        found.append(
-            Rhythm("beta", uniform(rng, 13, 26), uniform(rng, 1, 4), loguniform(rng, 0.08, 0.45), mix, 0.4)
-        )
+        found.append(Rhythm("beta", uniform(rng, 13, 26), uniform(rng, 1, 4), loguniform(rng, 0.08, 0.45), mix, 0.4))
     if chance(rng, 0.45):
         mix = random_mix(rng, _FRONT if chance(rng, 0.4) else None, uniform(rng, 0.5, 3), 0.9)
         found.append(

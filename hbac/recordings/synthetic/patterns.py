@@ -27,15 +27,8 @@ from hbac.recordings.synthetic.draws import (
     uniform,
     wander,
 )
-from hbac.recordings.synthetic.head import (
-    BIPOLAR,
-    MIRROR_INDEX,
-    hill,
-    lateral_place,
-    lateralisation,
-    midline_place,
-    normalise,
-)
+from hbac.recordings.synthetic.fields import general_fields, lateral_fields
+from hbac.recordings.synthetic.head import lateralisation
 from hbac.recordings.synthetic.patient import Patient
 
 
@@ -122,12 +115,7 @@ class Periodic(Pattern):
     def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
         """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
         at = renewal(rng, -1.5, n / sfreq + 1.5, self.rate_hz, self.variation)
-        at += (
-            0.15
-            / self.rate_hz
-            * uniform(rng, 0, 1)
-            * np.sin(at / loguniform(rng, 4, 40) + uniform(rng, 0, 6.28))
-        )
+        at += 0.15 / self.rate_hz * uniform(rng, 0, 1) * np.sin(at / loguniform(rng, 4, 40) + uniform(rng, 0, 6.28))
         at = at[rng.random(at.size) >= self.missing]
         index = np.clip((at * sfreq).astype(np.int64), 0, n - 1)
         tall = on[index] * np.exp(self.restless * rng.standard_normal(at.size))
@@ -149,9 +137,7 @@ class Periodic(Pattern):
             bed = pulses(n, sfreq, at + 0.05, np.full(at.size, 0.12), tall) * self.fast
             out[0] += bed * np.sin(2 * np.pi * self.fast_hz * t + wander(rng, n, sfreq, 0.3)[0])
         if self.rhythmic > 0:
-            out[0] += (
-                self.rhythmic * on * np.sin(2 * np.pi * self.rate_hz * t + 1.5 * wander(rng, n, sfreq, 2.0)[0])
-            )
+            out[0] += self.rhythmic * on * np.sin(2 * np.pi * self.rate_hz * t + 1.5 * wander(rng, n, sfreq, 2.0)[0])
         return out
 
 
@@ -178,9 +164,7 @@ class Rhythmic(Pattern):
         quick, slow = wander(rng, n, sfreq, 0.7 / self.rate_hz)[0], wander(rng, n, sfreq, 8.0)[0]
         pace = self.rate_hz * np.exp(self.unrest * (0.8 * quick + 0.5 * slow))
         phase = 2 * np.pi * (np.cumsum(pace) / sfreq + uniform(rng, 0, 1))
-        swing = np.exp(
-            self.waxing * (0.7 * wander(rng, n, sfreq, 1.2)[0] + 0.7 * wander(rng, n, sfreq, 6.0)[0])
-        )
+        swing = np.exp(self.waxing * (0.7 * wander(rng, n, sfreq, 1.2)[0] + 0.7 * wander(rng, n, sfreq, 6.0)[0]))
         swing = np.minimum(swing, 2.5) * on
         out = np.empty((len(self.fields), n), dtype=np.float32)
         for part, lag_s in enumerate(self.lags_s):
@@ -190,50 +174,6 @@ class Rhythmic(Pattern):
                 wave = wave + tall * np.sin(order * here + turn)
             out[part] = swing * wave
         return out
-
-
-def lateral_fields(rng: np.random.Generator, patient: Patient) -> tuple[list[Array], list[float], list[float]]:
-    """Draw fields, gains and lags of a lateral pattern: focus, its slow part, and in half a weak mirror image."""
-    side = patient.side if chance(rng, 0.85) else -patient.side
-    near = patient.lesion * np.array([side * patient.side, 1.0, 1.0])
-    place = near + 0.25 * rng.standard_normal(3) if chance(rng, 0.7) else lateral_place(rng, side)
-    place /= np.linalg.norm(place)
-    width = uniform(rng, 0.35, 1.05)
-    main = hill(rng, place, width)
-    beside = place + 0.2 * rng.standard_normal(3)
-    slow = hill(rng, beside / np.linalg.norm(beside), width * uniform(rng, 0.9, 1.4))
-    fields, gains, lags = [main, slow], [1.0, 1.0], [0.0, uniform(rng, 0, 0.02)]
-    if chance(rng, 0.5):
-        fields.append(normalise(main[MIRROR_INDEX]))
-        gains.append(uniform(rng, 0.1, 0.5) if chance(rng, 0.85) else uniform(rng, 0.5, 0.85))
-        lags.append(uniform(rng, 0.0, 0.04))
-    return fields, gains, lags
-
-
-def general_fields(rng: np.random.Generator, lag_s: float) -> tuple[list[Array], list[float], list[float]]:
-    """Draw fields, gains and lags of a generalised pattern, with a delay from front to back or back to front."""
-    if chance(rng, 0.7):
-        place, width = midline_place(rng), uniform(rng, 0.6, 1.5)
-        main = hill(rng, place, width)
-    else:  # two hemispheres together, not a hill on the midline
-        place, width = lateral_place(rng, 1), uniform(rng, 0.5, 1.1)
-        one = hill(rng, place, width)
-        main = normalise(one + one[MIRROR_INDEX])
-    tilt = normalise(np.abs(main) * (1 + 0.25 * rng.standard_normal() * np.sign(np.arange(19) - MIRROR_INDEX)))
-    main = normalise(main + 0.35 * np.sign(main.sum()) * tilt) if chance(rng, 0.4) else main
-    slow = hill(rng, place if place[0] ** 2 < 0.1 else np.array([0.0, 0.5, 0.87]), max(0.7, width))
-    fields, gains, lags = [main, slow], [1.0, 1.0], [0.0, uniform(rng, 0, 0.03)]
-    if lag_s != 0:
-        back = hill(rng, np.array([0.0, -0.5, 0.87]), uniform(rng, 0.5, 1.0))
-        fields.append(back)
-        gains.append(uniform(rng, 0.25, 0.9))
-        lags.append(lag_s)
-    if chance(rng, 0.35):  # some asymmetry, up to where experts differ
-        off = hill(rng, lateral_place(rng, -1 if chance(rng, 0.5) else 1), uniform(rng, 0.4, 0.9))
-        fields.append(off)
-        gains.append(uniform(rng, 0.1, 0.6))
-        lags.append(0.0)
-    return fields, gains, lags
 
 
 def _bumps(rng: np.random.Generator, general: bool) -> NDArray[np.float64]:
@@ -274,9 +214,7 @@ def _bumps(rng: np.random.Generator, general: bool) -> NDArray[np.float64]:
             rows.append((2.2 * width, width * uniform(rng, 0.8, 1.8), -uniform(rng, 0.2, 0.9), 0))
         if chance(rng, 0.6):
             slow = uniform(rng, 0.07, 0.2)
-            rows.append(
-                (2 * width + 1.6 * slow, slow, uniform(rng, 0.2, 0.9) * (1 if chance(rng, 0.6) else -1), 1)
-            )
+            rows.append((2 * width + 1.6 * slow, slow, uniform(rng, 0.2, 0.9) * (1 if chance(rng, 0.6) else -1), 1))
     out = np.array(rows)
     if chance(rng, 0.5):
         out[:, 2] *= -1
@@ -381,8 +319,3 @@ def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         harmonics=harmonics,
         waxing=uniform(rng, 0.05, 0.5),
     )
-
-
-def bipolar_peak(fields: Array, gains: Array) -> float:
-    """Return the largest bipolar difference of the parts together."""
-    return float(np.abs(BIPOLAR @ (fields * gains[:, None]).T).sum(axis=1).max())

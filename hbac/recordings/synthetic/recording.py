@@ -7,6 +7,7 @@ along, which is enough for the spectrogram's 20 Hz. Both follow the same plan.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import scipy.fft
@@ -100,10 +101,8 @@ def draw_pattern(rng: np.random.Generator, patient: Patient, label: str) -> Patt
     return pattern
 
 
-def _runs(
-    rng: np.random.Generator, pattern: Pattern, start_s: float, stop_s: float, centre_s: float
-) -> list[Episode]:
-    """A pattern that comes and goes, or stays."""
+def _runs(rng: np.random.Generator, pattern: Pattern, start_s: float, stop_s: float, centre_s: float) -> list[Episode]:
+    """Let a pattern come and go, or stay."""
     if chance(rng, 0.55):
         first = centre_s - loguniform(rng, 30, 500)
         last = centre_s + loguniform(rng, 30, 500)
@@ -129,7 +128,7 @@ def _runs(
 def _mimics(
     rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float
 ) -> list[Episode]:
-    """What "other" contains that nearly is a pattern: faint, too short, or not periodic."""
+    """Draw what "other" contains that nearly is a pattern: faint, too short, or not periodic."""
     kind = pick(rng, {"none": 0.5, "faint": 0.14, "short": 0.14, "sporadic": 0.16, "one": 0.06})
     label = pick(rng, {"lpd": 1, "gpd": 1, "lrda": 1, "grda": 1.3})
     if kind == "none":
@@ -146,9 +145,7 @@ def _mimics(
     found, at = [], start_s
     while at < stop_s:  # short runs: frontal delta of a few waves, a few discharges in a row
         length = loguniform(rng, 0.8, 4.0)
-        found.append(
-            Episode(at, at + length, uniform(rng, 0.3, 0.8), pattern, lognormal(rng, 1, 0.3, 0.4, 1.8))
-        )
+        found.append(Episode(at, at + length, uniform(rng, 0.3, 0.8), pattern, lognormal(rng, 1, 0.3, 0.4, 1.8)))
         at += length + lognormal(rng, 14, 0.7, 4, 120)
     return found
 
@@ -173,17 +170,13 @@ def _seizure(
         label = "lpd" if abs(seizure.lateral) > 0.4 else "gpd"
         found.append(Episode(start_s, first, 3.0, draw_pattern(rng, patient, label)))
     if chance(rng, 0.15):
-        found.append(
-            Episode(last, stop_s, 3.0, draw_pattern(rng, patient, "grda" if chance(rng, 0.5) else "lpd"))
-        )
+        found.append(Episode(last, stop_s, 3.0, draw_pattern(rng, patient, "grda" if chance(rng, 0.5) else "lpd")))
     onset = uniform(rng, 0.3, 0.9) if chance(rng, 0.3) else 1.0
     after = uniform(rng, 0.2, 0.9) if chance(rng, 0.6) else uniform(rng, 0.9, 1.6)
     return found, [(first - 2, first + 3, onset), (last, last + loguniform(rng, 10, 120), after)]
 
 
-def draw_session(
-    rng: np.random.Generator, patient: Patient, wishes: list[tuple[str, float]], span_s: float
-) -> Session:
+def draw_session(rng: np.random.Generator, patient: Patient, wishes: list[tuple[str, float]], span_s: float) -> Session:
     """Draw the plan of a session.
 
     Parameters
@@ -203,12 +196,12 @@ def draw_session(
         The plan.
     """
     background = draw_background(rng, patient)
-    if any(label != "other" for label, _ in wishes) and background.continuity in ("bursts", "sleep"):
-        if chance(rng, 0.7):
-            background = replace(background, continuity="continuous")
+    shown = any(label != "other" for label, _ in wishes)
+    if shown and background.continuity in ("bursts", "sleep") and chance(rng, 0.7):
+        background = replace(background, continuity="continuous")
     episodes: list[Episode] = []
     after: list[tuple[float, float, float]] = []
-    edges = [0.0, *[(a[1] + b[1]) / 2 for a, b in zip(wishes, wishes[1:], strict=False)], span_s]
+    edges = [0.0, *[(a[1] + b[1]) / 2 for a, b in pairwise(wishes)], span_s]
     for i, (label, centre_s) in enumerate(wishes):
         start_s, stop_s = edges[i], edges[i + 1]
         if label == "other":

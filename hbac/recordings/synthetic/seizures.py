@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hbac.recordings.synthetic.draws import Array, chance, lognormal, loguniform, pick, pulses, uniform, wander
+from hbac.recordings.synthetic.fields import general_fields
 from hbac.recordings.synthetic.head import MIRROR_INDEX, hill, lateral_place, normalise
 from hbac.recordings.synthetic.patient import Patient
-from hbac.recordings.synthetic.patterns import Pattern, general_fields
+from hbac.recordings.synthetic.patterns import Pattern
 
 SEIZURE_KINDS = {"spike-wave": 0.25, "evolving": 0.5, "discharges": 0.25}
 
@@ -79,9 +80,7 @@ class Seizure(Pattern):
         wave *= swing.astype(np.float32)
         if self.onset_fast > 0:
             early = np.exp(-0.5 * ((t - self.start_s - 1.5) / 1.5) ** 2) * (t > self.start_s)
-            hum = np.sin(
-                2 * np.pi * (18 - 2 * (t - self.start_s)).clip(9, 25) * t + wander(rng, n, sfreq, 0.3)[0]
-            )
+            hum = np.sin(2 * np.pi * (18 - 2 * (t - self.start_s)).clip(9, 25) * t + wander(rng, n, sfreq, 0.3)[0])
             wave = wave + (self.onset_fast * early * hum).astype(np.float32)
         out = np.empty((len(self.fields), n), dtype=np.float32)
         out[0] = wave

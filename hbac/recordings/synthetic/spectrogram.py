@@ -8,6 +8,8 @@ doi:10.1152/physiol.00062.2015
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ def _matrix() -> Array:
     rows = []
     for region in SPECTROGRAM_REGIONS:
         chain = _CHAINS[region]
-        for a, b in zip(chain, chain[1:], strict=False):
+        for a, b in pairwise(chain):
             row = np.zeros(len(ELECTRODES), dtype=np.float32)
             row[ELECTRODES.index(a)], row[ELECTRODES.index(b)] = 1, -1
             rows.append(row)

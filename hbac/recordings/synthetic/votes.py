@@ -11,6 +11,8 @@ patterns in EEGs. Neurology 2023. doi:10.1212/WNL.0000000000201670
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
@@ -20,7 +22,7 @@ from hbac.recordings.synthetic.head import BIPOLAR
 from hbac.recordings.synthetic.patterns import Pattern, Periodic, Rhythmic
 from hbac.recordings.synthetic.recording import Layer, Rendered, Session
 from hbac.recordings.synthetic.seizures import Seizure
-from hbac.vocabulary import CENTRAL_S, CLASSES, N_CLASSES
+from hbac.vocabulary import CENTRAL_S, CLASSES, FEW_VOTES, MANY_VOTES, N_CLASSES
 
 _SEIZURE, _LPD, _GPD, _LRDA, _GRDA, _OTHER = range(N_CLASSES)
 # Few-vote rows: 1 to 7 votes, mean 3.0.
@@ -55,9 +57,7 @@ def leaning(pattern: Pattern, rate_hz: float) -> NDArray[np.float64]:
         delta, other = 0.25, 0.15
     else:
         delta = _logistic((pattern.roundness - 0.56) / 0.06)
-        fast = (1 - delta) * 0.85 * _logistic((rate_hz - 2.55) / 0.2) + delta * 0.6 * _logistic(
-            (rate_hz - 3.7) / 0.25
-        )
+        fast = (1 - delta) * 0.85 * _logistic((rate_hz - 2.55) / 0.2) + delta * 0.6 * _logistic((rate_hz - 3.7) / 0.25)
         ictal, other = fast, 0.03
     out = np.zeros(N_CLASSES)
     out[_SEIZURE] = ictal
@@ -68,9 +68,7 @@ def leaning(pattern: Pattern, rate_hz: float) -> NDArray[np.float64]:
     return out
 
 
-def _seen(
-    layer: Layer, first: int, last: int, sfreq: float, channels_uv: NDArray[np.float32], block: int
-) -> float:
+def _seen(layer: Layer, first: int, last: int, sfreq: float, channels_uv: NDArray[np.float32], block: int) -> float:
     """Probability that an expert sees the pattern at all."""
     pattern = layer.episode.pattern
     usable = (last - first) // block * block
@@ -190,3 +188,36 @@ def expected_kl(count: int, shares: NDArray[np.float64]) -> float:
     for p in shares:
         total += float(np.sum(binom.pmf(v, count, p) * xlogy(share, share)) - xlogy(p, p))
     return total
+
+
+def floors(votes: NDArray[np.int64], shares: NDArray[np.float64]) -> dict[str, dict[str, Any]]:
+    """Return what can be scored at best, for all rows and for both vote populations.
+
+    Parameters
+    ----------
+    votes : numpy.ndarray
+        (rows, 6) counts.
+    shares : numpy.ndarray
+        (rows, 6) the distribution they were drawn from.
+
+    Returns
+    -------
+    dict
+        For ``all``, ``up_to_7`` and ``10_or_more`` votes: ``rows``; ``bayes_floor``, the KL of `shares` on these votes;
+        ``bayes_floor_expected``, its mean over all draws of as many votes; ``uniform``, the KL of 1/6 each; and
+        ``vote_shares``, the mean share of votes by class. None where a population has no rows.
+    """
+    count = votes.sum(axis=1)
+    realised = kl(votes, shares)
+    expected = np.array([expected_kl(int(n), p) for n, p in zip(count, shares, strict=True)])
+    even = kl(votes, np.full_like(shares, 1 / N_CLASSES))
+    found: dict[str, dict[str, Any]] = {}
+    groups = {"all": count > 0, "up_to_7": count <= FEW_VOTES, "10_or_more": count >= MANY_VOTES}
+    for name, group in groups.items():
+        values = {"bayes_floor": realised, "bayes_floor_expected": expected, "uniform": even}
+        found[name] = {"rows": int(group.sum())}
+        for key, value in values.items():
+            found[name][key] = float(value[group].mean()) if group.any() else None
+        share = (votes / count[:, None])[group]
+        found[name]["vote_shares"] = [float(x) for x in share.mean(axis=0)] if group.any() else None
+    return found

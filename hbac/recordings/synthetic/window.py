@@ -11,7 +11,7 @@ from hbac.recordings.synthetic.head import lateralisation
 from hbac.recordings.synthetic.patient import draw_patient
 from hbac.recordings.synthetic.recording import draw_session, render
 from hbac.recordings.synthetic.votes import true_shares
-from hbac.vocabulary import CLASSES, SFREQ, WINDOW_SAMPLES, WINDOW_S
+from hbac.vocabulary import CLASSES, SFREQ, WINDOW_S, WINDOW_SAMPLES
 
 
 def simulate_window(label: str, seed: int = 0) -> tuple[Array, dict[str, Any]]:
@@ -30,8 +30,9 @@ def simulate_window(label: str, seed: int = 0) -> tuple[Array, dict[str, Any]]:
     eeg : numpy.ndarray
         (10000, 20) float32, microvolt, 200 Hz, columns as `hbac.vocabulary.CHANNELS`, no NaN.
     truth : dict
-        ``label``; ``shares`` (6,) that votes would be drawn from; ``patterns``, a list with ``kind``, ``side`` (-1 left,
-        0 neither, +1 right), ``lateral`` (-1 to 1, of the energy), ``rate_hz``, ``roundness``, ``ictal``, ``start_s``,
+        ``label``; ``shares`` (6,) that votes would be drawn from; ``patterns``, a list with ``kind``, ``side``
+        (-1 left, 0 neither, +1 right), ``lateral`` (-1 to 1, of the energy), ``rate_hz``, ``roundness``,
+        ``ictal``, ``start_s``,
         ``stop_s`` (clock of the window), ``peak_uv`` and ``field`` (19,); ``side`` of the strongest pattern.
 
     Raises
