@@ -1,0 +1,22 @@
+"""One tiny synthetic data set for all tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hbac.recordings.synthetic import dataset
+
+
+@pytest.fixture(scope="session")
+def tiny_size() -> dataset.Size:
+    return dataset.Size(train_patients=8, test_patients=3, eegs=(0.4, 0.3, 0.3), mean_more_rows=1.0, max_rows=5)
+
+
+@pytest.fixture(scope="session")
+def tiny_synthetic(tmp_path_factory: pytest.TempPathFactory, tiny_size: dataset.Size) -> Path:
+    root = tmp_path_factory.mktemp("synthetic") / "data"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(dataset.SIZES, "tiny", tiny_size)
+        return dataset.write_synthetic(root, "tiny", seed=5)
