@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,9 @@ def blend(paths: Sequence[str | Path], out: Path, **settings: Any) -> float:
     from hbac.tracking.console import ensemble_table
 
     result = build_ensemble(collect(paths), out, **settings)
-    ensemble_table(result, out)
+    ensemble_table(out)
+    for note in result.notes:
+        sys.stdout.write(f"note:       {note}\n")
     return float(result.nested_kl)
 
 

@@ -44,7 +44,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.instantiate import build
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.submission import write_submission
-    from hbac.tracking.console import submission_lines
+    from hbac.tracking.console import ensemble_table
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
     path = Path(cfg.ensemble) if cfg.ensemble else newest_ensemble(Path(cfg.outputs))
@@ -60,16 +60,12 @@ def infer(cfg: DictConfig) -> None:
     metadata = TableMetadata(member="ensemble", fold_hash=ensemble.fold_hash, data_fingerprint=part.fingerprint)
     table = PredictionTable.from_arrays(part.rows, prob_NK, metadata)
     table.write(submission.with_name(f"{submission.stem}_predictions.parquet"))
-    frame = table.frame[["eeg_id", *PROB_COLUMNS]].rename(
-        columns=dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True))
-    )
+    frame = table.frame[["eeg_id", *PROB_COLUMNS]].rename(columns=dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True)))
     write_submission(frame, submission, part.rows["eeg_id"])
-    submission_lines(path, len(frame), submission)
+    ensemble_table(path if path.is_dir() else path.parent, submission)
 
 
-def predict_members(
-    ensemble: Any, rows: pd.DataFrame, store: Store, batch_size: int, device: str
-) -> np.ndarray:
+def predict_members(ensemble: Any, rows: pd.DataFrame, store: Store, batch_size: int, device: str) -> np.ndarray:
     """Predict rows with every member: the mean over the networks of its folds.
 
     Members with the same front-end share it: each window is read once, filtered once for each front-end, and then

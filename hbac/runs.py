@@ -74,9 +74,7 @@ def member_name(config: Mapping[str, Any]) -> str:
     """
     from hydra.utils import get_class
 
-    architecture = get_class(config["model"]["_target_"]).__module__.rpartition(".")[
-        2
-    ]  # one architecture a file
+    architecture = get_class(config["model"]["_target_"]).__module__.rpartition(".")[2]  # one architecture a file
     return f"{architecture}-{config['band']}-{config_hash(config)[:8]}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,36 +53,103 @@ def train(cfg: DictConfig) -> float:
         When the config or the data set is wrong, or another process is training this very run.
     """
     from filelock import FileLock, Timeout
+
+    from hbac.instantiate import build
+    from hbac.runs import DONE_FILE, read_json
+
+    job = make_job(cfg)
+    # Settings first, files second: what is wrong with the former is said before a data set is read or made.
+    part = build(cfg.dataset).part("train")
+    folds = fold_table_of(part, cfg)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(job.folder / ".lock", timeout=0):
+            register_job(job.folder)
+            if cfg.resume and (job.folder / DONE_FILE).is_file():
+                score = float(read_json(job.folder / DONE_FILE)["kl"]["all"])
+                log.info(
+                    "fold %d of %s is there already: KL %.4f (resume=false trains it anew)", cfg.fold, job.member, score
+                )
+                return score
+            return fit(cfg, job, part, folds)
+    except Timeout:
+        raise UserError(
+            f"{job.folder}: another process is training this run; wait for it, or change the seed"
+        ) from None
+
+
+@dataclass
+class Job:
+    """What a config alone decides, before any recording is read.
+
+    Parameters
+    ----------
+    config : dict
+        The resolved config as plain containers; its ``model`` has all arguments that the network was made with.
+    member : str
+        Name of the config without its fold.
+    folder : Path
+        Where the run is written.
+    front_end : torch.nn.Module
+        From raw windows to the network's input.
+    network : torch.nn.Module
+        From there to logits (batch, 6); freshly initialised from the seed.
+    precision : str
+        Of Lightning's Trainer.
+    """
+
+    config: dict[str, Any]
+    member: str
+    folder: Path
+    front_end: Any
+    network: Any
+    precision: str
+
+
+def make_job(cfg: DictConfig) -> Job:
+    """Check the settings and make all that needs nothing else.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config of ``conf/train.yaml``.
+
+    Returns
+    -------
+    Job
+        Front-end and network with the run's name and folder.
+
+    Raises
+    ------
+    UserError
+        When a setting is wrong.
+    """
+    import lightning as L
     from omegaconf import OmegaConf
 
     from hbac.instantiate import build
-    from hbac.runs import DONE_FILE, member_name, read_json, write_json
+    from hbac.runs import member_name
+    from hbac.signal.choices import check_choice
+    from hbac.training.callbacks import EXPORTS
+    from hbac.training.precision import choose_precision
+    from hbac.training.quiet import quiet
 
+    quiet()
     check_fold(cfg.fold, cfg.labels.n_folds)
+    check_choice("export", cfg.export, EXPORTS)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
-    front_end = build(cfg.front_end)  # a wrong band or montage ends here, before any file is read
     member = member_name(config)
-    folder = Path(cfg.outputs) / "runs" / member / f"fold{cfg.fold}"
-    part = build(cfg.dataset).part("train")
-    folds = fold_table_of(part, cfg)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            register_job(folder)
-            if cfg.resume and (folder / DONE_FILE).is_file():
-                score = float(read_json(folder / DONE_FILE)["kl"]["all"])
-                log.info(
-                    "fold %d of %s is complete: KL %.4f (resume=false trains it again)", cfg.fold, member, score
-                )
-                return score
-            (folder / DONE_FILE).unlink(missing_ok=True)
-            write_json(folder / "config.json", config)
-            return fit(cfg, config, folder, member, part, folds, front_end)
-    except Timeout:
-        raise UserError(
-            f"{folder}: another process is training this run; wait for it, or change seed or config"
-        ) from None
+    front_end = build(cfg.front_end)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    config["model"] |= {name: getattr(front_end, name) for name in ("n_chans", "n_times", "sfreq")}
+    return Job(
+        config=config,
+        member=member,
+        folder=Path(cfg.outputs) / "runs" / member / f"fold{cfg.fold}",
+        front_end=front_end,
+        network=build(config["model"]),
+        precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+    )
 
 
 def check_fold(fold: Any, n_folds: int) -> None:
@@ -170,66 +238,37 @@ def register_job(folder: Path) -> None:
         write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)})
 
 
-def fit(
-    cfg: DictConfig,
-    config: dict[str, Any],
-    folder: Path,
-    member: str,
-    part: Part,
-    folds: FoldTable,
-    front_end: Any,
-) -> float:
+def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     """Train, keep the weights, write the out-of-fold table and the metrics.
 
     Parameters
     ----------
     cfg : DictConfig
         The composed config.
-    config : dict
-        The same, resolved, as plain containers.
-    folder : Path
-        The run's folder; exists.
-    member : str
-        Name of the config without its fold.
+    job : Job
+        What it describes.
     part : Part
         The training part of the data set.
     folds : FoldTable
         Its folds.
-    front_end : torch.nn.Module
-        From raw windows to the network's input.
 
     Returns
     -------
     float
         KL divergence of the held-out rows.
     """
-    import lightning as L
-
     from hbac.instantiate import build
     from hbac.predictions import PredictionTable, TableMetadata, kl_by_population
     from hbac.runs import DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
     from hbac.tracking.loggers import RunFacts, closing
-    from hbac.training.callbacks import (
-        PredictionTableWriter,
-        last_checkpoint,
-        make_callbacks,
-        on_terminal,
-        restore,
-    )
-    from hbac.training.precision import choose_precision
-    from hbac.training.quiet import quiet
+    from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, on_terminal, restore
 
-    quiet()
-    L.seed_everything(cfg.seed, workers=True, verbose=False)
-    network_config = config["model"] | {
-        name: getattr(front_end, name) for name in ("n_chans", "n_times", "sfreq")
-    }
-    network = build(network_config)
+    folder = job.folder
     data = build(
         cfg.data,
         rows=part.rows,
         store=part.eeg,
-        front_end=front_end,
+        front_end=job.front_end,
         fold_of_row=folds.fold_of(part.rows["patient_id"]),
         fold=cfg.fold,
         train_mask=vote_mask(part.rows, cfg.labels.min_votes, cfg.labels.max_votes),
@@ -241,29 +280,32 @@ def fit(
             f"fold {cfg.fold}: {len(data.train_set)} rows to train on and {len(data.held_out_set)} to validate on; "
             f"widen labels.min_votes={cfg.labels.min_votes} and labels.max_votes={cfg.labels.max_votes}"
         )
-    task = build(cfg.task, network=network, optimizer=build(cfg.optimizer), schedule=build(cfg.schedule))
+    task = build(cfg.task, network=job.network, optimizer=build(cfg.optimizer), schedule=build(cfg.schedule))
     metadata = TableMetadata(
-        member=member,
-        config_hash=config_hash(config),
+        member=job.member,
+        config_hash=config_hash(job.config),
         fold_hash=folds.hash,
         data_fingerprint=part.fingerprint,
         n_folds=folds.n_folds,
         runs={cfg.fold: folder},
+        extras={f"floor_{population}": str(kl) for population, kl in part.floor.items()},
     )
-    hashes = {"member": member, "config_hash": metadata.config_hash, "fold_hash": folds.hash}
-    hashes |= {"data_fingerprint": part.fingerprint, "hbac_version": metadata.hbac_version}
-    facts = RunFacts(f"{member.rpartition('-')[0]}-f{cfg.fold}", member, config | hashes, folder)
+    hashes = {key: getattr(metadata, key) for key in ("member", "config_hash", "fold_hash", "data_fingerprint")}
+    facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
+
+    (folder / DONE_FILE).unlink(missing_ok=True)
+    write_json(folder / "config.json", job.config)
+    write_json(folder / "environment.json", environment())
     with closing(build(cfg.logger, facts=facts)) as loggers:
         table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
         trainer: L.Trainer = build(
             cfg.trainer,
             logger=loggers,
             callbacks=[*make_callbacks(folder), table_writer],
-            precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+            precision=job.precision,
             default_root_dir=str(folder),
             enable_model_summary=False,
             enable_progress_bar=on_terminal(),
-            log_every_n_steps=10,
             num_sanity_val_steps=0,
         )
         try:
@@ -272,13 +314,12 @@ def fit(
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
         restore(task, folder, cfg.export)
-        save_model(folder, network, network_config, config["front_end"], {"fold": cfg.fold, **hashes})
+        save_model(folder, job.network, job.config["model"], job.config["front_end"], {"fold": cfg.fold, **hashes})
         trainer.predict(task, data, return_predictions=False)
         table = PredictionTable.read(folder / TABLE_FILE)
         score = kl_by_population(table.targets, table.probs, table.frame["n_votes"])
-        write_json(folder / "environment.json", environment())
         write_json(folder / DONE_FILE, {"kl": score, "epochs": trainer.current_epoch})
-    log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, member, score["all"], folder)
+    log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
     return score["all"]
 
 

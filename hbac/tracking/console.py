@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import track as rich_track
@@ -66,29 +67,52 @@ def part_table(parts: Mapping[str, Part], folds: FoldTable) -> None:
     sys.stdout.write(f"{folds.n_folds} folds by patient, hash {folds.hash[:12]}\n")
 
 
-def submission_lines(ensemble: Path, n_rows: int, submission: Path) -> None:
-    """Say what ``hbac.infer`` wrote.
+def ensemble_table(folder: Path, submission: Path | None = None) -> None:
+    """Print an ensemble's out-of-fold scores between the uniform prediction and the floor, and what comes next.
 
     Parameters
     ----------
-    ensemble : Path
-        What predicted.
-    n_rows : int
-        Test EEGs.
-    submission : Path
-        The file.
-    """
-    sys.stdout.write(f"{n_rows} test EEGs predicted with {ensemble}\nsubmission: {submission}\n")
-
-
-def ensemble_table(result: Any, out: Path) -> None:
-    """Print the members and their blend.
-
-    Parameters
-    ----------
-    result : EnsembleResult
-        What `hbac.ensembling.build.build_ensemble` returned.
-    out : Path
+    folder : Path
         The ensemble's folder.
+    submission : Path, optional
+        The submission that was written with it.
     """
-    raise NotImplementedError
+    import numpy as np
+    import pandas as pd
+
+    from hbac.ensembling.build import OOF_FILE, SUMMARY_FILE
+    from hbac.ensembling.collect import ENSEMBLE_FILE, find_tables
+    from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.labels.targets import POPULATIONS
+    from hbac.predictions import PredictionTable
+    from hbac.predictions.metric import kl_by_population
+    from hbac.vocabulary import N_CLASSES
+
+    ensemble = Ensemble.read(folder)
+    oof = PredictionTable.read(folder / OOF_FILE)
+    summary = pd.read_csv(folder / SUMMARY_FILE).sort_values("kind", ascending=False, kind="stable")
+    known = PredictionTable.read(find_tables(folder / ENSEMBLE_FILE)[0]).metadata.extras
+    chance = kl_by_population(oof.targets, np.full(oof.targets.shape, 1 / N_CLASSES), oof.frame["n_votes"])
+
+    columns = ["member", "folds", *(f"KL {group.title}" for group in POPULATIONS.values()), "95 % interval (all)"]
+    table = Table(*columns, title="Out-of-fold scores", title_justify="left", title_style="bold")
+    table.add_row("uniform prediction", "", *(_number(chance[name]) for name in POPULATIONS), "")
+    for row in summary.to_dict("records"):
+        interval = f"{row['kl_all_low']:.4f} to {row['kl_all_high']:.4f}"
+        scores = [_number(row[f"kl_{name}"]) for name in POPULATIONS]
+        bold = "bold" if row["kind"] == "ensemble" else None
+        table.add_row(str(row["name"]), str(row["folds"]), *scores, interval, style=bold)
+    if "floor_all" in known:
+        floor = [_number(float(known[f"floor_{name}"])) for name in POPULATIONS]
+        table.add_row("Bayes floor (perfect predictor)", "", *floor, "")
+    show(table)
+    gap = ensemble.nested.estimate - ensemble.in_sample.estimate
+    sys.stdout.write(f"ensemble:   {folder / ENSEMBLE_FILE}  ({ensemble.method}, nested by fold, over-fit {gap:.4f})\n")
+    if submission is None:
+        sys.stdout.write(f"next:       python -m hbac.infer ensemble={folder}\n")
+    else:
+        sys.stdout.write(f"submission: {submission}\n")
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"

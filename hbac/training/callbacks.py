@@ -20,7 +20,6 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 
-from hbac.errors import UserError
 from hbac.predictions import PredictionTable, TableMetadata
 
 CHECKPOINTS = "checkpoints"
@@ -167,15 +166,8 @@ def restore(task: L.LightningModule, folder: Path, export: str) -> None:
     folder : Path
         The run's folder.
     export : str
-        ``last``: of the last epoch. ``best``: of the epoch with the best validation KL; the out-of-fold score is
-        then optimistic, since the epoch was chosen on the very rows that are scored.
-
-    Raises
-    ------
-    UserError
-        For another `export`.
+        One of `EXPORTS`. ``last``: of the last epoch. ``best``: of the epoch with the best validation KL; the
+        out-of-fold score is then optimistic, since the epoch was chosen on the very rows that are scored.
     """
-    if export not in EXPORTS:
-        raise UserError(f"export={export}: valid are {', '.join(EXPORTS)}")
     checkpoint = torch.load(folder / CHECKPOINTS / f"{export}.ckpt", map_location="cpu", weights_only=True)
     task.load_state_dict(checkpoint["state_dict"])

@@ -20,13 +20,13 @@ class PopulationKL(Metric):
     """
 
     full_state_update = False
-    terms_PK: Tensor
-    rows_P: Tensor
+    terms: Tensor  # PK
+    rows: Tensor  # P
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("terms_PK", torch.zeros(len(POPULATIONS), N_CLASSES), "sum")
-        self.add_state("rows_P", torch.zeros(len(POPULATIONS)), "sum")
+        self.add_state("terms", torch.zeros(len(POPULATIONS), N_CLASSES), "sum")
+        self.add_state("rows", torch.zeros(len(POPULATIONS)), "sum")
 
     def update(self, log_prob_BK: Tensor, target_BK: Tensor, n_votes_B: Tensor) -> None:
         """Add a batch.
@@ -43,13 +43,13 @@ class PopulationKL(Metric):
         terms_BK = torch.xlogy(target_BK, target_BK) - target_BK * log_prob_BK
         inside = [(n_votes_B >= group.least) & (n_votes_B <= group.most) for group in POPULATIONS.values()]
         inside_PB = torch.stack(inside).to(terms_BK)
-        self.terms_PK += inside_PB @ terms_BK
-        self.rows_P += inside_PB.sum(dim=1)
+        self.terms += inside_PB @ terms_BK
+        self.rows += inside_PB.sum(dim=1)
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``kl``, ``kl_up_to_7``, ``kl_10_or_more`` and ``kl_<class>``, the parts of ``kl``."""
-        kl_PK = self.terms_PK / self.rows_P.clamp(min=1)[:, None]
+        kl_PK = self.terms / self.rows.clamp(min=1)[:, None]
         names = ["kl" if name == "all" else f"kl_{name}" for name in POPULATIONS]
-        scores = zip(names, kl_PK.sum(dim=1), self.rows_P.tolist(), strict=True)
+        scores = zip(names, kl_PK.sum(dim=1), self.rows.tolist(), strict=True)
         by_population = {name: kl for name, kl, n_rows in scores if n_rows or name == "kl"}
         return by_population | {f"kl_{name}": kl_PK[0, k] for k, name in enumerate(CLASSES)}
