@@ -107,7 +107,9 @@ class MorletScalogram(SpectrogramImage):
         extended = F.pad(x_BDT, (self._pad, self._pad), mode="reflect")
         spectrum_BDS = torch.fft.rfft(extended, self._n_fft)[..., : self._n_bins]
         spectrum_BDS = F.pad(spectrum_BDS, (0, kernel_HS.shape[-1] - self._n_bins))
-        folded = (spectrum_BDS[..., None, :] * kernel_HS).unflatten(-1, (-1, self._n_out)).sum(-2)
+        product_BDHS = spectrum_BDS[..., None, :] * kernel_HS
+        folded = product_BDHS.view(*product_BDHS.shape[:-1], -1, self._n_out).sum(-2)
         wave_BDHT = torch.fft.ifft(folded)[..., : self._n_frames * self._samples]
-        power_BDHF = torch.view_as_real(wave_BDHT).square().sum(-1).unflatten(-1, (-1, self._samples)).mean(-1)
+        power_BDHT = torch.view_as_real(wave_BDHT).square().sum(-1)
+        power_BDHF: Tensor = power_BDHT.view(*power_BDHT.shape[:-1], -1, self._samples).mean(-1)
         return power_BDHF.permute(2, 0, 1, 3)

@@ -1,0 +1,153 @@
+"""Chance without hidden state: random numbers as a pure function of seed, epoch, row and purpose.
+
+A generator hands out numbers in the order in which it is asked, so that what happens to a row depends on the rows
+before it, on the batch and on the workers. Here every row of every epoch has a *key*, and every number is a hash of
+the key, the name of what it is for, and its index: counter-based random numbers, in integer operations that give the
+same bits on every device.
+
+References
+----------
+Counter-based generators: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3",
+doi:10.1145/2063384.2063405. The mixing function is that of SplitMix64: Steele, Lea & Flood 2014, "Fast splittable
+pseudorandom number generators", doi:10.1145/2660193.2660195.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from torch import Tensor
+
+# Legend of tensor names: B window (row), N number.
+
+
+def _signed(value: int) -> int:
+    """Return the 64-bit pattern of an unsigned integer as torch's int64 holds it."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift_right(bits: Tensor, by: int) -> Tensor:
+    # torch shifts the sign in; the mask takes it out again.
+    return (bits >> by) & ((1 << (64 - by)) - 1)
+
+
+def _mix(bits: Tensor) -> Tensor:
+    """Scramble 64-bit integers so that neighbours have nothing in common; products wrap around."""
+    bits = (bits ^ _shift_right(bits, 30)) * _MIX_1
+    bits = (bits ^ _shift_right(bits, 27)) * _MIX_2
+    return bits ^ _shift_right(bits, 31)
+
+
+def row_keys(seed: int, epoch: int, row_id_B: Tensor) -> Tensor:
+    """Hash seed, epoch and row to the key from which all chance of that row in that epoch follows.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    epoch : int
+        Number of the epoch.
+    row_id_B : Tensor
+        Integers of shape (B,), the same for a row wherever it turns up: its label id, say.
+
+    Returns
+    -------
+    Tensor
+        Int64, shape (B,), on the device of `row_id_B`.
+
+    Examples
+    --------
+    >>> keys = row_keys(0, 3, torch.tensor([7, 8]))
+    >>> bool(keys[1] == row_keys(0, 3, torch.tensor([8]))[0])
+    True
+    """
+    # Each number is scrambled before the next comes in, so that (seed 1, epoch 0) and (seed 0, epoch 1) differ.
+    key = torch.full_like(row_id_B, seed, dtype=torch.int64)
+    for number in (torch.full_like(key, epoch), row_id_B.to(torch.int64)):
+        key = _mix(key + _GOLDEN) + number
+    return _mix(key + _GOLDEN)
+
+
+def uniforms(key_B: Tensor, purpose: str, n: int = 1) -> Tensor:
+    """Draw numbers from [0, 1).
+
+    Parameters
+    ----------
+    key_B : Tensor
+        Keys of shape (B,) from `row_keys`.
+    purpose : str
+        What they are for. Other purposes of the same key give other, independent numbers.
+    n : int
+        How many for each row.
+
+    Returns
+    -------
+    Tensor
+        Float32, shape (B, n), multiples of 2**-24.
+
+    Examples
+    --------
+    >>> uniforms(row_keys(0, 0, torch.arange(4)), "gain", 2).shape
+    torch.Size([4, 2])
+    """
+    stream_B = _mix(key_B + _signed(zlib.crc32(purpose.encode()) * 0x9E3779B97F4A7C15 % (1 << 64)))
+    counter_N = torch.arange(1, n + 1, device=key_B.device) * _GOLDEN
+    return _shift_right(_mix(stream_B[:, None] + counter_N), 40).to(torch.float32) / (1 << 24)
+
+
+def happens(key_B: Tensor, purpose: str, probability: float) -> Tensor:
+    """Decide for each row whether something happens to it.
+
+    Parameters
+    ----------
+    key_B : Tensor
+        Keys of shape (B,).
+    purpose : str
+        What for.
+    probability : float
+        From 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        Bool, shape (B,).
+
+    Examples
+    --------
+    >>> bool(happens(row_keys(0, 0, torch.arange(9)), "swap", 1.0).all())
+    True
+    """
+    return uniforms(key_B, f"{purpose}?")[:, 0] < probability
+
+
+def partner_row(seed: int, epoch: int, row_B: Tensor, n_rows: int) -> Tensor:
+    """Draw for each row of a data set another one, as its partner in a mixture, whatever the batch.
+
+    Parameters
+    ----------
+    seed, epoch : int
+        As in `row_keys`.
+    row_B : Tensor
+        Integers of shape (B,) from 0 to ``n_rows - 1``.
+    n_rows : int
+        Rows of the data set.
+
+    Returns
+    -------
+    Tensor
+        Int64, shape (B,), from 0 to ``n_rows - 1``, never the row itself where there is another.
+
+    Examples
+    --------
+    >>> bool((partner_row(0, 0, torch.arange(5), 5) != torch.arange(5)).all())
+    True
+    """
+    u_B = uniforms(row_keys(seed, epoch, row_B), "partner row")[:, 0].double()
+    step_B = 1 + (u_B * (n_rows - 1)).long() if n_rows > 1 else torch.zeros_like(row_B)
+    return (row_B + step_B) % n_rows

@@ -1,0 +1,241 @@
+"""Layouts: how the images of several sources become the one image that a network for pictures reads.
+
+A layout is one table that says where on the image each channel of each source lies. Composing, the left/right
+mirror image and time reversal all follow from it, so that none of them can disagree about the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hbac.errors import UserError
+from hbac.signal.choices import check_choice
+from hbac.signal.montage import REGION_MIRROR, REGIONS
+
+# Legend of tensor names: B window, I source channel, H row, W column, C channel of the finished image.
+
+KINDS = ("tiles", "stack")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where one channel of one source lies.
+
+    Parameters
+    ----------
+    source, channel : str
+        Which picture: ``"eeg"``, ``"LL"``.
+    index : int
+        Number of the channel in its source.
+    plane : int or None
+        Channel of the finished image; None where all its channels are equal.
+    rows, columns : slice
+        The part of the finished image.
+    """
+
+    source: str
+    channel: str
+    index: int
+    plane: int | None
+    rows: slice
+    columns: slice
+
+
+class ImageLayout(nn.Module):
+    """Put the channels of one or more sources on one image.
+
+    ``tiles`` lays them out side by side in one plane, a column of tiles a source, repeated in `in_chans` equal
+    channels: with both sources it is the 512 x 512 of the public recipe (official spectrograms left, EEG right).
+    ``stack`` makes each a channel of its own. One source alone is a list of one.
+
+    Parameters
+    ----------
+    kind : {"tiles", "stack"}
+        The layout.
+    sources : sequence of str
+        Names of the sources in their order.
+    channels : mapping of str to sequence of str, or None
+        Channel names of each source; None, or a source left out: the four regions LL, LP, RP, RL.
+    tile_height, tile_width : int
+        Size that every source channel is brought to; smaller ones make training possible on a CPU.
+    in_chans : int
+        Equal channels of the ``tiles`` layout.
+
+    Attributes
+    ----------
+    n_chans, height, width : int
+        Shape of the finished image.
+    tiles : tuple of Tile
+        The table.
+    settings : dict
+        The constructor's arguments, plain, for a JSON file.
+
+    Raises
+    ------
+    UserError
+        If the kind is unknown, no source is given, or a size is not positive.
+
+    Examples
+    --------
+    >>> layout = ImageLayout()
+    >>> images = {"official": torch.zeros(1, 4, 128, 256), "eeg": torch.ones(1, 4, 128, 256)}
+    >>> layout(images).shape
+    torch.Size([1, 3, 512, 512])
+    """
+
+    def __init__(
+        self,
+        kind: str = "tiles",
+        sources: Sequence[str] = ("official", "eeg"),
+        channels: Mapping[str, Sequence[str]] | None = None,
+        tile_height: int = 128,
+        tile_width: int = 256,
+        in_chans: int = 3,
+    ) -> None:
+        super().__init__()
+        self.kind = check_choice("layout", kind, KINDS)
+        self.sources = tuple(sources)
+        if not self.sources or len(set(self.sources)) < len(self.sources):
+            raise UserError(f"sources={list(sources)}: at least one, each once")
+        if min(tile_height, tile_width, in_chans) < 1:
+            raise UserError(f"tile_height={tile_height}, tile_width={tile_width}, in_chans={in_chans}: at least 1")
+        for source in channels or {}:
+            check_choice("source in channels", source, self.sources)
+        self.channels = {source: tuple((channels or {}).get(source, REGIONS)) for source in self.sources}
+        self.settings: dict[str, Any] = {
+            "kind": kind,
+            "sources": list(self.sources),
+            "channels": {source: list(names) for source, names in self.channels.items()},
+            "tile_height": tile_height,
+            "tile_width": tile_width,
+            "in_chans": in_chans,
+        }
+        self._size = (tile_height, tile_width)
+        self.tiles = tuple(self._table())
+        most = max(len(names) for names in self.channels.values())
+        if kind == "tiles":
+            self.n_chans, self.height, self.width = in_chans, most * tile_height, len(self.sources) * tile_width
+        else:
+            self.n_chans, self.height, self.width = len(self.tiles), tile_height, tile_width
+
+    def _table(self) -> list[Tile]:
+        height, width = self._size
+        tiles = []
+        for column, source in enumerate(self.sources):
+            for row, channel in enumerate(self.channels[source]):
+                if self.kind == "tiles":
+                    rows = slice(row * height, (row + 1) * height)
+                    columns = slice(column * width, (column + 1) * width)
+                    tiles.append(Tile(source, channel, row, None, rows, columns))
+                else:
+                    tiles.append(Tile(source, channel, row, len(tiles), slice(0, height), slice(0, width)))
+        return tiles
+
+    def part(self, image_BCHW: Tensor, tile: Tile) -> Tensor:
+        """Return the part of a finished image where a tile lies.
+
+        Parameters
+        ----------
+        image_BCHW : Tensor
+            A finished image.
+        tile : Tile
+            One of `tiles`.
+
+        Returns
+        -------
+        Tensor
+            A view of shape (B, in_chans or 1, tile_height, tile_width).
+        """
+        planes = slice(None) if tile.plane is None else slice(tile.plane, tile.plane + 1)
+        return image_BCHW[:, planes, tile.rows, tile.columns]
+
+    def forward(self, images: Mapping[str, Tensor]) -> Tensor:
+        """Compose the image.
+
+        Parameters
+        ----------
+        images : mapping of str to Tensor
+            For each source a tensor of shape (B, its channels, any height, any width).
+
+        Returns
+        -------
+        Tensor
+            Shape (B, n_chans, height, width); zeros where there is no tile.
+
+        Raises
+        ------
+        ValueError
+            If a source is missing or has another number of channels.
+        """
+        sized = {}
+        for source in self.sources:
+            if source not in images:
+                raise ValueError(f"no images of source {source!r}; given: {', '.join(images) or 'none'}")
+            if images[source].shape[1] != len(self.channels[source]):
+                raise ValueError(
+                    f"source {source!r} has {images[source].shape[1]} channels; the layout was made for "
+                    f"{len(self.channels[source])}: {', '.join(self.channels[source])}"
+                )
+            image = images[source]
+            if tuple(image.shape[-2:]) != self._size:
+                image = F.interpolate(image, self._size, mode="bilinear", antialias=True, align_corners=False)
+            sized[source] = image
+        some = sized[self.sources[0]]
+        image_BCHW = some.new_zeros((len(some), self.n_chans, self.height, self.width))
+        for tile in self.tiles:
+            self.part(image_BCHW, tile).copy_(sized[tile.source][:, tile.index : tile.index + 1])
+        return image_BCHW
+
+    def mirror(self, image_BCHW: Tensor) -> Tensor:
+        """Return the image of the mirrored head: each region takes the place of its partner.
+
+        Parameters
+        ----------
+        image_BCHW : Tensor
+            A finished image.
+
+        Returns
+        -------
+        Tensor
+            The same shape.
+
+        Raises
+        ------
+        UserError
+            If a channel is not a region, or its partner is not on the image.
+        """
+        places = {(tile.source, tile.channel): tile for tile in self.tiles}
+        mirrored = image_BCHW.clone()
+        for tile in self.tiles:
+            partner = places.get((tile.source, REGION_MIRROR.get(tile.channel, "")))
+            if partner is None:
+                raise UserError(
+                    f"layout: {tile.source} {tile.channel} has no partner on the other side among "
+                    f"{', '.join(self.channels[tile.source])}; swap the recording's electrodes instead"
+                )
+            self.part(mirrored, tile).copy_(self.part(image_BCHW, partner))
+        return mirrored
+
+    def reverse_time(self, image_BCHW: Tensor) -> Tensor:
+        """Return the image with the time of every tile reversed, each tile in its place.
+
+        Parameters
+        ----------
+        image_BCHW : Tensor
+            A finished image.
+
+        Returns
+        -------
+        Tensor
+            The same shape.
+        """
+        reversed_BCHW = image_BCHW.clone()
+        for tile in self.tiles:
+            self.part(reversed_BCHW, tile).copy_(self.part(image_BCHW, tile).flip(-1))
+        return reversed_BCHW
