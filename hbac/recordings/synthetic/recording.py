@@ -71,9 +71,10 @@ class Session:
 
 @dataclass(frozen=True)
 class Layer:
-    """A rendered pattern: fields (parts, 19), waves in µV (parts, n), envelope (n,)."""
+    """A rendered pattern: its episodes, fields (parts, 19), waves in µV (parts, n), envelope (n,)."""
 
-    episode: Episode
+    pattern: Pattern
+    episodes: tuple[Episode, ...]
     fields: Array
     waves: Array
     on: Array
@@ -229,6 +230,30 @@ def draw_session(rng: np.random.Generator, patient: Patient, wishes: list[tuple[
     )
 
 
+def _by_pattern(
+    episodes: tuple[Episode, ...], first_s: float, last_s: float
+) -> list[tuple[Pattern, tuple[Episode, ...]]]:
+    """Return the patterns that are on in a stretch, each with its episodes there."""
+    found: dict[int, tuple[Pattern, list[Episode]]] = {}
+    for e in episodes:
+        if e.stop_s + e.ramp_s > first_s and e.start_s - e.ramp_s < last_s:
+            found.setdefault(id(e.pattern), (e.pattern, []))[1].append(e)
+    return [(pattern, tuple(those)) for pattern, those in found.values()]
+
+
+def _envelope(episodes: tuple[Episode, ...], t0_s: float, n: int, sfreq: float) -> tuple[Array, Array]:
+    """Return where the episodes are on, 0 to 1, and the same times their scale."""
+    on, scale = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
+    for e in episodes:
+        first = max(0, int((e.start_s - e.ramp_s - t0_s) * sfreq))
+        last = min(n, int((e.stop_s + e.ramp_s - t0_s) * sfreq) + 1)
+        if last > first:
+            here = gate(last - first, sfreq, t0_s + first / sfreq, e.start_s, e.stop_s, e.ramp_s)
+            on[first:last] = np.maximum(on[first:last], here)
+            scale[first:last] = np.maximum(scale[first:last], here * np.float32(e.scale))
+    return on, scale
+
+
 def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfreq: float) -> Rendered:
     """Make the signals of a stretch of a session.
 
@@ -257,20 +282,17 @@ def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfre
     for start_s, stop_s, factor in session.after:
         quiet *= 1 - (1 - np.float32(factor)) * gate(n, sfreq, t0_s, start_s, stop_s, 2.0)
     layers = []
-    for episode in session.episodes:
-        if episode.stop_s + episode.ramp_s < t0_s or episode.start_s - episode.ramp_s > t0_s + n / sfreq:
-            continue
-        pattern = episode.pattern
-        on = gate(n, sfreq, t0_s, episode.start_s, episode.stop_s, episode.ramp_s)
-        peak_uv = max(pattern.height * session.background.level_uv, pattern.floor_uv) * episode.scale
-        waves = pattern.waves(rng, t0_s, n, sfreq, on) * (pattern.gains[:, None] * np.float32(peak_uv))
-        layers.append(Layer(episode, pattern.fields, waves, on))
+    for pattern, episodes in _by_pattern(session.episodes, t0_s, t0_s + n / sfreq):
+        on, scale = _envelope(episodes, t0_s, n, sfreq)
+        peak_uv = max(pattern.height * session.background.level_uv, pattern.floor_uv)
+        waves = pattern.waves(rng, t0_s, n, sfreq, scale) * (pattern.gains[:, None] * np.float32(peak_uv))
+        layers.append(Layer(pattern, episodes, pattern.fields, waves, on))
         if pattern.ragged > 0:
             rough = irregular(rng, pattern.rate_hz, len(waves), n, sfreq)
-            scale = np.float32(pattern.ragged * peak_uv) * on
-            eeg += (pattern.fields * np.abs(pattern.gains[:, None])).T @ (rough * scale)
+            weights = (pattern.fields * np.abs(pattern.gains[:, None])).T
+            eeg += weights @ (rough * (np.float32(pattern.ragged * peak_uv) * scale))
         if pattern.calm < 1:
-            quiet *= 1 - (1 - np.float32(pattern.calm)) * on * np.float32(min(1.0, episode.scale))
+            quiet *= 1 - (1 - np.float32(pattern.calm)) * np.minimum(scale, 1)
     eeg *= quiet
     for layer in layers:
         eeg += layer.fields.T @ layer.waves

@@ -70,7 +70,7 @@ def leaning(pattern: Pattern, rate_hz: float) -> NDArray[np.float64]:
 
 def _seen(layer: Layer, first: int, last: int, sfreq: float, channels_uv: NDArray[np.float32], block: int) -> float:
     """Probability that an expert sees the pattern at all."""
-    pattern = layer.episode.pattern
+    pattern = layer.pattern
     usable = (last - first) // block * block
 
     def shrink(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -130,7 +130,7 @@ def true_shares(session: Session, rendered: Rendered, offset_s: float) -> NDArra
     seen = []
     for layer in rendered.layers:
         middle = rendered.t0_s + offset_s + 25
-        pattern = layer.episode.pattern
+        pattern = layer.pattern
         rate = pattern.rate_hz
         if isinstance(pattern, Seizure):
             through = float(np.clip((middle - pattern.start_s) / (pattern.stop_s - pattern.start_s), 0, 1))

@@ -32,8 +32,8 @@ def simulate_window(label: str, seed: int = 0) -> tuple[Array, dict[str, Any]]:
     truth : dict
         ``label``; ``shares`` (6,) that votes would be drawn from; ``patterns``, a list with ``kind``, ``side``
         (-1 left, 0 neither, +1 right), ``lateral`` (-1 to 1, of the energy), ``rate_hz``, ``roundness``,
-        ``ictal``, ``start_s``,
-        ``stop_s`` (clock of the window), ``peak_uv`` and ``field`` (19,); ``side`` of the strongest pattern.
+        ``ictal``, ``stretches_s`` (list of
+        starts and stops on the window's clock), ``peak_uv`` and ``field`` (19,); ``side`` of the strongest pattern.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def simulate_window(label: str, seed: int = 0) -> tuple[Array, dict[str, Any]]:
     rendered = render(rng, session, start_s, WINDOW_SAMPLES, SFREQ)
     patterns = []
     for layer in rendered.layers:
-        pattern = layer.episode.pattern
+        pattern = layer.pattern
         parts = layer.fields * pattern.gains[:, None]
         patterns.append(
             {
@@ -66,8 +66,7 @@ def simulate_window(label: str, seed: int = 0) -> tuple[Array, dict[str, Any]]:
                 "rate_hz": pattern.rate_hz,
                 "roundness": pattern.roundness,
                 "ictal": pattern.ictal,
-                "start_s": layer.episode.start_s - start_s,
-                "stop_s": layer.episode.stop_s - start_s,
+                "stretches_s": [(e.start_s - start_s, e.stop_s - start_s) for e in layer.episodes],
                 "peak_uv": float(np.abs(layer.waves).max()),
                 "field": layer.fields[0] * pattern.gains[0],
             }
