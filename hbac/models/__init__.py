@@ -4,8 +4,9 @@ Each takes plain keyword arguments, of which ``n_outputs`` and, for signals, ``n
 named as in braindecode; ``forward(x)`` gives logits (window, class); the last layer is ``final_layer``.
 """
 
+from hbac.models.efficientnet import EfficientNet
 from hbac.models.resnet_gru import ResNetGRU
 
-MODELS = (ResNetGRU,)
+MODELS = (ResNetGRU, EfficientNet)
 
-__all__ = ["MODELS", "ResNetGRU"]
+__all__ = ["MODELS", "EfficientNet", "ResNetGRU"]
