@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbac.cli import launch
-from hbac.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,0 +1,104 @@
+"""Run folders: names, hashes, and a model that comes back the same."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+import hbac
+from hbac.errors import UserError
+from hbac.instantiate import build
+from hbac.runs import config_hash, member_name, read_json, save_model, write_json
+
+NETWORK = {"_target_": "hbac.models.ResNetGRU", "n_chans": 8, "n_times": 2000, "sfreq": 40.0, "filters": 8, "width": 16}
+FRONT_END = {"_target_": "hbac.signal.front_end.EEGFrontEnd", "montage": "public_8", "band": "0.5-20"}
+CONFIG = {
+    "model": NETWORK,
+    "band": "0.5-20",
+    "fold": 0,
+    "seed": 0,
+    "outputs": "outputs",
+    "logger": {"mode": "offline"},
+    "dataset": {"root": "data", "stores": "outputs/stores", "n_jobs": 2},
+    "data": {"batch_size": 32, "num_workers": 0},
+}
+
+
+def changed(**changes: object) -> dict[str, object]:
+    config = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        outer, _, inner = key.partition("__")
+        if inner:
+            config[outer][inner] = value  # type: ignore[index]
+        else:
+            config[outer] = value  # type: ignore[assignment]
+    return config
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fold": 3},
+        {"outputs": "x"},
+        {"logger": {}},
+        {"dataset__stores": "x"},
+        {"dataset__n_jobs": 8},
+        {"data__num_workers": 4},
+    ],
+)
+def test_the_hash_does_not_see_what_cannot_change_a_prediction(change: dict[str, object]) -> None:
+    assert config_hash(changed(**change)) == config_hash(CONFIG)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"band": "1-12"}, {"model__filters": 9}, {"dataset__root": "x"}, {"data__batch_size": 16}]
+)
+def test_the_hash_sees_everything_else(change: dict[str, object]) -> None:
+    assert config_hash(changed(**change)) != config_hash(CONFIG)
+
+
+def test_a_member_is_named_after_model_band_and_hash() -> None:
+    assert member_name(CONFIG) == f"resnet_gru-0.5-20-{config_hash(CONFIG)[:8]}"
+
+
+def test_a_model_comes_back_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, front_end = build(NETWORK).eval(), build(FRONT_END).eval()
+    save_model(tmp_path, network, NETWORK, FRONT_END, {"fold": 2})
+    model = hbac.load(tmp_path)
+    eeg_BTC = 30 * torch.randn(3, 10000, 20)
+    with torch.no_grad():
+        expected = network(front_end(eeg_BTC)).softmax(1)
+    torch.testing.assert_close(model(eeg_BTC), expected, rtol=0, atol=0)
+    torch.testing.assert_close(model(eeg_BTC).sum(1), torch.ones(3))
+    assert model.facts["fold"] == 2
+
+
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a finished run"):
+        hbac.load(tmp_path)
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    save_model(tmp_path, build(NETWORK), NETWORK | {"width": 24}, FRONT_END, {})
+    with pytest.raises(UserError, match=r"weights\.safetensors: cannot be loaded"):
+        hbac.load(tmp_path)
+
+
+def test_truncated_weights(tmp_path: Path) -> None:
+    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {})
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"weights\.safetensors: cannot be loaded"):
+        hbac.load(tmp_path)
+
+
+def test_a_config_that_names_something_else(tmp_path: Path) -> None:
+    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {})
+    facts = read_json(tmp_path / "model.json")
+    write_json(tmp_path / "model.json", facts | {"network": {"_target_": "os.system", "command": "true"}})
+    with pytest.raises(UserError, match="os.system is not allowed"):
+        hbac.load(tmp_path)

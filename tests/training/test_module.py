@@ -1,0 +1,108 @@
+"""Loss and metrics in closed form; schedules; precision; checkpoints."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hbac.errors import UserError
+from hbac.predictions import kl_by_population, kl_divergence
+from hbac.training import Classifier
+from hbac.training.metrics import PopulationKL
+from hbac.training.precision import choose_precision
+from hbac.training.schedules import warmup_cosine
+
+
+def classifier(**settings: float) -> Classifier:
+    return Classifier(nn.Linear(3, 6), torch.optim.AdamW, **settings)  # type: ignore[arg-type]
+
+
+def batch(target: torch.Tensor, weight: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    return {"target": target, "weight": torch.ones(len(target)) if weight is None else weight}
+
+
+def test_the_loss_is_the_metric() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(40, 6, generator=generator)
+    target = torch.rand(40, 6, generator=generator).softmax(1)
+    loss = classifier().loss(logits, batch(target))
+    expected = kl_divergence(target.double().numpy(), logits.double().softmax(1).numpy())
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_uniform_logits_against_one_vote_cost_log_six() -> None:
+    loss = classifier().loss(torch.zeros(2, 6), batch(torch.eye(6)[:2]))
+    assert float(loss) == pytest.approx(math.log(6), rel=1e-6)
+
+
+def test_weights_count_rows() -> None:
+    logits, target = torch.zeros(2, 6), torch.stack([torch.eye(6)[0], torch.full((6,), 1 / 6)])
+    loss = classifier().loss(logits, batch(target, torch.tensor([3.0, 1.0])))
+    assert float(loss) == pytest.approx(0.75 * math.log(6), rel=1e-6)
+
+
+def test_label_smoothing_moves_the_optimum() -> None:
+    target = torch.eye(6)[:1]
+    smoothed = 0.9 * target + 0.1 / 6
+    loss = classifier(label_smoothing=0.1).loss(smoothed.log(), batch(target))
+    assert float(loss) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_population_kl_equals_the_table_s() -> None:
+    rng = np.random.default_rng(0)
+    target, prob = rng.dirichlet(np.ones(6), 50), rng.dirichlet(np.ones(6), 50)
+    votes = rng.integers(1, 20, 50)
+    metric = PopulationKL()
+    for part in np.array_split(np.arange(50), 4):
+        metric.update(*(torch.tensor(x[part]) for x in (np.log(prob), target, votes.astype(float))))
+    values = {name: float(value) for name, value in metric.compute().items()}
+    expected = kl_by_population(target, prob, votes)
+    assert values["kl"] == pytest.approx(expected["all"], rel=1e-5)
+    assert values["kl_up_to_7"] == pytest.approx(expected["up_to_7"], rel=1e-5)
+    assert values["kl_10_or_more"] == pytest.approx(expected["10_or_more"], rel=1e-5)
+    assert sum(values[f"kl_{name}"] for name in ("seizure", "lpd", "gpd", "lrda", "grda", "other")) == pytest.approx(
+        values["kl"], rel=1e-5
+    )
+
+
+def test_population_kl_leaves_out_what_has_no_rows() -> None:
+    metric = PopulationKL()
+    metric.update(torch.zeros(1, 6).log_softmax(1), torch.eye(6)[:1], torch.tensor([3.0]))
+    assert "kl_10_or_more" not in metric.compute()
+
+
+def test_warm_up_and_cosine() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    schedule = warmup_cosine(optimizer, total_steps=100, warmup=0.1, final=0.01)
+    rates = []
+    for _ in range(101):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == pytest.approx(2.0)
+    assert rates[55] == pytest.approx(2.0 * (0.01 + 0.99 * 0.5))
+    assert rates[100] == pytest.approx(0.02)
+    assert all(a <= b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in itertools.pairwise(rates))
+
+
+@pytest.mark.parametrize("name", ["32-true", "bf16-mixed", "16-mixed"])
+def test_precision_passes_on(name: str) -> None:
+    assert choose_precision(name) == name
+
+
+def test_precision_auto_on_a_cpu_follows_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_bf16, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr("hbac.training.precision._cpu_has_bf16", lambda has_bf16=has_bf16: has_bf16)
+        assert choose_precision("auto", "cpu") == expected
+
+
+def test_precision_there_is_not() -> None:
+    with pytest.raises(UserError, match=r"trainer.precision=fast: valid are auto, 32-true"):
+        choose_precision("fast")
