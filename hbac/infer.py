@@ -99,8 +99,8 @@ def predict_members(ensemble: Any, rows: pd.DataFrame, store: Store, batch_size:
     from torch.utils.data import DataLoader
 
     from hbac.data.windows import WindowDataset, identity
+    from hbac.progress import track
     from hbac.runs import load
-    from hbac.tracking.console import track
     from hbac.vocabulary import N_CLASSES
 
     if device == "auto":

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from hbac.errors import UserError
+from hbac.progress import progress
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
 from hbac.recordings.store import Store, eeg_store, spectrogram_store
 
@@ -54,7 +55,8 @@ class Part:
         if self.recordings.spectrogram_dir is None:
             folder = self.recordings.root / f"{self.recordings.part}_spectrograms"
             raise UserError(f"{folder} is missing: this data set has no official spectrograms")
-        return spectrogram_store(self.recordings, self.stores)
+        with progress(f"storing the {self.recordings.part} spectrograms") as report:
+            return spectrogram_store(self.recordings, self.stores, report)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -116,7 +118,9 @@ class HMS:
             With all problems of the files.
         """
         recordings = read_recordings(self.root, name, cache_dir=self.stores)
-        return Part(recordings, self.stores, eeg_store(recordings, self.stores), self.floor(name))
+        with progress(f"storing the {name} EEGs") as report:
+            eeg = eeg_store(recordings, self.stores, report)
+        return Part(recordings, self.stores, eeg, self.floor(name))
 
     def floor(self, name: str) -> Mapping[str, float]:
         """Return the KL of a perfect predictor, where it is known.
@@ -172,7 +176,8 @@ class Synthetic(HMS):
         """
         from hbac.recordings.synthetic import write_synthetic  # scipy's filters: not for real recordings
 
-        write_synthetic(self.root, self.size, self.seed, n_jobs=self.n_jobs)
+        with progress(f"simulating the {self.size} data set") as report:
+            write_synthetic(self.root, self.size, self.seed, self.n_jobs, report)
         return super().part(name)
 
     def parts(self) -> list[str]:

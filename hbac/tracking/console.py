@@ -4,38 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import track as rich_track
 from rich.table import Table
 
 if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.recordings.datasets import Part
-
-T = TypeVar("T")
-
-
-def track(steps: Iterable[T], doing: str) -> Iterable[T]:
-    """Show a progress bar with time left on a terminal; be quiet elsewhere.
-
-    Parameters
-    ----------
-    steps : iterable
-        With a length.
-    doing : str
-        What is being done.
-
-    Returns
-    -------
-    iterable
-        The same steps.
-    """
-    console = Console(stderr=True)
-    return rich_track(steps, doing, console=console, transient=True) if console.is_terminal else steps
 
 
 def show(table: Table) -> None:
