@@ -121,8 +121,7 @@ def render_background(
         spectrum_noise(rng, mix, _density(f, exponent, knee, patient.highpass_hz, patient.lowpass_hz), n, sfreq)
         for mix, exponent, knee in zip(patient.mixes, background.exponents, background.knees_hz, strict=True)
     ]
-    lift = 2 * np.pi * background.balance
-    fade = np.clip(background.balance + 0.35 * np.sin(lift) + 0.3 * wander(rng, n, sfreq, background.fading_s)[0], 0, 1)
+    fade = np.clip(background.balance + 0.4 * wander(rng, n, sfreq, background.fading_s)[0], 0, 1)
     signal = to_signal(parts[0], n) * np.sqrt(1 - fade) + to_signal(parts[1], n) * np.sqrt(fade)
     for rhythm in patient.rhythms:
         hump = np.exp(-0.5 * ((f - rhythm.peak_hz) / rhythm.width_hz) ** 2)

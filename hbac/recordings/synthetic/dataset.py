@@ -50,6 +50,7 @@ _WISHES = {
     False: (0.27, 0.18, 0.18, 0.17, 0.16, 0.04),
 }
 _MANY_CHANCE = 1 / 3
+_PARTIAL = ".synthetic-partial-"
 _MARGIN_S = SPECTROGRAM_ROWS * SPECTROGRAM_ROW_S / 2 - WINDOW_S / 2  # spectrogram before an EEG's first window
 
 
@@ -90,7 +91,8 @@ def write_synthetic(
     root : str or os.PathLike
         Folder of the data set; made where missing.
     size : str
-        ``small`` (about 370 EEGs of 170 patients; 0.6 GB), ``medium`` (2,800 of 900) or ``large`` (12,000 of 1,950).
+        ``small`` (about 370 EEGs with 750 label rows, of 170 patients; 0.6 GB), ``medium`` (2,900 with 8,500, of 900;
+        5 GB) or ``large`` (12,800 with 75,000, of 1,950; about as large as HMS).
     seed : int
         Seed, 0 or more.
     n_jobs : int
@@ -106,7 +108,7 @@ def write_synthetic(
     Raises
     ------
     UserError
-        If the size is unknown, the seed negative, or `root` holds something else.
+        If the size is unknown, the seed negative, `root` holds something else, or the disk takes no more.
     """
     root = Path(root)
     if size not in SIZES:
@@ -118,13 +120,19 @@ def write_synthetic(
     wanted = {"generator": "hbac.recordings.synthetic", "version": VERSION, "size": size, "seed": seed}
     if _is_complete(root, wanted):
         return root
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".synthetic.lock"):
-        if _is_complete(root, wanted):
-            return root
-        _claim(root, wanted)
-        _write_patients(root, SIZES[size], seed, n_jobs, progress)
-        _finish(root, wanted, SIZES[size])
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".synthetic.lock"):
+            if _is_complete(root, wanted):
+                return root
+            _claim(root, wanted)
+            _write_patients(root, SIZES[size], seed, n_jobs, progress)
+            _finish(root, wanted, SIZES[size])
+    except OSError as problem:
+        msg = (
+            f"{root}: cannot write the synthetic data set ({problem}); what is there is kept, and goes on when repeated"
+        )
+        raise UserError(msg) from problem
     return root
 
 
@@ -154,6 +162,8 @@ def _claim(root: Path, wanted: dict[str, Any]) -> None:
         (root / f"{part}_eegs").mkdir(exist_ok=True)
         (root / f"{part}_spectrograms").mkdir(exist_ok=True)
     (root / ".synthetic-shards").mkdir(exist_ok=True)
+    for left_over in root.rglob(f"{_PARTIAL}*"):  # of a killed run; the lock is ours
+        left_over.unlink()
     _write_text(path, json.dumps(wanted))
 
 
@@ -340,12 +350,12 @@ def _shard(root: Path, part: str, index: int) -> Path:
 
 
 def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".synthetic-partial-{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
     partial.write_text(text)
     partial.replace(path)
 
 
 def _write_table(path: Path, columns: dict[str, Array | NDArray[Any]]) -> None:
-    partial = path.with_name(f".synthetic-partial-{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
     pq.write_table(pa.table(columns), partial, compression="snappy", use_dictionary=False, write_statistics=False)
     partial.replace(path)

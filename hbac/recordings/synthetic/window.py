@@ -32,8 +32,8 @@ def simulate_window(label: str, seed: int = 0) -> tuple[Array, dict[str, Any]]:
     truth : dict
         ``label``; ``shares`` (6,) that votes would be drawn from; ``patterns``, a list with ``kind``, ``side``
         (-1 left, 0 neither, +1 right), ``lateral`` (-1 to 1, of the energy), ``rate_hz``, ``roundness``,
-        ``ictal``, ``stretches_s`` (list of
-        starts and stops on the window's clock), ``peak_uv`` and ``field`` (19,); ``side`` of the strongest pattern.
+        ``ictal``, ``stretches_s`` (starts and stops on the window's clock), ``peak_uv`` and ``field`` (19,); and
+        ``side``, that of the strongest pattern.
 
     Raises
     ------

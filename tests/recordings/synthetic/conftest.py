@@ -11,7 +11,7 @@ from hbac.recordings.synthetic import dataset
 
 @pytest.fixture(scope="session")
 def tiny_size() -> dataset.Size:
-    return dataset.Size(train_patients=8, test_patients=3, eegs=(0.4, 0.3, 0.3), mean_more_rows=1.0, max_rows=5)
+    return dataset.Size(train_patients=4, test_patients=3, eegs=(0.5, 0.5), mean_more_rows=1.0, max_rows=4)
 
 
 @pytest.fixture(scope="session")
