@@ -1,5 +1,38 @@
 """Pure torch: montages, band-pass and decimation, spectrogram images, augmentations.
 
-Everything here is a function or an `torch.nn.Module` without learnt parameters that works on a whole batch on
-the model's device. Nothing here knows Lightning, Hydra or pandas.
+Everything here is a function or a `torch.nn.Module` without learnt parameters that works on a whole batch on the
+model's device. Nothing here knows Lightning, Hydra or pandas.
 """
+
+from hbac.signal.augment import RawAugment
+from hbac.signal.augment_image import ImageAugment, Mixup
+from hbac.signal.augment_signal import SignalAugment
+from hbac.signal.band import BandPass, parse_band
+from hbac.signal.chance import partner_row, row_keys
+from hbac.signal.front_end import EEGFrontEnd
+from hbac.signal.layout import ImageLayout
+from hbac.signal.mel import MelImage
+from hbac.signal.montage import get_montage, montage_matrix
+from hbac.signal.official import OfficialImage
+from hbac.signal.scalogram import MorletScalogram
+from hbac.signal.stft import LogSTFT, Multitaper
+
+__all__ = [
+    "BandPass",
+    "EEGFrontEnd",
+    "ImageAugment",
+    "ImageLayout",
+    "LogSTFT",
+    "MelImage",
+    "Mixup",
+    "MorletScalogram",
+    "Multitaper",
+    "OfficialImage",
+    "RawAugment",
+    "SignalAugment",
+    "get_montage",
+    "montage_matrix",
+    "parse_band",
+    "partner_row",
+    "row_keys",
+]

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from hbac.errors import UserError
+from hbac.signal.butterworth import butterworth_response, slowest_decay_s
 from hbac.signal.choices import check_choice
 from hbac.signal.constants import Constants
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
@@ -127,82 +128,6 @@ def parse_band(text: object, sfreq: float = SFREQ) -> Band:
     return Band(low, high, name)
 
 
-def _prototype_poles(order: int) -> np.ndarray:
-    """Poles of the analog Butterworth low-pass of 1 rad/s."""
-    k = np.arange(1, order + 1)
-    poles: np.ndarray = np.exp(1j * np.pi * (2 * k + order - 1) / (2 * order))
-    return poles
-
-
-def _warp(frequency_hz: np.ndarray | float, sfreq: float) -> np.ndarray:
-    """Analog frequency that the bilinear transform maps onto a digital one (unit: 2 * sfreq rad/s)."""
-    warped: np.ndarray = np.tan(np.pi * np.asarray(frequency_hz, dtype=np.float64) / sfreq)
-    return warped
-
-
-def butterworth_response(frequency_hz: np.ndarray, band: Band, sfreq: float = SFREQ, order: int = 2) -> np.ndarray:
-    """Complex frequency response of the digital Butterworth filter of a band.
-
-    Parameters
-    ----------
-    frequency_hz : ndarray
-        Where to evaluate it, from 0 to Nyquist.
-    band : Band
-        Half-power edges; a lower edge of 0 gives a low-pass, an upper edge at Nyquist a high-pass, both give 1.
-    sfreq : float
-        Sampling rate in hertz.
-    order : int
-        Order of the prototype, as `scipy.signal.butter` counts it: a band-pass has twice as many poles.
-
-    Returns
-    -------
-    ndarray
-        Complex128, as `frequency_hz`: the response of
-        ``scipy.signal.butter(order, [low, high], "bandpass", fs=sfreq, output="sos")``.
-
-    Examples
-    --------
-    >>> edges = np.array([0.5, 20.0])
-    >>> np.abs(butterworth_response(edges, parse_band("0.5-20"))).round(6)
-    array([0.707107, 0.707107])
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        omega = _warp(frequency_hz, sfreq)
-        low, high = _warp(band.low_hz, sfreq), _warp(band.high_hz, sfreq)
-        if band.low_hz <= 0 and band.high_hz >= sfreq / 2:
-            return np.ones_like(omega, dtype=np.complex128)
-        if band.low_hz <= 0:
-            lowpass_frequency = omega / high
-        elif band.high_hz >= sfreq / 2:
-            lowpass_frequency = -low / omega
-        else:
-            lowpass_frequency = (omega**2 - low * high) / (omega * (high - low))
-        response = np.ones_like(omega, dtype=np.complex128)
-        for pole in _prototype_poles(order):
-            response = response / (1j * lowpass_frequency - pole)
-    blocked = ~np.isfinite(lowpass_frequency)
-    if band.high_hz < sfreq / 2:
-        blocked = blocked | (np.asarray(frequency_hz) >= sfreq / 2)  # tan(pi/2) is huge but finite in floating point
-    return np.where(blocked, 0.0, response)
-
-
-def _slowest_decay_s(band: Band, sfreq: float, order: int) -> float:
-    """Time constant of the filter's slowest mode."""
-    poles = _prototype_poles(order)
-    low = 2 * sfreq * float(_warp(band.low_hz, sfreq))
-    if band.high_hz >= sfreq / 2:
-        if band.low_hz <= 0:
-            return 0.0
-        modes = low / poles
-    else:
-        high = 2 * sfreq * float(_warp(band.high_hz, sfreq))
-        half = poles * (high - low) / 2
-        root = np.sqrt(half**2 - low * high)
-        modes = np.concatenate([half + root, half - root])
-        modes = modes[np.abs(modes) > 1e-9]
-    return float(1 / np.min(np.abs(modes.real)))
-
-
 def _is_smooth(number: int) -> bool:
     """Whether 2, 3, 5 and 7 are its only prime factors: lengths that every FFT library is fast at."""
     for prime in (2, 3, 5, 7):
@@ -301,6 +226,7 @@ class BandPass(nn.Module):
         self.band = parse_band(band, sfreq)
         if order < 1 or n_times < 2:
             raise UserError(f"order={order}, n_times={n_times}: order must be at least 1 and n_times at least 2")
+        low_hz, high_hz = self.band.low_hz, self.band.high_hz
         self.n_times = n_times
         self.order = order
         self.causal = causal
@@ -309,7 +235,7 @@ class BandPass(nn.Module):
         self.n_times_out = math.ceil(n_times * ratio)
 
         if pad_s is None:
-            pad_s = 11 * _slowest_decay_s(self.band, sfreq, order)
+            pad_s = 11 * slowest_decay_s(low_hz, high_hz, sfreq, order)
         pad = min(math.ceil(pad_s * sfreq), n_times - 1)
         step = ratio.denominator  # output samples fall on input samples where both offsets are multiples of it
         self._left = math.ceil(pad / step) * step
@@ -322,7 +248,7 @@ class BandPass(nn.Module):
 
         n_bins = self._n_fft_out // 2 + 1
         frequency_hz = np.arange(n_bins) * sfreq / self.n_fft
-        response = butterworth_response(frequency_hz, self.band, sfreq, order)
+        response = butterworth_response(frequency_hz, low_hz, high_hz, sfreq, order)
         if not causal:
             response = np.abs(response) ** 2
         if self._n_fft_out < self.n_fft:

@@ -1,15 +1,15 @@
 """Chance without hidden state: random numbers as a pure function of seed, epoch, row and purpose.
 
-A generator hands out numbers in the order in which it is asked, so that what happens to a row depends on the rows
-before it, on the batch and on the workers. Here every row of every epoch has a *key*, and every number is a hash of
-the key, the name of what it is for, and its index: counter-based random numbers, in integer operations that give the
-same bits on every device.
+A generator hands out numbers in the order in which it is asked, so that what happens to a row depends on the
+rows before it, on the batch and on the workers. Here every row of every epoch has a *key*, and every number is
+a hash of the key, the name of what it is for, and its index: counter-based random numbers, in integer
+operations that give the same bits on every device.
 
 References
 ----------
 Counter-based generators: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3",
-doi:10.1145/2063384.2063405. The mixing function is that of SplitMix64: Steele, Lea & Flood 2014, "Fast splittable
-pseudorandom number generators", doi:10.1145/2660193.2660195.
+doi:10.1145/2063384.2063405. The mixing function is that of SplitMix64: Steele, Lea & Flood 2014, "Fast
+splittable pseudorandom number generators", doi:10.1145/2660193.2660195.
 """
 
 from __future__ import annotations

@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.errors import UserError
 from hbac.signal.choices import check_choice
-from hbac.signal.montage import REGION_MIRROR, REGIONS
+from hbac.signal.montage import REGION_MIRROR, REGIONS, Montage
 
 # Legend of tensor names: B window, I source channel, H row, W column, C channel of the finished image.
 
@@ -51,8 +50,8 @@ class ImageLayout(nn.Module):
     """Put the channels of one or more sources on one image.
 
     ``tiles`` lays them out side by side in one plane, a column of tiles a source, repeated in `in_chans` equal
-    channels: with both sources it is the 512 x 512 of the public recipe (official spectrograms left, EEG right).
-    ``stack`` makes each a channel of its own. One source alone is a list of one.
+    channels: with both sources it is the 512 x 512 of the public recipe (official spectrograms left, EEG
+    right). ``stack`` makes each a channel of its own. One source alone is a list of one.
 
     Parameters
     ----------
@@ -83,6 +82,7 @@ class ImageLayout(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> layout = ImageLayout()
     >>> images = {"official": torch.zeros(1, 4, 128, 256), "eeg": torch.ones(1, 4, 128, 256)}
     >>> layout(images).shape
@@ -208,17 +208,13 @@ class ImageLayout(nn.Module):
         Raises
         ------
         UserError
-            If a channel is not a region, or its partner is not on the image.
+            If the partner of a channel is not on the image, or channels are neither regions nor derivations.
         """
-        places = {(tile.source, tile.channel): tile for tile in self.tiles}
         mirrored = image_BCHW.clone()
+        partners = {source: _mirror(source, names) for source, names in self.channels.items()}
+        places = {(tile.source, tile.index): tile for tile in self.tiles}
         for tile in self.tiles:
-            partner = places.get((tile.source, REGION_MIRROR.get(tile.channel, "")))
-            if partner is None:
-                raise UserError(
-                    f"layout: {tile.source} {tile.channel} has no partner on the other side among "
-                    f"{', '.join(self.channels[tile.source])}; swap the recording's electrodes instead"
-                )
+            partner = places[tile.source, partners[tile.source][tile.index]]
             self.part(mirrored, tile).copy_(self.part(image_BCHW, partner))
         return mirrored
 
@@ -239,3 +235,13 @@ class ImageLayout(nn.Module):
         for tile in self.tiles:
             self.part(reversed_BCHW, tile).copy_(self.part(image_BCHW, tile).flip(-1))
         return reversed_BCHW
+
+
+def _mirror(source: str, names: tuple[str, ...]) -> tuple[int, ...]:
+    """Permutation that gives each channel of a source its partner's place."""
+    if all(name in REGIONS for name in names):
+        lonely = [name for name in names if REGION_MIRROR[name] not in names]
+        if lonely:
+            raise UserError(f"source {source!r} shows {lonely[0]} but not {REGION_MIRROR[lonely[0]]}: no mirror image")
+        return tuple(names.index(REGION_MIRROR[name]) for name in names)
+    return Montage(source, names).mirror[0]

@@ -152,7 +152,7 @@ class Montage:
         permutation, signs = [], []
         for derivation in self.derivations:
             active, _, reference = derivation.partition("-")
-            active = MIRROR[active]
+            active = MIRROR[check_choice("channel", active, CHANNELS)]
             reference = MIRROR.get(reference, reference)
             forward = f"{active}-{reference}" if reference else active
             if forward in self.derivations:

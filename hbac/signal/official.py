@@ -1,7 +1,7 @@
 """The official 10-minute spectrograms as images, normalised as the public recipe does.
 
-They are one table of 400 columns a window: four regions by a hundred frequencies. Which columns are which region is
-read from their names, never assumed from their position.
+They are one table of 400 columns a window: four regions by a hundred frequencies. Which columns are which
+region is read from their names, never assumed from their position.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from hbac.signal.constants import Constants
 from hbac.signal.montage import REGION_MIRROR, REGIONS
 from hbac.vocabulary import SPECTROGRAM_REGIONS, SPECTROGRAM_ROWS
 
-# Legend of tensor names: B window, R row of the table (time), K its column, I image channel (region), H image row
-# (frequency), W image column (time).
+# Legend of tensor names: B window, R row of the table (time), K its column, I image channel (region), H image
+# row (frequency), W image column (time).
 
 N_FREQUENCIES = 100
 _LOWEST, _HIGHEST = math.exp(-4), math.exp(8)
@@ -30,9 +30,9 @@ _EPS = 1e-6
 class OfficialImage(nn.Module):
     """Windows of the official spectrograms to images, one channel a region.
 
-    Power is clipped to e⁻⁴ … e⁸, its logarithm taken, and each region of each window brought to mean 0 and standard
-    deviation 1 over the whole window; missing values become 0, which is that mean. Of the time the central
-    columns are shown; frequencies, rising with the row, are centred between rows of zeros.
+    Power is clipped to e⁻⁴ … e⁸, its logarithm taken, and each region of each window brought to mean 0 and
+    standard deviation 1 over the whole window; missing values become 0, which is that mean. Of the time the
+    central columns are shown; frequencies, rising with the row, are centred between rows of zeros.
 
     Parameters
     ----------
@@ -138,6 +138,8 @@ class OfficialImage(nn.Module):
         count = valid.sum((2, 3), keepdim=True).clamp(min=1)
         mean = log_BIHR.where(valid, 0.0).sum((2, 3), keepdim=True) / count
         centred_BIHR = (log_BIHR - mean).where(valid, 0.0)
+        # Once more, or the rounding of the mean is all there is to divide by in a region of one value.
+        centred_BIHR = (centred_BIHR - centred_BIHR.sum((2, 3), keepdim=True) / count).where(valid, 0.0)
         deviation = (centred_BIHR.square().sum((2, 3), keepdim=True) / count).sqrt()
         left = (self.n_rows - self.width) // 2
         below = (self.height - N_FREQUENCIES) // 2

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hbac.errors import UserError
-from hbac.signal.band import CLINICAL_BANDS, Band, BandPass, butterworth_response, parse_band
+from hbac.signal.band import CLINICAL_BANDS, Band, BandPass, parse_band
+from hbac.signal.butterworth import butterworth_response
 
 FS = 200.0
 
@@ -78,27 +79,6 @@ def test_numbers_and_none_from_a_config_are_refused_in_the_same_words() -> None:
     for value in (20, 0.5, None, [1, 2]):
         with pytest.raises(UserError, match="rite low-high in hertz, as"):
             parse_band(value)
-
-
-@pytest.mark.parametrize("order", [1, 2, 3, 5])
-@pytest.mark.parametrize("edges", [(0.5, 20), (0.1, 70), (8, 13), (0, 30), (1, 100), (0.05, 0.4)])
-def test_response_is_scipys(edges: tuple[float, float], order: int) -> None:
-    frequency = np.linspace(0, 100, 2001)
-    _, wanted = scipy.signal.freqz_sos(_sos(*edges, order), frequency, fs=FS)
-    got = butterworth_response(frequency, Band(*edges, "x"), FS, order)
-    # Sections of high order near 0 Hz are where scipy itself loses digits; at order 2 both agree to 1e-11.
-    np.testing.assert_allclose(got, wanted, atol=1e-11 if order <= 2 and edges[0] >= 0.5 else 1e-5)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.floats(0.05, 40), st.floats(1.0, 50), st.integers(1, 6))
-def test_edges_are_half_power_and_nothing_is_amplified(low: float, width: float, order: int) -> None:
-    band = Band(low, low + width, "x")
-    edges = np.abs(butterworth_response(np.array([low, low + width]), band, FS, order))
-    np.testing.assert_allclose(edges, np.sqrt(0.5), rtol=1e-6)
-    response = np.abs(butterworth_response(np.linspace(0, 100, 501), band, FS, order))
-    assert response.max() <= 1 + 1e-9
-    assert response[0] == response[-1] == 0
 
 
 @pytest.mark.parametrize(
@@ -184,7 +164,7 @@ def test_sines_keep_their_phase_and_get_the_known_gain(dtype: torch.dtype) -> No
     t_in = torch.arange(10_000, dtype=torch.float64) / FS
     t_out = torch.arange(2000, dtype=torch.float64) / 40
     for hz in (0.3, 1.0, 3.0, 10.0, 17.0):
-        gain = float(np.abs(butterworth_response(np.array([hz]), bandpass.band)[0]) ** 2)
+        gain = float(np.abs(butterworth_response(np.array([hz]), 0.5, 20)[0]) ** 2)
         got = bandpass(torch.sin(2 * torch.pi * hz * t_in + 0.4)[None].to(dtype))[0]
         wanted = gain * torch.sin(2 * torch.pi * hz * t_out + 0.4)
         assert (got - wanted)[200:-200].abs().max() < 2e-3

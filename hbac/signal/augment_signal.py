@@ -1,0 +1,224 @@
+"""Augmentations of the EEG front-end's output: derivations, filtered and decimated.
+
+As in `hbac.signal.augment`, each row is changed by its own chance, which follows from its key alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hbac.errors import UserError
+from hbac.signal.augment import change_rows, check_probabilities, some_of
+from hbac.signal.chance import happens, row_keys, uniforms
+from hbac.signal.constants import Constants
+
+# Legend of tensor names: B window (row), T sample, D derivation, S frequency bin.
+
+_NOISE_LENGTH = 1 << 18
+
+
+class SignalAugment(nn.Module):
+    """Augment the front-end's output.
+
+    Parameters
+    ----------
+    sfreq : float
+        Rate of that output in hertz.
+    reverse_p : float
+        Probability of running time backward.
+    polarity_p : float
+        Probability of changing the sign of all derivations.
+    zero_p : float
+        Probability of silencing derivations.
+    zero_max : int
+        One to so many of them.
+    band_p : float
+        Probability of a narrower band: its lower edge rises to at most `band_low_hz`, its upper one falls to at
+        least `band_high_hz`, both drawn evenly (zero-phase Butterworth magnitudes of order 2).
+    band_low_hz, band_high_hz : float
+        See there.
+    stop_p : float
+        Probability of taking a narrow band out.
+    stop_width_hz : float
+        Full width at half depth of that band; its centre is drawn evenly below half of `sfreq`.
+    shift_p : float
+        Probability of a shift in time; what is uncovered is filled with the mirror image of the signal's end.
+    shift_max_s : float
+        Largest shift to either side in seconds.
+    cut_p : float
+        Probability of silencing a stretch of time in all derivations.
+    cut_max_s : float
+        Longest such stretch in seconds.
+    noise_p : float
+        Probability of adding white noise.
+    noise_max : float
+        Largest standard deviation of that noise, in units of the signal; drawn evenly from 0.
+
+    Attributes
+    ----------
+    settings : dict
+        The constructor's arguments, plain, for a JSON file.
+
+    Raises
+    ------
+    UserError
+        If a probability or range cannot be.
+
+    Examples
+    --------
+    >>> from hbac.signal.chance import row_keys
+    >>> augment = SignalAugment(sfreq=40.0, reverse_p=0.5, zero_p=0.5)
+    >>> augment(torch.randn(3, 18, 2000), row_keys(0, 0, torch.arange(3))).shape
+    torch.Size([3, 18, 2000])
+    """
+
+    def __init__(
+        self,
+        sfreq: float = 40.0,
+        reverse_p: float = 0.0,
+        polarity_p: float = 0.0,
+        zero_p: float = 0.0,
+        zero_max: int = 8,
+        band_p: float = 0.0,
+        band_low_hz: float = 2.0,
+        band_high_hz: float = 8.0,
+        stop_p: float = 0.0,
+        stop_width_hz: float = 2.0,
+        shift_p: float = 0.0,
+        shift_max_s: float = 2.0,
+        cut_p: float = 0.0,
+        cut_max_s: float = 5.0,
+        noise_p: float = 0.0,
+        noise_max: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.settings: dict[str, Any] = {
+            "sfreq": sfreq,
+            "reverse_p": reverse_p,
+            "polarity_p": polarity_p,
+            "zero_p": zero_p,
+            "zero_max": zero_max,
+            "band_p": band_p,
+            "band_low_hz": band_low_hz,
+            "band_high_hz": band_high_hz,
+            "stop_p": stop_p,
+            "stop_width_hz": stop_width_hz,
+            "shift_p": shift_p,
+            "shift_max_s": shift_max_s,
+            "cut_p": cut_p,
+            "cut_max_s": cut_max_s,
+            "noise_p": noise_p,
+            "noise_max": noise_max,
+        }
+        check_probabilities(self.settings)
+        if zero_max < 1:
+            raise UserError(f"zero_max={zero_max}: at least 1 derivation")
+        if not 0 <= band_low_hz < band_high_hz:
+            raise UserError(f"band_low_hz={band_low_hz:g} must be from 0 to below band_high_hz={band_high_hz:g}")
+        for name in ("sfreq", "stop_width_hz", "shift_max_s", "cut_max_s", "noise_max"):
+            if not self.settings[name] > 0:
+                raise UserError(f"{name}={self.settings[name]}: above 0")
+        self._constants = Constants({"noise": _normals(_NOISE_LENGTH)} if noise_p else {})
+
+    @torch.no_grad()
+    def forward(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+        """Change a batch.
+
+        Parameters
+        ----------
+        x_BDT : Tensor
+            Shape (B, D, T), float32; not written to.
+        key_B : Tensor
+            The rows' keys, int64, shape (B,), on the same device.
+
+        Returns
+        -------
+        Tensor
+            As `x_BDT`.
+        """
+        s = self.settings
+        # What belongs to the recording comes before what is lost of it.
+        for name, change in (
+            ("shift", self._shift),
+            ("reverse", lambda x, _: x.flip(-1)),
+            ("polarity", lambda x, _: -x),
+            ("band", self._narrow),
+            ("stop", self._stop),
+            ("noise", self._add_noise),
+            ("zero", self._silence),
+            ("cut", self._cut),
+        ):
+            if s[f"{name}_p"]:
+                chosen_B = happens(key_B, name, s[f"{name}_p"])
+                x_BDT = change_rows(x_BDT, chosen_B, lambda x, rows, change=change: change(x, key_B[rows]))  # type: ignore[misc]
+        return x_BDT
+
+    def _shift(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+        n = x_BDT.shape[-1]
+        most = min(round(self.settings["shift_max_s"] * self.settings["sfreq"]), n - 1)
+        shift_B = (uniforms(key_B, "shift")[:, 0] * (2 * most + 1)).long() - most
+        source_BT = (torch.arange(n, device=x_BDT.device) - shift_B[:, None]).abs()
+        source_BT = (n - 1) - ((n - 1) - source_BT).abs()
+        shifted: Tensor = x_BDT.gather(2, source_BT[:, None, :].expand_as(x_BDT))
+        return shifted
+
+    def _narrow(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+        s = self.settings
+        u_B2 = uniforms(key_B, "band", 2)
+        low_B1 = u_B2[:, :1] * s["band_low_hz"]
+        high_B1 = s["band_high_hz"] + u_B2[:, 1:] * max(s["sfreq"] / 2 - s["band_high_hz"], 0.0)
+
+        def gain(hz_S: Tensor) -> Tensor:
+            highpass_BS: Tensor = 1 + (low_B1 / hz_S.clamp(min=1e-6)) ** 4
+            lowpass_BS: Tensor = 1 + (hz_S / high_B1) ** 4
+            return 1 / (highpass_BS * lowpass_BS)
+
+        return self._filter(x_BDT, gain)
+
+    def _stop(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+        s = self.settings
+        centre_B1 = uniforms(key_B, "stop") * (s["sfreq"] / 2)
+        return self._filter(x_BDT, lambda hz_S: 1 - 0.5 ** ((hz_S - centre_B1) / (s["stop_width_hz"] / 2)) ** 2)
+
+    def _filter(self, x_BDT: Tensor, gain: Callable[[Tensor], Tensor]) -> Tensor:
+        n = x_BDT.shape[-1]
+        pad = min(n - 1, n // 8)
+        extended = F.pad(x_BDT, (pad, pad), mode="reflect")
+        spectrum_BDS = torch.fft.rfft(extended)
+        hz_S = torch.arange(spectrum_BDS.shape[-1], device=x_BDT.device) * (self.settings["sfreq"] / extended.shape[-1])
+        filtered: Tensor = torch.fft.irfft(spectrum_BDS * gain(hz_S)[:, None, :], extended.shape[-1])
+        return filtered[..., pad : pad + n]
+
+    def _add_noise(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+        noise = self._constants.get("noise", x_BDT)
+        n_D, n_T = x_BDT.shape[1:]
+        start_BD = (uniforms(key_B, "noise start", n_D) * len(noise)).long()
+        index_BDT = (start_BD[..., None] + torch.arange(n_T, device=x_BDT.device)) % len(noise)
+        size_B11 = uniforms(key_B, "noise")[:, :, None] * self.settings["noise_max"]
+        noisy: Tensor = x_BDT + size_B11 * noise[index_BDT]
+        return noisy
+
+    def _silence(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+        n_D = x_BDT.shape[1]
+        return x_BDT.masked_fill(some_of(key_B, "zero", n_D, min(self.settings["zero_max"], n_D))[..., None], 0.0)
+
+    def _cut(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+        n = x_BDT.shape[-1]
+        u_B2 = uniforms(key_B, "cut", 2)
+        length_B1 = u_B2[:, :1] * min(self.settings["cut_max_s"] * self.settings["sfreq"], n)
+        start_B1 = u_B2[:, 1:] * (n - length_B1)
+        t_T = torch.arange(n, device=x_BDT.device)
+        silent_BT = (t_T >= start_B1) & (t_T < start_B1 + length_B1)
+        return x_BDT.masked_fill(silent_BT[:, None, :], 0.0)
+
+
+def _normals(n: int) -> Tensor:
+    """Make standard normal numbers, always the same ones, by the method of Box and Muller."""
+    u_2N = uniforms(row_keys(0, 0, torch.arange(2)), "normals", n // 2).double()
+    radius, angle = (-2 * (1 - u_2N[0]).log()).sqrt(), 2 * torch.pi * u_2N[1]
+    return torch.cat([radius * angle.cos(), radius * angle.sin()])
