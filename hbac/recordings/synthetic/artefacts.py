@@ -251,7 +251,7 @@ def _movement(rng: np.random.Generator, a: Artefacts, n: int, sfreq: float) -> A
 
 
 def render_artefacts(
-    rng: np.random.Generator, patient: Patient, artefacts: Artefacts, n: int, sfreq: float
+    rng: np.random.Generator, patient: Patient, artefacts: Artefacts, tense: Array, sfreq: float
 ) -> tuple[Array, Array]:
     """Make the body's artefacts and the EKG's heart wave.
 
@@ -263,8 +263,8 @@ def render_artefacts(
         Whose.
     artefacts : Artefacts
         Which recording.
-    n : int
-        Samples.
+    tense : numpy.ndarray
+        (n,) factor on the muscles' noise: 1, and more in some seizures.
     sfreq : float
         Samples per second.
 
@@ -275,9 +275,10 @@ def render_artefacts(
     ekg : numpy.ndarray
         (n,) float32, microvolt.
     """
+    n = tense.size
     out = _ocular(rng, artefacts, n, sfreq)
     if artefacts.muscle_uv > 0:
-        out += _muscle(rng, artefacts, n, sfreq)
+        out += _muscle(rng, artefacts, n, sfreq) * tense
     heart_wave, beat_s = beats(rng, patient.heart, n, sfreq)
     if patient.heart.leak_uv > 0:
         out += np.outer(patient.heart.leak * np.float32(patient.heart.leak_uv), heart_wave)

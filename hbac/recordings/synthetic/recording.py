@@ -27,7 +27,7 @@ from hbac.recordings.synthetic.draws import (
 from hbac.recordings.synthetic.electrodes import Recorder, apply_recorder, draw_recorder
 from hbac.recordings.synthetic.patient import Patient
 from hbac.recordings.synthetic.patterns import Pattern, Periodic, draw_periodic, draw_rhythmic
-from hbac.recordings.synthetic.seizures import draw_seizure
+from hbac.recordings.synthetic.seizures import Seizure, draw_seizure
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,11 @@ def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfre
     eeg *= quiet
     for layer in layers:
         eeg += layer.fields.T @ layer.waves
-    body, heart = render_artefacts(rng, patient, session.artefacts, n, sfreq)
+    tense = np.ones(n, dtype=np.float32)
+    for layer in layers:
+        if isinstance(layer.pattern, Seizure):
+            tense += np.float32(layer.pattern.tense) * layer.on
+    body, heart = render_artefacts(rng, patient, session.artefacts, tense, sfreq)
     eeg += body
     out = apply_recorder(rng, patient, session.recorder, eeg, heart, sfreq)
     return Rendered(np.ascontiguousarray(out[:, :wanted]), tuple(layers), t0_s, sfreq)

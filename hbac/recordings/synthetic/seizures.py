@@ -48,6 +48,8 @@ class Seizure(Pattern):
         Irregularity of the frequency.
     onset_fast : float
         Strength of the low-voltage fast activity in the first seconds (0 for none).
+    tense : float
+        How much more muscle there is in it (0 for no more).
     """
 
     kind: str
@@ -60,6 +62,7 @@ class Seizure(Pattern):
     wave: float
     unrest: float
     onset_fast: float
+    tense: float
 
     def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
         """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
@@ -168,4 +171,5 @@ def draw_seizure(rng: np.random.Generator, patient: Patient, start_s: float, sto
         wave=wave,
         unrest=unrest,
         onset_fast=uniform(rng, 0.03, 0.2) if kind == "evolving" and chance(rng, 0.4) else 0.0,
+        tense=uniform(rng, 0.5, 5) if chance(rng, 0.3) else 0.0,
     )

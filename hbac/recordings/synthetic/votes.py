@@ -68,6 +68,14 @@ def leaning(pattern: Pattern, rate_hz: float) -> NDArray[np.float64]:
     return out
 
 
+def _ratio(part: NDArray[np.floating], rest: NDArray[np.floating], percentile: float) -> float:
+    """Return the pattern's peak over the spread of all else, mean of the three best derivations."""
+    centred = np.abs(rest - np.median(rest, axis=1, keepdims=True))
+    spread = 1.4826 * np.median(centred, axis=1) + 0.5
+    peak = np.percentile(np.abs(part), percentile, axis=1)
+    return float(np.sort(peak / spread)[-3:].mean())
+
+
 def _seen(layer: Layer, first: int, last: int, sfreq: float, channels_uv: NDArray[np.float32], block: int) -> float:
     """Probability that an expert sees the pattern at all."""
     pattern = layer.pattern
@@ -82,10 +90,8 @@ def _seen(layer: Layer, first: int, last: int, sfreq: float, channels_uv: NDArra
         return 0.0
     part = (BIPOLAR @ layer.fields.T) @ shrink(layer.waves[:, first:last])
     whole = BIPOLAR @ shrink(channels_uv[:19, first:last])
-    rest = whole - part
-    spread = 1.4826 * np.median(np.abs(rest - np.median(rest, axis=1, keepdims=True)), axis=1) + 0.5
-    peak = np.percentile(np.abs(part), 97.5, axis=1)
-    best = np.sort(peak / spread)[-3:].mean()
+    # The eye takes the better of two: how far it stands out at all, and how far its steep flanks do from slow waves.
+    best = max(_ratio(part, whole - part, 97.5), _ratio(np.diff(part), np.diff(whole - part), 98.5))
     seconds = covered * (last - first) / sfreq
     if isinstance(pattern, Seizure):
         return _logistic(3 * np.log(best / 1.7 + 1e-9)) * _logistic((covered - 0.3) / 0.08)
@@ -123,8 +129,8 @@ def true_shares(session: Session, rendered: Rendered, offset_s: float) -> NDArra
     block = 10 if session.patient.mains_hz == 60 else 8
     background = np.full(N_CLASSES, 0.01)
     names = {rhythm.name: rhythm.ratio * session.background.rhythm_gain for rhythm in session.patient.rhythms}
-    background[_GRDA] += 0.12 * min(names.get("delta", 0.0), 1.5)
-    background[_LRDA] += 0.10 * min(names.get("focal", 0.0), 1.5)
+    background[_GRDA] += 0.09 * min(names.get("delta", 0.0), 1.5)
+    background[_LRDA] += 0.08 * min(names.get("focal", 0.0), 1.5)
     background[_GPD] += 0.08 * (session.background.continuity == "bursts")
     background[_OTHER] = 1 - background[:_OTHER].sum()
     seen = []
