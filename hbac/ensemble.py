@@ -39,7 +39,7 @@ def ensemble(cfg: DictConfig) -> float:
     """
     if not cfg.members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
-    return blend(list(cfg.members), Path(cfg.out), **cfg.ensemble)
+    return blend(list(cfg.members), Path(cfg.out), **cfg.blend)
 
 
 def blend(paths: Sequence[str | Path], out: Path, **settings: Any) -> float:

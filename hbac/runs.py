@@ -27,7 +27,7 @@ MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "pre
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 
 # What never changes a prediction: where things lie, who watches, how fast it goes.
-_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "hydra")
+_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend")
 _NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs"), "data": ("num_workers",)}
 
 

@@ -32,7 +32,7 @@ class MergeSweep(Callback):
 
         sweep = Path(config.hydra.sweep.dir)
         try:
-            blend([sweep], sweep, **config.ensemble)
+            blend([sweep], sweep, **config.blend)
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)

@@ -62,6 +62,35 @@ class EpochLines(Callback):
         )
 
 
+class SeedEpochs(Callback):
+    """Seed torch's generators anew at the start of each epoch.
+
+    Dropout then depends on seed and epoch alone, and a run that was killed and resumed ends with the same weights,
+    bit for bit, as one that was not.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Seed all devices.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Knows the epoch.
+        pl_module : lightning.LightningModule
+            Not used.
+        """
+        words = np.random.SeedSequence((self.seed, trainer.current_epoch, trainer.global_rank)).generate_state(2)
+        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
 class PredictionTableWriter(BasePredictionWriter):
     """Write the prediction table when all held-out rows have been predicted.
 
@@ -113,13 +142,15 @@ class PredictionTableWriter(BasePredictionWriter):
         PredictionTable.from_arrays(self.rows.iloc[row], prob, self.metadata, fold=self.fold).write(self.path)
 
 
-def make_callbacks(folder: Path) -> list[Callback]:
+def make_callbacks(folder: Path, seed: int) -> list[Callback]:
     """Return the callbacks of every training run.
 
     Parameters
     ----------
     folder : Path
         The run's folder; checkpoints go below it.
+    seed : int
+        Seed of the run.
 
     Returns
     -------
@@ -131,7 +162,7 @@ def make_callbacks(folder: Path) -> list[Callback]:
     best = ModelCheckpoint(filename="best", monitor="val/kl", **where)
     last = ModelCheckpoint(filename="last", **where)
     progress = RichProgressBar() if on_terminal() else EpochLines()
-    return [best, last, LearningRateMonitor(logging_interval="epoch"), progress]
+    return [SeedEpochs(seed), best, last, LearningRateMonitor(logging_interval="epoch"), progress]
 
 
 def on_terminal() -> bool:

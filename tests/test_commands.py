@@ -1,0 +1,216 @@
+"""The commands as a user types them, from an empty folder to a submission."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from hbac.predictions import PredictionTable
+from hbac.predictions.submission import check_submission
+from tests.helpers import write_hms_layout
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL_NET = ["model.filters=8", "model.width=16", "model.depth=2", "model.gru_hidden=16", "trainer.max_epochs=1"]
+
+
+def command(folder: Path, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert not ok or result.returncode == 0, result.stderr
+    return result
+
+
+def readme_commands() -> list[list[str]]:
+    """The lines of the README's block of daily use."""
+    text = (ROOT / "README.md").read_text()
+    lines = re.findall(r"^python -m (hbac\..*?)(?:\s+#.*)?$", text, flags=re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_hms_layout(tmp_path_factory.mktemp("data"), n_eegs=20, seed=1)
+
+
+@pytest.fixture(scope="module")
+def swept(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a sweep over two bands and three folds was run."""
+    folder = tmp_path_factory.mktemp("swept")
+    hms = ["dataset=hms", f"dataset.root={data_root}", "labels.n_folds=3", "logger=csv"]
+    command(folder, "hbac.train", *hms, *SMALL_NET, "-m", "band=0.5-20,1-12", "fold=0,1,2")
+    return folder
+
+
+def test_the_readme_s_lines_on_the_synthetic_data_set(tmp_path: Path) -> None:
+    train, infer = (next(c for c in readme_commands() if c[0] == f"hbac.{name}") for name in ("train", "infer"))
+    assert train == ["hbac.train", "model=resnet_gru", "band=0.5-20", "-m", "fold=0,1,2,3,4"]
+    assert infer == ["hbac.infer"]
+    trained = command(tmp_path, *train, "dataset.size=tiny", *SMALL_NET)
+    for words in ("uniform prediction", "Bayes floor", "ensemble", "95 % interval"):
+        assert words in trained.stdout
+    inferred = command(tmp_path, *infer, "dataset.size=tiny")
+    (submission,) = tmp_path.glob("outputs/submissions/*/submission.csv")
+    assert str(submission.relative_to(tmp_path)) in inferred.stdout
+    wanted = pd.read_csv(next(tmp_path.glob("outputs/data/*/test.csv")))["eeg_id"]
+    check_submission(pd.read_csv(submission), wanted)
+    runs = list(tmp_path.glob("outputs/runs/*/fold*"))
+    assert len(runs) == 5
+    assert all(list((run / "wandb").glob("offline-run-*/*.wandb")) for run in runs)
+
+
+def test_a_sweep_gives_one_out_of_fold_table_a_member(swept: Path) -> None:
+    (sweep,) = swept.glob("outputs/sweeps/*")
+    tables = [PredictionTable.read(path) for path in sorted((sweep / "members").glob("*.parquet"))]
+    assert {table.metadata.member.rpartition("-")[0] for table in tables} == {"resnet_gru-0.5-20", "resnet_gru-1-12"}
+    for table in tables:
+        assert table.folds == [0, 1, 2]
+        assert table.missing_folds == []
+        assert not table.frame["label_id"].duplicated().any()
+        per_patient = table.frame.groupby("patient_id")["fold"].nunique()
+        assert (per_patient == 1).all()
+
+
+def test_the_same_command_keeps_finished_folds(swept: Path, data_root: Path) -> None:
+    weights = sorted(swept.glob("outputs/runs/*/fold*/weights.safetensors"))
+    before = [path.stat().st_mtime_ns for path in weights]
+    hms = ["dataset=hms", f"dataset.root={data_root}", "labels.n_folds=3", "logger=csv"]
+    result = command(swept, "hbac.train", *hms, *SMALL_NET, "band=1-12", "-m", "fold=0,1,2")
+    assert result.stderr.count("is there") == 3
+    assert [path.stat().st_mtime_ns for path in weights] == before
+
+
+def test_ensemble_by_hand(swept: Path) -> None:
+    members = sorted(path.relative_to(swept) for path in swept.glob("outputs/runs/*"))
+    command(swept, "hbac.ensemble", f"members=[{members[0]},{members[1]}]", "out=blend")
+    by_hand = PredictionTable.read(swept / "blend" / "oof.parquet").frame
+    by_sweep = PredictionTable.read(min(swept.glob("outputs/sweeps/*/oof.parquet"))).frame
+    keys = ["label_id"]
+    pd.testing.assert_frame_equal(
+        by_hand.sort_values(keys, ignore_index=True), by_sweep.sort_values(keys, ignore_index=True)
+    )
+
+
+def test_infer_with_a_named_ensemble_into_a_named_file(swept: Path, data_root: Path) -> None:
+    ensemble = min(swept.glob("outputs/sweeps/*/ensemble.json"))
+    data = ["dataset=hms", f"dataset.root={data_root}"]
+    command(swept, "hbac.infer", f"ensemble={ensemble}", *data, "out=mine/submission.csv")
+    check_submission(pd.read_csv(swept / "mine/submission.csv"), pd.read_csv(data_root / "test.csv")["eeg_id"])
+
+
+def test_a_missing_fold_is_named(swept: Path, tmp_path: Path) -> None:
+    runs = sorted(swept.glob("outputs/runs/*-1-12-*/fold[01]"))
+    result = command(tmp_path, "hbac.ensemble", f"members=[{','.join(map(str, runs))}]", ok=False)
+    assert result.returncode == 2
+    assert "fold" in result.stderr
+    assert "2" in result.stderr
+
+
+def test_an_ensemble_whose_run_was_deleted(swept: Path, data_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(swept / "outputs", tmp_path / "outputs")
+    for gone in tmp_path.glob("outputs/runs/*/fold1"):
+        shutil.rmtree(gone)
+    result = command(tmp_path, "hbac.infer", "dataset=hms", f"dataset.root={data_root}", ok=False)
+    assert result.returncode == 2
+    assert "fold1" in result.stderr
+    assert not list(tmp_path.glob("outputs/submissions/*/*.csv"))
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data_root: Path, tmp_path: Path) -> None:
+    # Kernels long enough that an epoch can be interrupted, many epochs so that the kill comes in time.
+    line = ["hbac.train", "dataset=hms", f"dataset.root={data_root}", "labels.n_folds=2", "logger=csv", *SMALL_NET[:-1]]
+    line += ["trainer.max_epochs=8", "data.batch_size=4"]
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    straight.mkdir()
+    killed.mkdir()
+    command(straight, *line)
+    process = subprocess.Popen([sys.executable, "-m", *line], cwd=killed, stderr=subprocess.DEVNULL)
+    while not list(killed.glob("outputs/runs/*/fold0/checkpoints/last.ckpt")) and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not list(killed.glob("outputs/runs/*/fold0/metrics.json"))
+    command(killed, *line)
+    one, other = (load_file(next(f.glob("outputs/runs/*/fold0/weights.safetensors"))) for f in (straight, killed))
+    assert one.keys() == other.keys()
+    for name, weight in one.items():
+        np.testing.assert_array_equal(weight, other[name], err_msg=name)
+
+
+def test_real_windows_from_reader_to_submission(iiic_root: Path, tmp_path: Path) -> None:
+    data = ["dataset=hms", f"dataset.root={iiic_root}"]
+    command(tmp_path, "hbac.train", *data, "labels.n_folds=2", "logger=csv", *SMALL_NET, "-m", "fold=0,1")
+    command(tmp_path, "hbac.infer", *data)
+    (submission,) = tmp_path.glob("outputs/submissions/*/submission.csv")
+    check_submission(pd.read_csv(submission), pd.read_csv(iiic_root / "test.csv")["eeg_id"])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (lambda root: next((root / "train_eegs").glob("*.parquet")).unlink(), [".parquet"]),
+        (lambda root: (root / "train.csv").write_text(""), ["train.csv"]),
+        (lambda root: (root / "train.csv").unlink(), ["train.csv"]),
+        (
+            lambda root: (file := next((root / "train_eegs").glob("*.parquet"))).write_bytes(file.read_bytes()[:-50]),
+            [".parquet"],
+        ),
+    ],
+    ids=["missing EEG", "empty csv", "no csv", "truncated parquet"],
+)
+def test_a_broken_data_set(break_it: object, words: list[str], tmp_path: Path) -> None:
+    root = write_hms_layout(tmp_path / "data", n_eegs=6, seed=2)
+    break_it(root)  # type: ignore[operator]
+    result = command(tmp_path, "hbac.train", "dataset=hms", f"dataset.root={root}", ok=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert not list(tmp_path.glob("outputs/runs/*"))
+
+
+def test_prepare_says_what_there_is(data_root: Path, tmp_path: Path) -> None:
+    result = command(tmp_path, "hbac.prepare", "dataset=hms", f"dataset.root={data_root}")
+    assert "train" in result.stdout
+    assert "folds by patient, hash" in result.stdout
+    assert list(tmp_path.glob("outputs/folds/*.csv"))
+
+
+@pytest.mark.slow
+def test_the_wheel_works_from_any_folder(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "hbac/conf/train.yaml" in zipfile.ZipFile(wheel).namelist()
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(pip, check=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    where = subprocess.run(
+        [sys.executable, "-c", "import hbac.cli; print(hbac.cli.conf_dir())"],
+        cwd=elsewhere, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(where.stdout.strip()) == site / "hbac" / "conf"
+    data = write_hms_layout(tmp_path / "data", n_eegs=6, seed=3)
+    line = ["hbac.train", "dataset=hms", f"dataset.root={data}", "labels.n_folds=2", "logger=csv", *SMALL_NET]
+    subprocess.run([sys.executable, "-m", *line], cwd=elsewhere, env=environment, check=True, capture_output=True)
+    assert list(elsewhere.glob("outputs/runs/*/fold0/weights.safetensors"))
