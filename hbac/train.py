@@ -272,7 +272,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         fold_of_row=folds.fold_of(part.rows["patient_id"]),
         fold=cfg.fold,
         train_mask=vote_mask(part.rows, cfg.labels.min_votes, cfg.labels.max_votes),
-        augment=build(cfg.augment) if cfg.augment else None,
+        augment={name: build(node) for name, node in cfg.augment.items()},
         seed=cfg.seed,
     )
     if not len(data.train_set) or not len(data.held_out_set):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from hbac.data.windows import Batch, EpochShuffle, WindowDataset, identity
 from hbac.labels.targets import votes_to_shares
 from hbac.recordings.store import Store
+from hbac.signal.chance import row_keys
 from hbac.vocabulary import VOTE_COLUMNS
 
 
@@ -37,8 +39,9 @@ class EEGDataModule(L.LightningDataModule):
         Rows of this fold are validated on and predicted; the others are trained on.
     train_mask : ndarray of bool, shape (n_rows,), optional
         Rows that may be trained on at all.
-    augment : torch.nn.Module, optional
-        Applied to training batches only.
+    augment : mapping of str to torch.nn.Module, optional
+        What training batches go through: ``raw`` before the front-end, ``signal`` (a callable that takes the
+        front-end's ``sfreq`` and returns the module) and ``mixup`` after it.
     batch_size : int
         Windows in a batch.
     num_workers : int
@@ -55,13 +58,16 @@ class EEGDataModule(L.LightningDataModule):
         fold_of_row: np.ndarray | None = None,
         fold: int = -1,
         train_mask: np.ndarray | None = None,
-        augment: nn.Module | None = None,
+        augment: Mapping[str, Any] | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.front_end, self.augment = front_end, augment
+        self.front_end = front_end
+        self.augment = dict(augment or {})
+        if "signal" in self.augment:
+            self.augment["signal"] = self.augment["signal"](sfreq=front_end.sfreq)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         folds = np.full(len(rows), -1) if fold_of_row is None else np.asarray(fold_of_row)
         held_out = folds == fold
@@ -113,7 +119,17 @@ class EEGDataModule(L.LightningDataModule):
         """
         eeg_BTC: Tensor = batch.pop("eeg")
         self.front_end.to(eeg_BTC.device)
+        if self.trainer is None or not self.trainer.training:
+            batch["x"] = self.front_end(eeg_BTC)
+            return batch
+        key_B = row_keys(self.seed, self.trainer.current_epoch, batch["row_id"])
+        if "raw" in self.augment:
+            eeg_BTC = self.augment["raw"](eeg_BTC, key_B)
         batch["x"] = self.front_end(eeg_BTC)
+        if "signal" in self.augment:
+            batch["x"] = self.augment["signal"](batch["x"], key_B)
+        if "mixup" in self.augment:
+            batch["x"], batch["target"] = self.augment["mixup"](batch["x"], batch["target"], key_B)
         return batch
 
 

@@ -46,6 +46,8 @@ class WindowDataset(Dataset[Batch]):
         self.eeg_ids = rows["eeg_id"].to_numpy(np.int64)
         offsets_s = rows["eeg_label_offset_seconds"].to_numpy() if "eeg_label_offset_seconds" in rows else 0.0
         self.starts = np.broadcast_to(np.rint(np.multiply(offsets_s, SFREQ)).astype(np.int64), len(rows))
+        # The id that chance follows: the same for a row whatever the fold or the subset it stands in.
+        self.row_ids = torch.from_numpy(rows["label_id" if "label_id" in rows else "eeg_id"].to_numpy(np.int64))
         self.target = None if target is None else torch.from_numpy(np.asarray(target, np.float32))
         self.weight = (
             torch.ones(len(rows)) if weight is None else torch.from_numpy(np.asarray(weight, np.float32))
@@ -71,14 +73,14 @@ class WindowDataset(Dataset[Batch]):
         Returns
         -------
         dict of Tensor
-            ``eeg`` (batch, 10000, 20) float16 in microvolt, ``row`` (batch,) the positions, ``weight`` and
-            ``n_votes`` (batch,), and ``target`` (batch, 6) where there are labels.
+            ``eeg`` (batch, 10000, 20) float16 in microvolt, ``row`` (batch,) the positions, ``row_id``,
+            ``weight`` and ``n_votes`` (batch,), and ``target`` (batch, 6) where there are labels.
         """
         row = np.asarray(indices, dtype=np.int64)
         eeg = self.store.copy_windows(self.eeg_ids[row], self.starts[row], WINDOW_SAMPLES)
         row_B = torch.from_numpy(row)
         batch = {"eeg": torch.from_numpy(eeg), "row": row_B}
-        batch |= {"weight": self.weight[row_B], "n_votes": self.n_votes[row_B]}
+        batch |= {"row_id": self.row_ids[row_B], "weight": self.weight[row_B], "n_votes": self.n_votes[row_B]}
         if self.target is not None:
             batch["target"] = self.target[row_B]
         return batch

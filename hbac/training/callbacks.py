@@ -159,6 +159,7 @@ def make_callbacks(folder: Path, seed: int) -> list[Callback]:
     """
     # Two, because `save_last` of one that monitors writes only when the monitored value has improved.
     where: dict[str, Any] = {"dirpath": folder / CHECKPOINTS, "enable_version_counter": False}
+    where["save_on_train_epoch_end"] = True  # a checkpoint from inside an epoch would repeat a part of it
     best = ModelCheckpoint(filename="best", monitor="val/kl", **where)
     last = ModelCheckpoint(filename="last", **where)
     progress = RichProgressBar() if on_terminal() else EpochLines()
