@@ -43,10 +43,14 @@ class ImageAugment(nn.Module):
     ----------
     reverse_p : float
         Probability of running time backward (a horizontal flip).
-    time_mask_p, frequency_mask_p : float
-        Probability of masking columns, rows.
-    time_mask_max, frequency_mask_max : float
-        Largest share of the columns, rows that a mask covers.
+    time_mask_p : float
+        Probability of masking columns.
+    time_mask_max : float
+        Largest share of the columns that a mask covers.
+    frequency_mask_p : float
+        Probability of masking rows.
+    frequency_mask_max : float
+        Largest share of the rows that a mask covers.
     n_masks : int
         Masks of each kind.
     mask_value : float

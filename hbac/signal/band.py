@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from hbac.errors import UserError
 from hbac.signal.butterworth import butterworth_response, slowest_decay_s
 from hbac.signal.choices import check_choice
-from hbac.signal.constants import Constants
+from hbac.signal.constants import Constants, full_precision
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, C channel, T sample, P padded sample, S frequency bin.
@@ -340,7 +340,7 @@ class BandPass(nn.Module):
         if x_BCT.shape[-1] != self.n_times:
             raise ValueError(f"a window of {x_BCT.shape[-1]} samples; this BandPass was made for {self.n_times}")
         dtype = torch.float64 if x_BCT.dtype == torch.float64 else torch.float32
-        with torch.autocast(x_BCT.device.type, enabled=False):
+        with full_precision(x_BCT):
             x_BCP = x_BCT.new_empty((*x_BCT.shape[:-1], self.n_fft), dtype=dtype)
             x_BCP[..., self.middle] = x_BCT
             return self.filter_extended(self.extend(x_BCP)).contiguous()

@@ -1,8 +1,9 @@
-"""Constant tensors that follow their input's device and precision."""
+"""Device and precision: constants that follow their input, and arithmetic that autocast leaves alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -54,3 +55,27 @@ class Constants:
     def __deepcopy__(self, memo: object) -> Constants:
         # Copies of a model share what never changes.
         return self
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which autocast does not lower the precision of products.
+
+    Parameters
+    ----------
+    like : Tensor
+        A tensor on the device in question.
+
+    Returns
+    -------
+    context manager
+        Does nothing on devices that know no autocast.
+
+    Examples
+    --------
+    >>> x = torch.ones(2, 2)
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(x):
+    ...     (x @ x).dtype
+    torch.float32
+    """
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

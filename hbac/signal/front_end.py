@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hbac.errors import UserError
 from hbac.signal.band import BandPass
-from hbac.signal.constants import Constants
+from hbac.signal.constants import Constants, full_precision
 from hbac.signal.montage import get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 
@@ -164,7 +164,7 @@ class EEGFrontEnd(nn.Module):
         n_windows = len(eeg_BTC)
         step = min(_CPU_WINDOWS, n_windows) if eeg_BTC.device.type == "cpu" else n_windows
         x_BDT = eeg_BTC.new_empty((n_windows, self.n_chans, self.n_times), dtype=dtype)
-        with torch.autocast(eeg_BTC.device.type, enabled=False):
+        with full_precision(eeg_BTC):
             for start in range(0, n_windows, max(step, 1)):
                 x_BDT[start : start + step] = self._derive(eeg_BTC[start : start + step], dtype)
         return x_BDT

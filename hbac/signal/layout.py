@@ -166,7 +166,8 @@ class ImageLayout(nn.Module):
         Returns
         -------
         Tensor
-            Shape (B, n_chans, height, width); zeros where there is no tile.
+            Shape (B, n_chans, height, width); zeros where there is no tile. Equal channels share their memory: clone
+            before writing into it.
 
         Raises
         ------
@@ -187,10 +188,11 @@ class ImageLayout(nn.Module):
                 image = F.interpolate(image, self._size, mode="bilinear", antialias=True, align_corners=False)
             sized[source] = image
         some = sized[self.sources[0]]
-        image_BCHW = some.new_zeros((len(some), self.n_chans, self.height, self.width))
+        planes = 1 if self.kind == "tiles" else self.n_chans
+        image_BCHW = some.new_zeros((len(some), planes, self.height, self.width))
         for tile in self.tiles:
             self.part(image_BCHW, tile).copy_(sized[tile.source][:, tile.index : tile.index + 1])
-        return image_BCHW
+        return image_BCHW.expand(-1, self.n_chans, -1, -1)
 
     def mirror(self, image_BCHW: Tensor) -> Tensor:
         """Return the image of the mirrored head: each region takes the place of its partner.

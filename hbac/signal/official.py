@@ -128,25 +128,32 @@ class OfficialImage(nn.Module):
                 f"spectrograms of shape {tuple(power_BRK.shape)}; expected (batch, at least {self.n_rows} rows, "
                 f"{self._n_columns} columns)"
             )
-        first = (power_BRK.shape[1] - self.n_rows) // 2
         dtype = torch.float64 if power_BRK.dtype == torch.float64 else torch.float32
+        shape = (len(power_BRK), self.n_chans, self.height, self.width)
+        image_BIHW = torch.zeros(shape, dtype=dtype, device=power_BRK.device)
+        # A few windows at a time keep the temporaries in a CPU's cache.
+        step = 2 if power_BRK.device.type == "cpu" else max(len(power_BRK), 1)
+        below = (self.height - N_FREQUENCIES) // 2
+        for start in range(0, len(power_BRK), step):
+            shown = self._normalise(power_BRK[start : start + step], dtype)
+            image_BIHW[start : start + step, :, below : below + N_FREQUENCIES] = shown
+        return image_BIHW
+
+    def _normalise(self, power_BRK: Tensor, dtype: torch.dtype) -> Tensor:
+        first = (power_BRK.shape[1] - self.n_rows) // 2
         index = self._constants.get("index", power_BRK)
-        table_BRK = power_BRK[:, first : first + self.n_rows].index_select(2, index).to(dtype)
-        log_BIHR = table_BRK.clamp(_LOWEST, _HIGHEST).log().transpose(1, 2)
-        log_BIHR = log_BIHR.reshape(len(log_BIHR), self.n_chans, N_FREQUENCIES, self.n_rows)
+        table_BKR = power_BRK[:, first : first + self.n_rows].to(dtype).transpose(1, 2).index_select(1, index)
+        log_BIHR = table_BKR.clamp_(_LOWEST, _HIGHEST).log_()
+        log_BIHR = log_BIHR.view(len(log_BIHR), self.n_chans, N_FREQUENCIES, self.n_rows)
         valid = ~log_BIHR.isnan()
-        count = valid.sum((2, 3), keepdim=True).clamp(min=1)
+        count = valid.to(dtype).sum((2, 3), keepdim=True).clamp_(min=1)
         mean = log_BIHR.where(valid, 0.0).sum((2, 3), keepdim=True) / count
         centred_BIHR = (log_BIHR - mean).where(valid, 0.0)
         # Once more, or the rounding of the mean is all there is to divide by in a region of one value.
         centred_BIHR = (centred_BIHR - centred_BIHR.sum((2, 3), keepdim=True) / count).where(valid, 0.0)
         deviation = (centred_BIHR.square().sum((2, 3), keepdim=True) / count).sqrt()
         left = (self.n_rows - self.width) // 2
-        below = (self.height - N_FREQUENCIES) // 2
-        image_BIHW = table_BRK.new_zeros((len(log_BIHR), self.n_chans, self.height, self.width))
-        shown = centred_BIHR[..., left : left + self.width] / (deviation + _EPS)
-        image_BIHW[:, :, below : below + N_FREQUENCIES] = shown
-        return image_BIHW
+        return centred_BIHR[..., left : left + self.width] / (deviation + _EPS)
 
 
 def _store_columns() -> dict[str, list[int]]:

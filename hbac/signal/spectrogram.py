@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hbac.errors import UserError
 from hbac.signal.band import parse_band
 from hbac.signal.choices import check_choice
-from hbac.signal.constants import Constants
+from hbac.signal.constants import Constants, full_precision
 from hbac.signal.front_end import fill_missing
 from hbac.signal.montage import MONTAGES, REGION_MIRROR, REGIONS, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
@@ -170,7 +170,7 @@ class SpectrogramImage(nn.Module):
         on_cpu = eeg_BCT.device.type == "cpu"
         step = 1 if on_cpu else self._windows_at_once
         channels = max(1, _CPU_DERIVATIONS // self._members) if on_cpu else self.n_chans
-        with torch.autocast(eeg_BCT.device.type, enabled=False):
+        with full_precision(eeg_BCT):
             for start in range(0, len(eeg_BCT), step):
                 x_BDT = self._derive(eeg_BCT[start : start + step].to(dtype))
                 for i in range(0, self.n_chans, channels):
