@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -264,3 +265,19 @@ def test_half_written_files_of_a_killed_run_are_removed(
     dataset.write_synthetic(tmp_path, "tiny")
     assert len(list((tmp_path / "train_eegs").iterdir())) == 1
     assert not [path for path in tmp_path.rglob(".synthetic-*") if path.name != ".synthetic.lock"]
+
+
+def test_two_callers_at_once_write_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1))
+    written: list[str] = []
+    write_patient = dataset._write_patient
+
+    def counted(root: Path, size: dataset.Size, seed: int, part: str, index: int) -> None:
+        written.append(part)
+        write_patient(root, size, seed, part, index)
+
+    monkeypatch.setattr(dataset, "_write_patient", counted)
+    with ThreadPoolExecutor(2) as pool:
+        roots = list(pool.map(lambda _: dataset.write_synthetic(tmp_path / "d", "tiny"), range(2)))
+    assert roots == [tmp_path / "d"] * 2
+    assert sorted(written) == ["test", "train"]
