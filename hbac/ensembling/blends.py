@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from hbac.errors import UserError
 
 Array = npt.NDArray[np.float64]
 Probs = npt.NDArray[np.floating]
@@ -33,6 +31,9 @@ class Blend(Protocol):
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Blend:
         """Return the same blend for the members in `kept` only; the others must be unused."""
+
+    def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Blend:
+        """Return the same blend for more members: this one's stand at `place`, the others are unused."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, with the ``kind`` that `blend_from_dict` knows it by."""
@@ -120,6 +121,33 @@ def fill_missing(prob_MNK: Probs, present_MN: Present) -> Probs:
     return filled
 
 
+def spread_rows(values: Array, place: npt.NDArray[np.int64], n_members: int) -> Array:
+    """Put rows at their places in a larger array of zeros.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows, …)
+        What to place.
+    place : ndarray of int, shape (rows,)
+        Where.
+    n_members : int
+        Rows of the larger array.
+
+    Returns
+    -------
+    ndarray, shape (n_members, …)
+        Zeros elsewhere.
+
+    Examples
+    --------
+    >>> spread_rows(np.array([5.0, 6.0]), np.array([2, 0]), 3).tolist()
+    [6.0, 0.0, 5.0]
+    """
+    out = np.zeros((n_members, *values.shape[1:]))
+    out[place] = values
+    return out
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """Weighted arithmetic mean.
@@ -179,6 +207,23 @@ class Arithmetic:
             For these members.
         """
         return Arithmetic(self.weights[kept])
+
+    def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Arithmetic:
+        """Make room for members without weight.
+
+        Parameters
+        ----------
+        place : ndarray of int, shape (members,)
+            Where this blend's members stand among all.
+        n_members : int
+            How many there are in all.
+
+        Returns
+        -------
+        Arithmetic
+            For all of them.
+        """
+        return Arithmetic(spread_rows(self.weights, place, n_members))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers."""
@@ -256,6 +301,23 @@ class LogLinear:
         """
         return LogLinear(self.weights[kept], self.bias)
 
+    def spread(self, place: npt.NDArray[np.int64], n_members: int) -> LogLinear:
+        """Make room for members without weight.
+
+        Parameters
+        ----------
+        place : ndarray of int, shape (members,)
+            Where this blend's members stand among all.
+        n_members : int
+            How many there are in all.
+
+        Returns
+        -------
+        LogLinear
+            For all of them.
+        """
+        return LogLinear(spread_rows(self.weights, place, n_members), self.bias)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers."""
         return {"kind": "log_linear", "weights": self.weights.tolist(), "bias": self.bias.tolist()}
@@ -314,46 +376,24 @@ class Mixture:
         """
         return Mixture([part.restrict(kept) for part in self.parts], self.weights)
 
+    def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Mixture:
+        """Make room for members without weight.
+
+        Parameters
+        ----------
+        place : ndarray of int, shape (members,)
+            Where this blend's members stand among all.
+        n_members : int
+            How many there are in all.
+
+        Returns
+        -------
+        Mixture
+            For all of them.
+        """
+        return Mixture([part.spread(place, n_members) for part in self.parts], self.weights)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers."""
         parts = [part.to_dict() for part in self.parts]
         return {"kind": "mixture", "weights": self.weights.tolist(), "parts": parts}
-
-
-def blend_from_dict(content: Mapping[str, Any]) -> Blend:
-    """Make the blend that `Blend.to_dict` described.
-
-    Parameters
-    ----------
-    content : mapping
-        Plain containers.
-
-    Returns
-    -------
-    Blend
-        Ready to apply.
-
-    Raises
-    ------
-    UserError
-        Unknown kind, or an entry is missing.
-
-    Examples
-    --------
-    >>> blend_from_dict({"kind": "arithmetic", "weights": [0.25, 0.75]}).used.tolist()
-    [True, True]
-    """
-    try:
-        kind = content["kind"]
-        if kind == "arithmetic":
-            return Arithmetic(np.array(content["weights"], dtype=np.float64))
-        if kind == "log_linear":
-            return LogLinear(
-                np.array(content["weights"], dtype=np.float64), np.array(content["bias"], dtype=np.float64)
-            )
-        if kind == "mixture":
-            parts = [blend_from_dict(part) for part in content["parts"]]
-            return Mixture(parts, np.array(content["weights"], dtype=np.float64))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"blend: damaged description ({error!r})") from error
-    raise UserError(f"blend: unknown kind {kind!r}; this hbac knows arithmetic, log_linear, mixture")

@@ -75,7 +75,7 @@ def fit_convex(
     Returns
     -------
     ConvexFit
-        Members that are equal on these rows share their weight equally.
+        The optimum.
 
     Examples
     --------
@@ -84,39 +84,20 @@ def fit_convex(
     >>> fit_convex(np.stack([bad, good]), target).weights.round(6).tolist()
     [0.0, 1.0]
     """
-    groups = _equal_members(prob_MNK)
-    first = [group[0] for group in groups]
     share_N = np.full(len(target_NK), 1 / len(target_NK)) if row_weight_N is None else row_weight_N / row_weight_N.sum()
     row_I, class_I = np.nonzero(target_NK)
     count_I = target_NK[row_I, class_I] * share_N[row_I]
-    prob_IM = np.empty((len(row_I), len(first)), dtype=np.float32)
-    for column, m in enumerate(first):
-        prob_IM[:, column] = prob_MNK[m, row_I, class_I]
+    prob_IM = np.empty((len(row_I), len(prob_MNK)), dtype=np.float32)
+    for m, prob_NK in enumerate(prob_MNK):
+        prob_IM[:, m] = prob_NK[row_I, class_I]
     weight, certified, steps = _newton(prob_IM, count_I, gap)
     kept = np.flatnonzero(weight >= prune_below)
     if len(kept) < np.count_nonzero(weight) and len(kept):
-        pruned = np.zeros(len(first))
+        pruned = np.zeros(len(weight))
         pruned[kept], _, more = _newton(prob_IM[:, kept], count_I, gap)
         certified += max(_loss(prob_IM, count_I, pruned) - _loss(prob_IM, count_I, weight), 0.0)
         weight, steps = pruned, steps + more
-    weights = np.zeros(len(prob_MNK))
-    for group, value in zip(groups, weight, strict=True):
-        weights[group] = value / len(group)
-    return ConvexFit(weights, certified, steps)
-
-
-def _equal_members(prob_MNK: npt.NDArray[np.floating]) -> list[list[int]]:
-    """Group members with the same values: among them the weights would be arbitrary."""
-    groups: dict[int, list[list[int]]] = {}
-    for m in range(len(prob_MNK)):
-        candidates = groups.setdefault(hash(prob_MNK[m].tobytes()), [])
-        for group in candidates:
-            if np.array_equal(prob_MNK[group[0]], prob_MNK[m]):
-                group.append(m)
-                break
-        else:
-            candidates.append([m])
-    return sorted(group for candidates in groups.values() for group in candidates)
+    return ConvexFit(weight, certified, steps)
 
 
 def _blocks(prob_IM: npt.NDArray[np.float32], count_I: Array) -> Iterator[tuple[Array, Array]]:

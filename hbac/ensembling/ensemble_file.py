@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 import hbac
-from hbac.ensembling.blends import Array, Blend, blend_from_dict
+from hbac.ensembling.blends import Array, Blend
+from hbac.ensembling.kinds import blend_from_dict
 from hbac.errors import UserError
 from hbac.predictions.bootstrap import Interval
 from hbac.vocabulary import CLASSES

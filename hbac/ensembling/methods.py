@@ -1,14 +1,23 @@
-"""The blending methods by name.
+"""The blending methods by name, and ``auto``, which takes the best by nested score.
 
-=================  =====================================================================================
-mean               plain arithmetic mean; nothing is fitted
-convex             weighted arithmetic mean, weights on the simplex, global optimum
-=================  =====================================================================================
+===================
+================================================================================================= mean
+plain arithmetic mean; nothing is fitted convex               weighted arithmetic mean, weights on the simplex,
+global optimum greedy               forward selection with replacement log_linear           weighted geometric
+mean, one weight per member, class biases, temperature log_linear_class     the same with one weight per member
+and class refined              ``log_linear_class`` with logits corrected by what the members' agreement tells
+stacking             scikit-learn's multinomial regression on all log-probabilities, the baseline combined
+convex mixture of convex, log_linear, log_linear_class and refined auto                 all of these; the one
+with the best nested score ===================
+=================================================================================================
+
+Members that are equal in all rows count as one, so that copies change nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,72 +25,129 @@ import numpy.typing as npt
 
 from hbac.ensembling.blends import Arithmetic, Blend
 from hbac.ensembling.convex import fit_convex
-from hbac.ensembling.nested import BlendData, FoldFits, Method, NestedFit
+from hbac.ensembling.greedy import fit_greedy
+from hbac.ensembling.log_linear import Strength, fit_log_linear
+from hbac.ensembling.nested import BlendData, FoldFits, Method, NestedFit, combine
+from hbac.ensembling.refined import fit_refined
+from hbac.ensembling.stacking import fit_stacked
 from hbac.errors import UserError
 
+Rows = npt.NDArray[np.bool_]
 
-class Mean:
-    """Plain arithmetic mean."""
-
-    name = "mean"
-    fitted = False
-
-    def settings(self) -> Sequence[Any]:
-        """Return the one setting there is."""
-        return [None]
-
-    def fit(self, data: BlendData, train_N: npt.NDArray[np.bool_], settings: Sequence[Any]) -> list[Blend]:
-        """Weigh all members alike.
-
-        Parameters
-        ----------
-        data : BlendData
-            Only the number of members counts.
-        train_N : ndarray of bool, shape (rows,)
-            Ignored.
-        settings : sequence
-            One entry.
-
-        Returns
-        -------
-        list of Blend
-            One.
-        """
-        n_members = len(data.probs)
-        return [Arithmetic(np.full(n_members, 1 / n_members))]
+MEMBER_STRENGTHS = (1e-1, 2e-2, 5e-3, 1e-3, 2e-4)
+CLASS_STRENGTHS = (1e-1, 2e-2, 5e-3, 1e-3, 2e-4)
+REFINED_STRENGTHS = (1e-1, 2e-2, 6e-3, 2e-3)
+_CLASSES_OF_BASE = 2e-2
+_MEMBERS_BESIDE_CLASSES = 1e-3  # strength on members where classes are shrunk more: those matter less then
 
 
-class Convex:
-    """Weighted arithmetic mean, see `hbac.ensembling.convex`."""
+class _Unchosen:
+    """What methods without a strength have in common."""
 
-    name = "convex"
     fitted = True
 
     def settings(self) -> Sequence[Any]:
         """Return the one setting there is."""
         return [None]
 
-    def fit(self, data: BlendData, train_N: npt.NDArray[np.bool_], settings: Sequence[Any]) -> list[Blend]:
-        """Find the best weights.
 
-        Parameters
-        ----------
-        data : BlendData
-            Rows and members.
-        train_N : ndarray of bool, shape (rows,)
-            Rows to fit on.
-        settings : sequence
-            One entry.
+class Mean(_Unchosen):
+    """Plain arithmetic mean."""
 
-        Returns
-        -------
-        list of Blend
-            One.
-        """
+    name = "mean"
+    fitted = False
+
+    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+        """Weigh all members alike; parameters as `Method.fit`."""
+        n_members = len(data.probs)
+        return [Arithmetic(np.full(n_members, 1 / n_members))]
+
+
+class Convex(_Unchosen):
+    """Weighted arithmetic mean, see `hbac.ensembling.convex`."""
+
+    name = "convex"
+
+    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+        """Find the best weights on the simplex; parameters as `Method.fit`."""
         return [Arithmetic(fit_convex(data.filled[:, train_N], data.targets[train_N]).weights)]
 
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Mean, Convex)}
+class Greedy(_Unchosen):
+    """Forward selection, see `hbac.ensembling.greedy`."""
+
+    name = "greedy"
+
+    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+        """Pick members; parameters as `Method.fit`."""
+        return [Arithmetic(fit_greedy(data.filled[:, train_N], data.targets[train_N]))]
+
+
+class Stacking(_Unchosen):
+    """Multinomial regression, see `hbac.ensembling.stacking`."""
+
+    name = "stacking"
+
+    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+        """Fit scikit-learn's regression; parameters as `Method.fit`."""
+        return [fit_stacked(data.logs[:, train_N], data.targets[train_N])]
+
+
+class OneWeight:
+    """Log-linear with one weight per member, see `hbac.ensembling.log_linear`."""
+
+    name = "log_linear"
+    fitted = True
+
+    def settings(self) -> Sequence[Any]:
+        """Return the strengths to choose from, the strongest first."""
+        return MEMBER_STRENGTHS
+
+    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+        """Fit each strength, prune and fit again; parameters as `Method.fit`."""
+        logs, targets = data.logs[:, train_N], data.targets[train_N]
+        return fit_log_linear(logs, targets, [Strength(strength) for strength in settings])
+
+
+class ByClass:
+    """Log-linear with one weight per member and class, see `hbac.ensembling.log_linear`."""
+
+    name = "log_linear_class"
+    fitted = True
+
+    def settings(self) -> Sequence[Any]:
+        """Return the strengths to choose from, the strongest first."""
+        return CLASS_STRENGTHS
+
+    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+        """Fit each strength, prune and fit again; parameters as `Method.fit`."""
+        logs, targets = data.logs[:, train_N], data.targets[train_N]
+        strengths = [Strength(min(strength, _MEMBERS_BESIDE_CLASSES), strength) for strength in settings]
+        return fit_log_linear(logs, targets, strengths)
+
+
+class RefinedMethod:
+    """Log-linear, corrected by the members' agreement, see `hbac.ensembling.refined`."""
+
+    name = "refined"
+    fitted = True
+
+    def settings(self) -> Sequence[Any]:
+        """Return the strengths to choose from, the strongest first."""
+        return REFINED_STRENGTHS
+
+    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+        """Fit a log-linear base, then each strength; parameters as `Method.fit`."""
+        logs, targets = data.logs[:, train_N], data.targets[train_N]
+        (base,) = fit_log_linear(logs, targets, [Strength(_MEMBERS_BESIDE_CLASSES, _CLASSES_OF_BASE)])
+        return list(fit_refined(data.filled[:, train_N], logs, targets, base, settings))
+
+
+SINGLE: dict[str, type[Method]] = {
+    method.name: method for method in (Mean, Convex, Greedy, OneWeight, ByClass, RefinedMethod, Stacking)
+}
+COMBINED = (Convex, OneWeight, ByClass, RefinedMethod)
+METHODS = (*SINGLE, "combined", "auto")
 
 
 def fit_nested(data: BlendData, method: str = "convex") -> dict[str, NestedFit]:
@@ -92,18 +158,50 @@ def fit_nested(data: BlendData, method: str = "convex") -> dict[str, NestedFit]:
     data : BlendData
         Rows and members.
     method : str
-        Name of the method.
+        One of `METHODS`.
 
     Returns
     -------
     dict of str to NestedFit
-        By name, the best first; more than one where the method compares others.
+        By name, the best nested score first; more than one for ``auto``, all that were compared.
 
     Raises
     ------
     UserError
-        Unknown method, or fewer than two folds.
+        Unknown method, fewer than two folds, or fewer than three for ``combined``.
     """
     if method not in METHODS:
         raise UserError(f"method={method}; known are {', '.join(METHODS)}")
-    return {method: FoldFits(data, METHODS[method]()).result()}
+    if method == "combined" and len(data.folds) < 3:
+        raise UserError(f"method=combined needs rows of at least 3 folds, found {data.folds}")
+    place = _distinct(data)
+    full, n_members = data, len(data.probs)
+    if len(place) < n_members:
+        data = BlendData(
+            data.probs[place], data.targets, data.fold, None if data.present is None else data.present[place]
+        )
+    fits: dict[str, FoldFits] = {}
+    results: list[NestedFit] = []
+    for name, kind in SINGLE.items():
+        if method in (name, "auto") or (method == "combined" and kind in COMBINED):
+            fits[name] = FoldFits(data, kind())
+            if method != "combined":
+                results.append(fits[name].result())
+    if method in ("combined", "auto") and len(data.folds) >= 3:
+        results.append(combine("combined", [fits[kind.name] for kind in COMBINED]))
+    if len(place) < n_members:
+        results = [replace(fit, blend=fit.blend.spread(place, n_members)) for fit in results]
+    assert all(len(fit.blend.used) == len(full.probs) for fit in results)
+    return {fit.name: fit for fit in sorted(results, key=lambda fit: fit.nested_kl)}
+
+
+def _distinct(data: BlendData) -> npt.NDArray[np.int64]:
+    """Return the first of each set of equal members."""
+    place: list[int] = []
+    seen: dict[int, list[int]] = {}
+    for m, probs in enumerate(data.probs):
+        alike = seen.setdefault(hash(probs.tobytes()), [])
+        if not any(np.array_equal(data.probs[other], probs) for other in alike):
+            place.append(m)
+        alike.append(m)
+    return np.array(place)

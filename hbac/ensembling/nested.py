@@ -10,9 +10,11 @@ out folds a and b serves both directions, so that five folds need 10 + 5 + 1 fit
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any, Protocol
 
@@ -20,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from hbac.ensembling.blends import Blend, fill_missing
+from hbac.ensembling.blends import Blend, Mixture, centred_logs, fill_missing
+from hbac.ensembling.convex import fit_convex
 from hbac.errors import UserError
 from hbac.predictions.metric import kl_rows
 
@@ -54,10 +57,15 @@ class BlendData:
         """The folds there are, ascending."""
         return [int(fold) for fold in np.unique(self.fold)]
 
-    @property
+    @cached_property
     def filled(self) -> npt.NDArray[np.float32]:
         """Probabilities with missing rows replaced by the mean of the members that have them."""
         return np.asarray(fill_missing(self.probs, self.present), dtype=np.float32)
+
+    @cached_property
+    def logs(self) -> npt.NDArray[np.float32]:
+        """Centred log-probabilities of `filled`."""
+        return centred_logs(self.filled)
 
 
 class Method(Protocol):
@@ -69,7 +77,7 @@ class Method(Protocol):
     def settings(self) -> Sequence[Any]:
         """Return what there is to choose from, strongest shrinkage first; one entry means no choice."""
 
-    def fit(self, data: BlendData, train_N: npt.NDArray[np.bool_], settings: Sequence[Any]) -> list[Blend]:
+    def fit(self, data: BlendData, train_N: npt.NDArray[np.bool_], settings: Sequence[Any]) -> Sequence[Blend]:
         """Fit each of the settings on the rows in `train_N`."""
 
 
@@ -118,7 +126,7 @@ class FoldFits:
         self.all_settings = list(method.settings())
         self._rows = {fold: data.fold == fold for fold in data.folds}
         self._predicted: dict[tuple[Excluded, int, int], Array] = {}
-        self._blends: dict[Excluded, list[Blend]] = {}
+        self._blends: dict[Excluded, Sequence[Blend]] = {}
 
     def prepare(self, excluded: Iterable[Excluded]) -> None:
         """Fit several training sets, as many at a time as there are cores; the result doesn't depend on that.
@@ -129,12 +137,20 @@ class FoldFits:
             Folds left out of each fit.
         """
         todo = sorted({e for e in excluded if e not in self._blends}, key=sorted)
+        if not todo:
+            return
         # One BLAS thread a fit: sums are then added up in the same order on every machine.
-        with threadpool_limits(1), ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        with (
+            threadpool_limits(1),
+            warnings.catch_warnings(),
+            ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
+        ):
+            # The stacking baseline stops early on purpose. Filters belong to the process: set here, not in a thread.
+            warnings.filterwarnings("ignore", message="lbfgs failed to converge")
             for e, blends in zip(todo, pool.map(self._fit, todo), strict=True):
                 self._blends[e] = blends
 
-    def _fit(self, excluded: Excluded) -> list[Blend]:
+    def _fit(self, excluded: Excluded) -> Sequence[Blend]:
         train_N = ~np.isin(self.data.fold, sorted(excluded))
         return self.method.fit(self.data, train_N, self.all_settings)
 
@@ -209,11 +225,52 @@ class FoldFits:
                 out[self._rows[fold]] = self.predict(outer | {fold}, fold, setting)
         return out
 
-    def all_needed(self) -> list[Excluded]:
-        """List the training sets that a nested score needs."""
+    def all_needed(self, inner: bool) -> list[Excluded]:
+        """List the training sets that a nested score needs.
+
+        Parameters
+        ----------
+        inner : bool
+            Whether something is chosen inside the training folds.
+
+        Returns
+        -------
+        list of frozenset of int
+            Folds left out of each.
+        """
         singles = [frozenset({fold}) for fold in self.data.folds]
         pairs = [frozenset(pair) for pair in combinations(self.data.folds, 2)]
-        return [frozenset(), *singles, *(pairs if len(self.all_settings) > 1 and len(singles) > 2 else [])]
+        return [frozenset(), *singles, *(pairs if inner and len(singles) > 2 else [])]
+
+    def final(self) -> tuple[Blend, Any]:
+        """Fit all rows.
+
+        Returns
+        -------
+        blend : Blend
+            Under the setting chosen by leaving out each fold in turn.
+        setting : object
+            That setting.
+        """
+        setting = self.choose(frozenset())
+        self.prepare([frozenset()])
+        return self._blends[frozenset()][setting], self.all_settings[setting]
+
+    def rows(self, fold: int) -> npt.NDArray[np.bool_]:
+        """Say which rows are a fold's.
+
+        Parameters
+        ----------
+        fold : int
+            The fold.
+
+        Returns
+        -------
+        ndarray of bool, shape (rows,)
+            True for its rows.
+        """
+        rows: npt.NDArray[np.bool_] = self._rows[fold]
+        return rows
 
     def result(self) -> NestedFit:
         """Fit all and score.
@@ -231,19 +288,82 @@ class FoldFits:
         folds = self.data.folds
         if len(folds) < 2 and self.method.fitted:
             raise UserError(f"method {self.method.name}: a nested score needs rows of at least 2 folds, found {folds}")
-        self.prepare(self.all_needed())
+        self.prepare(self.all_needed(inner=len(self.all_settings) > 1))
         nested = np.empty(self.data.targets.shape)
         for fold in folds:
             outer = frozenset({fold})
             nested[self._rows[fold]] = self.predict(outer, fold, self.choose(outer))
-        setting = self.choose(frozenset())
-        blend = self._blends[frozenset()][setting]
-        in_sample = blend.apply(self.data.probs, self.data.present)
-        return NestedFit(
-            name=self.method.name,
-            blend=blend,
-            setting=self.all_settings[setting],
-            nested=nested,
-            nested_kl=float(kl_rows(self.data.targets, nested).mean()),
-            in_sample_kl=float(kl_rows(self.data.targets, in_sample).mean()),
-        )
+        blend, setting = self.final()
+        return scored(self.method.name, self.data, blend, setting, nested)
+
+
+def scored(name: str, data: BlendData, blend: Blend, setting: Any, nested: Array) -> NestedFit:
+    """Score a fit on the rows it didn't see and on those it did.
+
+    Parameters
+    ----------
+    name : str
+        The method.
+    data : BlendData
+        Rows and members.
+    blend : Blend
+        Fitted on all rows.
+    setting : object
+        The strength chosen for it.
+    nested : ndarray, shape (rows, classes)
+        Predictions for rows that weren't fitted on.
+
+    Returns
+    -------
+    NestedFit
+        With both scores.
+    """
+    in_sample = blend.apply(data.probs, data.present)
+    return NestedFit(
+        name=name,
+        blend=blend,
+        setting=setting,
+        nested=nested,
+        nested_kl=float(kl_rows(data.targets, nested).mean()),
+        in_sample_kl=float(kl_rows(data.targets, in_sample).mean()),
+    )
+
+
+def combine(name: str, fits: Sequence[FoldFits]) -> NestedFit:
+    """Mix several methods, by convex weights that are nested as well.
+
+    For each fold the weights come from predictions that the methods, fitted without this fold and one more,
+    made for that other one.
+
+    Parameters
+    ----------
+    name : str
+        What the mixture is called.
+    fits : sequence of FoldFits
+        Methods, all on the same data of three folds or more.
+
+    Returns
+    -------
+    NestedFit
+        The mixture.
+    """
+    data = fits[0].data
+    for fit in fits:
+        fit.prepare(fit.all_needed(inner=True))
+
+    def weights(outer: Excluded) -> Array:
+        inside = ~np.isin(data.fold, sorted(outer))
+        stack = np.stack([fit.chosen(outer)[inside] for fit in fits]).astype(np.float32)
+        return fit_convex(stack, data.targets[inside], prune_below=0.02).weights
+
+    nested = np.empty(data.targets.shape)
+    for fold in data.folds:
+        outer = frozenset({fold})
+        parts = [fit.predict(outer, fold, fit.choose(outer)) for fit in fits]
+        nested[fits[0].rows(fold)] = np.tensordot(weights(outer), parts, axes=1)
+    share = weights(frozenset())
+    kept = np.flatnonzero(share > 0).tolist()
+    finals = [fits[i].final() for i in kept]
+    blend = Mixture([part for part, _ in finals], share[kept])
+    settings = {fits[i].method.name: setting for i, (_, setting) in zip(kept, finals, strict=True)}
+    return scored(name, data, blend, settings, nested)
