@@ -145,9 +145,7 @@ def bootstrap_means(
     return np.concatenate(blocks)
 
 
-def _sum_by(
-    index: npt.NDArray[np.int64], n_groups: int, values: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _sum_by(index: npt.NDArray[np.int64], n_groups: int, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     columns = [np.bincount(index, weights=values[:, j], minlength=n_groups) for j in range(values.shape[1])]
     return np.stack(columns, axis=1)
 

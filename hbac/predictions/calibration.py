@@ -104,9 +104,7 @@ def reliability(
     confidence = np.asarray(prob_NK, dtype=np.float64).max(axis=1)
     n = np.bincount(bins, minlength=n_bins)
     mean_confidence, mean_excess = (
-        np.divide(
-            np.bincount(bins, weights=values, minlength=n_bins), n, out=np.full(n_bins, np.nan), where=n > 0
-        )
+        np.divide(np.bincount(bins, weights=values, minlength=n_bins), n, out=np.full(n_bins, np.nan), where=n > 0)
         for values in (confidence, excess)
     )
     edges = np.linspace(0, 1, n_bins + 1)

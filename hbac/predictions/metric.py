@@ -127,8 +127,7 @@ def check_distribution(values: Table, columns: tuple[str, ...], what: str) -> np
     if bad_sum.any():
         row = int(np.argmax(bad_sum))
         raise UserError(
-            f"{what}: row {row}, columns {columns[0]} … {columns[-1]} sum to {total[row]:.6g}; "
-            "each row must sum to 1"
+            f"{what}: row {row}, columns {columns[0]} … {columns[-1]} sum to {total[row]:.6g}; each row must sum to 1"
         )
     return array
 
@@ -161,9 +160,7 @@ def _aligned(solution: pd.DataFrame, submission: pd.DataFrame) -> pd.DataFrame:
     absent = np.setdiff1d(wanted, given)
     if len(absent) or len(wanted) != len(given):
         extra = np.setdiff1d(given, wanted)
-        found = (
-            f"lacks eeg_id {absent[0]}" if len(absent) else f"has eeg_id {extra[0]}, which the solution lacks"
-        )
+        found = f"lacks eeg_id {absent[0]}" if len(absent) else f"has eeg_id {extra[0]}, which the solution lacks"
         raise UserError(f"submission: {found} ({len(absent)} missing, {len(extra)} too many)")
     return submission.set_index("eeg_id").loc[wanted].reset_index()
 

@@ -49,9 +49,7 @@ def check_submission(submission: pd.DataFrame, eeg_ids: npt.ArrayLike, name: str
     missing, extra = np.setdiff1d(wanted, given), np.setdiff1d(given, wanted)
     if len(missing) or len(extra):
         example = f"eeg_id {missing[0]} is missing" if len(missing) else f"eeg_id {extra[0]} isn't a test EEG"
-        raise UserError(
-            f"{name}: {example} ({len(missing)} of {len(wanted)} test EEGs missing, {len(extra)} unknown)"
-        )
+        raise UserError(f"{name}: {example} ({len(missing)} of {len(wanted)} test EEGs missing, {len(extra)} unknown)")
     check_distribution(submission, VOTE_COLUMNS, name)
 
 

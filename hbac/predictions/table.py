@@ -137,9 +137,7 @@ class PredictionTable:
         """
         prob = np.asarray(prob_NK, dtype=np.float64)
         if prob.shape != (len(rows), N_CLASSES):
-            raise UserError(
-                f"table {metadata.member}: {prob.shape} probabilities for {len(rows)} rows of 6 classes"
-            )
+            raise UserError(f"table {metadata.member}: {prob.shape} probabilities for {len(rows)} rows of 6 classes")
         total = prob.sum(axis=1, keepdims=True)
         near = np.abs(total - 1) < 1e-2  # half precision; what is farther off is an error, not rounding
         prob = np.divide(prob, total, out=prob.copy(), where=near)
@@ -193,9 +191,7 @@ class PredictionTable:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         meta = self.metadata
-        runs = {
-            str(k): Path(os.path.relpath(run, path.parent)).as_posix() for k, run in sorted(meta.runs.items())
-        }
+        runs = {str(k): Path(os.path.relpath(run, path.parent)).as_posix() for k, run in sorted(meta.runs.items())}
         flat = {
             "member": meta.member,
             **{name: getattr(meta, name) for name in _HASHES},
@@ -235,14 +231,12 @@ class PredictionTable:
         """
         path = Path(path)
         arrow = read_parquet(path)
-        flat = {
-            k.decode(): v.decode() for k, v in (arrow.schema.metadata or {}).items() if k != b"ARROW:schema"
-        }
+        flat = {k.decode(): v.decode() for k, v in (arrow.schema.metadata or {}).items() if k != b"ARROW:schema"}
         missing = [key for key in ("member", *_HASHES, "hbac_version") if _PREFIX + key not in flat]
         if missing:
             raise UserError(
                 f"{path}: the file's metadata lack {', '.join(_PREFIX + key for key in missing)}; "
-                "a table made by other code is read with hbac.predictions.foreign.read_foreign"
+                "a table made by other code is read with hbac.predictions.foreign.read_table"
             )
         frame = arrow.to_pandas(ignore_metadata=True)
         check_frame(frame, str(path))
@@ -331,9 +325,7 @@ def check_frame(frame: pd.DataFrame, name: str) -> None:
     what = f"table {name}"
     missing = [column for column in DTYPES if column not in frame.columns]
     if missing:
-        raise UserError(
-            f"{what}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, frame.columns))}"
-        )
+        raise UserError(f"{what}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, frame.columns))}")
     unknown = [str(column) for column in frame.columns if column not in DTYPES]
     if unknown:
         raise UserError(f"{what}: unknown column(s) {', '.join(unknown)}")
@@ -363,9 +355,7 @@ def check_frame(frame: pd.DataFrame, name: str) -> None:
     if repeated.any():
         row = int(np.argmax(repeated))
         found = ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)
-        raise UserError(
-            f"{what}: row {row}, column {keys[0]}: {found} stands twice ({repeated.sum()} repeated rows)"
-        )
+        raise UserError(f"{what}: row {row}, column {keys[0]}: {found} stands twice ({repeated.sum()} repeated rows)")
 
 
 def concat(tables: Sequence[PredictionTable]) -> PredictionTable:

@@ -38,6 +38,4 @@ def make_table(member: str = "a", n: int = 40, seed: int = 0, **metadata: object
 def fold_tables(member: str = "a", n: int = 40, seed: int = 0) -> list[PredictionTable]:
     """The same, one table per fold."""
     whole = make_table(member, n, seed)
-    return [
-        PredictionTable(part.reset_index(drop=True), whole.metadata) for _, part in whole.frame.groupby("fold")
-    ]
+    return [PredictionTable(part.reset_index(drop=True), whole.metadata) for _, part in whole.frame.groupby("fold")]

@@ -79,9 +79,7 @@ def test_targets_that_disagree():
 
 @pytest.mark.parametrize("name", ["fold_hash", "data_fingerprint"])
 def test_hashes_that_disagree_name_the_members(name):
-    with pytest.raises(
-        UserError, match=rf"members a and c don't go together: {name} is . in|members a and c .*{name}"
-    ):
+    with pytest.raises(UserError, match=rf"members a and c don't go together: {name} is . in|members a and c .*{name}"):
         join_tables([make_table("a"), make_table("b"), make_table("c", **{name: "other"})])
     assert join_tables([make_table("a"), make_table("c", **{name: ""})]).members == ("a", "c")
 

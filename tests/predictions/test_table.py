@@ -111,9 +111,7 @@ def test_unreadable_files(tmp_path: Path):
 def test_folds_put_together_are_the_whole(tmp_path: Path):
     parts = fold_tables()
     parts = [
-        PredictionTable(
-            p.frame, TableMetadata(**(vars(p.metadata) | {"runs": {p.folds[0]: tmp_path / str(i)}}))
-        )
+        PredictionTable(p.frame, TableMetadata(**(vars(p.metadata) | {"runs": {p.folds[0]: tmp_path / str(i)}})))
         for i, p in enumerate(parts)
     ]
     whole = concat(parts[::-1])

@@ -1,0 +1,104 @@
+"""Tables from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hbac.errors import UserError
+from hbac.labels.folds import FoldTable
+from hbac.predictions.foreign import UncheckedTableWarning, read_table
+from hbac.predictions.join import join_tables
+from hbac.vocabulary import VOTE_COLUMNS
+from tests.predictions.tables import make_table
+
+pytestmark = pytest.mark.filterwarnings("ignore::hbac.predictions.foreign.UncheckedTableWarning")
+
+
+def fold_table_of(frame: pd.DataFrame) -> FoldTable:
+    pairs = frame[["patient_id", "fold"]].drop_duplicates().sort_values("patient_id")
+    return FoldTable(pairs["patient_id"].to_numpy(), pairs["fold"].to_numpy(), n_folds=5, seed=0)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_plain_files_join_with_ours(tmp_path: Path, suffix):
+    ours, theirs = make_table("ours"), make_table("theirs", seed=1)
+    path = tmp_path / f"theirs.{suffix}"
+    frame = theirs.frame.sample(frac=1, random_state=0)
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    with pytest.warns(UncheckedTableWarning, match=r"theirs\.\w+: made by other code.*which config, data and fold"):
+        read = read_table(path)
+    assert read.metadata.member == "theirs"
+    assert read.metadata.hbac_version == ""
+    joined = join_tables([ours, read])
+    np.testing.assert_allclose(joined.probs[1], join_tables([ours, theirs]).probs[1], rtol=1e-6)
+
+
+def test_our_own_file_is_read_without_a_warning(tmp_path: Path, recwarn):
+    table = make_table("a")
+    assert read_table(table.write(tmp_path / "x.parquet")).metadata == table.metadata
+    assert not recwarn.list
+
+
+def test_counts_of_votes_become_shares(tmp_path: Path):
+    table = make_table("a")
+    frame = table.frame.copy()
+    n = frame["n_votes"].to_numpy()
+    frame[list(VOTE_COLUMNS)] = np.rint(table.targets * n[:, None]).astype(int)
+    frame.drop(columns=["n_votes", "eeg_sub_id", "spectrogram_id", "label_id"]).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.warns(UncheckedTableWarning, match="eeg_sub_id, spectrogram_id, label_id"):
+        read = read_table(tmp_path / "b.csv")
+    np.testing.assert_allclose(read.targets, table.targets, atol=1e-12)
+    assert read.frame["n_votes"].tolist() == n.tolist()
+    assert (read.frame["label_id"] == -1).all()
+
+
+def test_folds_from_a_file(tmp_path: Path):
+    table = make_table("a")
+    folds = fold_table_of(table.frame)
+    folds.write(tmp_path / "folds.csv")
+    table.frame.drop(columns="fold").to_csv(tmp_path / "b.csv", index=False)
+    read = read_table(tmp_path / "b.csv", folds=tmp_path / "folds.csv")
+    assert read.frame["fold"].tolist() == table.frame["fold"].tolist()
+    assert read.metadata.fold_hash == folds.hash
+    assert read.metadata.n_folds == 5
+    with pytest.raises(UserError, match=r"missing column\(s\) fold; give folds=PATH"):
+        read_table(tmp_path / "b.csv")
+    wrong = table.frame.assign(fold=((table.frame["fold"] + 1) % 5).astype("int16"))
+    wrong.to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(UserError, match=r"c\.csv: row 0, column fold: 1, but patient_id 300 is in fold 0"):
+        read_table(tmp_path / "c.csv", folds=folds)
+    stranger = table.frame.assign(patient_id=7).drop(columns="fold")
+    stranger.to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(UserError, match="patient_id 7"):
+        read_table(tmp_path / "d.csv", folds=folds)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns=["eeg_id", "lpd_prob"]), "missing column.s. eeg_id, lpd_prob"),
+        (lambda f: f.assign(lpd_prob=f.lpd_prob.where(f.index != 3)), "row 3, column lpd_prob: nan"),
+        (lambda f: f.assign(lpd_prob=f.lpd_prob - 1), "row 0, column lpd_prob: .* negative"),
+        (lambda f: f.assign(lpd_prob=f.lpd_prob / 2), "row 0, columns seizure_prob … other_prob sum to"),
+        (lambda f: f.assign(lpd_vote=f.lpd_vote + 0.3), "columns seizure_vote … other_vote sum to 1.3"),
+        (lambda f: f.assign(patient_id=f.patient_id + 0.5), "row 0, column patient_id: 300.5; a whole number"),
+        (lambda f: f.assign(lpd_prob="x"), "column lpd_prob is .*; it must be numeric"),
+        (lambda f: pd.concat([f, f.iloc[[2]]]), "row 40, column label_id: label_id 9037 stands twice"),
+    ],
+)
+def test_wrong_tables_are_named(tmp_path: Path, change, message):
+    change(make_table("a").frame).to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(UserError, match=rf"bad.*{message}"):
+        read_table(tmp_path / "bad.csv")
+
+
+def test_no_file(tmp_path: Path):
+    with pytest.raises(UserError, match=r"x\.csv: no such"):
+        read_table(tmp_path / "x.csv")
+    (tmp_path / "y.csv").write_text("")
+    with pytest.raises(UserError, match=r"y\.csv: not readable as csv"):
+        read_table(tmp_path / "y.csv")
