@@ -62,11 +62,12 @@ class EpochLines(Callback):
         )
 
 
-class SeedEpochs(Callback):
-    """Seed torch's generators anew at the start of each epoch.
+class SeedSteps(Callback):
+    """Seed torch's generators anew before each batch.
 
-    Dropout then depends on seed and epoch alone, and a run that was killed and resumed ends with the same weights,
-    bit for bit, as one that was not.
+    Dropout then depends on seed, epoch and batch alone, and a run that was killed and resumed ends with the same
+    weights, bit for bit, as one that was not. Once an epoch is not enough: how many numbers Lightning draws between
+    the start of an epoch and its first batch differs in a resumed run.
 
     Parameters
     ----------
@@ -77,7 +78,9 @@ class SeedEpochs(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Seed all devices.
 
         Parameters
@@ -86,8 +89,13 @@ class SeedEpochs(Callback):
             Knows the epoch.
         pl_module : lightning.LightningModule
             Not used.
+        batch : object
+            Not used.
+        batch_idx : int
+            Number of the batch in its epoch.
         """
-        words = np.random.SeedSequence((self.seed, trainer.current_epoch, trainer.global_rank)).generate_state(2)
+        numbers = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        words = np.random.SeedSequence(numbers).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
@@ -163,7 +171,7 @@ def make_callbacks(folder: Path, seed: int) -> list[Callback]:
     best = ModelCheckpoint(filename="best", monitor="val/kl", **where)
     last = ModelCheckpoint(filename="last", **where)
     progress = RichProgressBar() if on_terminal() else EpochLines()
-    return [SeedEpochs(seed), best, last, LearningRateMonitor(logging_interval="epoch"), progress]
+    return [SeedSteps(seed), best, last, LearningRateMonitor(logging_interval="epoch"), progress]
 
 
 def on_terminal() -> bool:
