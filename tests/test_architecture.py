@@ -82,9 +82,7 @@ def test_nothing_is_unpickled() -> None:
     for path in PACKAGE.rglob("*.py"):
         assert not {"pickle", "joblib", "dill"} & {name.split(".")[0] for name in imported(path)}, path
         text = path.read_text()
-        assert text.count("torch.load(") == text.count("weights_only=True)") - text.count(
-            "ckpt_path=resumed"
-        ), path
+        assert text.count("torch.load(") == text.count("weights_only=True)") - text.count("ckpt_path=resumed"), path
 
 
 def public_objects() -> list[tuple[str, object]]:
@@ -108,9 +106,7 @@ def public_objects() -> list[tuple[str, object]]:
 def test_documented_parameters_equal_the_signature(name: str, value: object) -> None:
     doc = inspect.getdoc(value)
     assert doc, f"{name} has no docstring"
-    documented = [
-        p for entry in NumpyDocString(doc)["Parameters"] for p in entry.name.replace("*", "").split(", ")
-    ]
+    documented = [p for entry in NumpyDocString(doc)["Parameters"] for p in entry.name.replace("*", "").split(", ")]
     target = value.__init__ if inspect.isclass(value) and "__init__" in vars(value) else value  # type: ignore[misc]
     if not documented:
         return  # one sentence can be enough; what is documented must be right

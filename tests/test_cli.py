@@ -40,9 +40,7 @@ def test_help_names_every_group_and_setting_without_importing_torch(command: str
         f"import sys; sys.argv = ['x', '--help']; import hbac.{command} as m; m.main(); "
         "print([n for n in ('torch', 'pandas', 'lightning', 'hydra') if n in sys.modules])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.rstrip().endswith("[]")
     assert f"python -m hbac.{command}" in result.stdout
     assert "* synthetic" in result.stdout
@@ -54,9 +52,7 @@ def test_cfg_job_composes_without_importing_torch(command: str, tmp_path: Path) 
         f"import sys; sys.argv = ['x', '--cfg', 'job']; import hbac.{command} as m; m.main(); "
         "print([n for n in ('torch', 'pandas', 'lightning', 'wandb') if n in sys.modules])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.rstrip().endswith("[]")
     assert "dataset:" in result.stdout
     assert list(tmp_path.iterdir()) == []

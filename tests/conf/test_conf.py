@@ -44,8 +44,7 @@ def test_every_file_says_what_it_is_for(path: Path) -> None:
 
 def test_every_model_has_a_config() -> None:
     named = {
-        yaml.safe_load(path.read_text())["_target_"].rpartition(".")[2]
-        for path in conf_dir().glob("model/*.yaml")
+        yaml.safe_load(path.read_text())["_target_"].rpartition(".")[2] for path in conf_dir().glob("model/*.yaml")
     }
     assert named == {model.__name__ for model in MODELS}
 
