@@ -39,9 +39,9 @@ def read_table(path: str | Path, folds: str | Path | FoldTable | None = None) ->
     Parameters
     ----------
     path : str or Path
-        Parquet or csv. Needed columns: ``eeg_id``, the six ``_prob`` and the six ``_vote`` columns (shares, or
-        counts of votes); ``patient_id`` and ``fold``, or ``patient_id`` and `folds`. Other ids are −1 where
-        they are missing.
+        Parquet or csv. Needed columns: ``eeg_id``, the six ``_prob`` and the six ``_vote`` columns (shares with
+        ``n_votes``, or counts of votes); ``patient_id`` and ``fold``, or ``patient_id`` and `folds`. Other ids
+        are −1 where they are missing.
     folds : str, Path or FoldTable, optional
         Folds by patient, for tables without a column ``fold``; where both are there, they must agree.
 
@@ -121,8 +121,7 @@ def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None) -> Predicti
         adopted["n_votes"] = total.astype(np.int32)
         target = target / total[:, None]
     elif "n_votes" not in adopted.columns:
-        unchecked.append("n_votes (all rows count as one vote)")
-        adopted["n_votes"] = 1
+        raise UserError(f"table {path}: missing column n_votes; it is needed where the votes are shares, not counts")
     adopted[list(VOTE_COLUMNS)] = target
     adopted[list(PROB_COLUMNS)] = _numbers(frame, PROB_COLUMNS, path)
     warnings.warn(
@@ -167,5 +166,6 @@ def _compare_folds(frame: pd.DataFrame, folds: FoldTable, name: str) -> None:
         row = int(np.argmax(differ))
         raise UserError(
             f"table {name}: row {row}, column fold: {frame['fold'].iloc[row]}, but patient_id "
-            f"{frame['patient_id'].iloc[row]} is in fold {wanted[row]} of the fold table ({int(differ.sum())} rows differ)"
+            f"{frame['patient_id'].iloc[row]} is in fold {wanted[row]} of the fold table "
+            f"({int(differ.sum())} rows differ)"
         )

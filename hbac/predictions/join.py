@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hbac.errors import UserError
-from hbac.predictions.table import ID_COLUMNS, PredictionTable, TableMetadata, key_columns
+from hbac.predictions.table import ID_COLUMNS, NO_ID, PredictionTable, TableMetadata, key_columns
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 OnMissing = Literal["error", "renormalise"]
@@ -152,7 +152,10 @@ def _merge_rows(frame: pd.DataFrame, rows: pd.DataFrame, member: str, first: str
     ours, theirs = frame.iloc[place[known]], rows.loc[known]
     for column in _SAME_IN_ALL:
         a, b = ours[column].to_numpy(), theirs[column].to_numpy()
-        same = np.isclose(a, b, rtol=0, atol=1e-6, equal_nan=True) if column in VOTE_COLUMNS else a == b
+        if column in VOTE_COLUMNS:
+            same = np.isclose(a, b, rtol=0, atol=1e-6, equal_nan=True)
+        else:
+            same = (a == b) | ((column in ID_COLUMNS) & ((a == NO_ID) | (b == NO_ID)))
         if not same.all():
             i = int(np.argmin(same))
             key = ", ".join(

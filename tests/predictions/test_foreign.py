@@ -84,8 +84,9 @@ def test_folds_from_a_file(tmp_path: Path):
         (lambda f: f.assign(lpd_prob=f.lpd_prob.where(f.index != 3)), "row 3, column lpd_prob: nan"),
         (lambda f: f.assign(lpd_prob=f.lpd_prob - 1), "row 0, column lpd_prob: .* negative"),
         (lambda f: f.assign(lpd_prob=f.lpd_prob / 2), "row 0, columns seizure_prob … other_prob sum to"),
-        (lambda f: f.assign(lpd_vote=f.lpd_vote + 0.3), "columns seizure_vote … other_vote sum to 1.3"),
+        (lambda f: f.assign(lpd_vote=f.lpd_vote + 0.3), "row 24, column lpd_vote: 1.3 is greater than 1"),
         (lambda f: f.assign(patient_id=f.patient_id + 0.5), "row 0, column patient_id: 300.5; a whole number"),
+        (lambda f: f.drop(columns="n_votes"), "missing column n_votes"),
         (lambda f: f.assign(lpd_prob="x"), "column lpd_prob is .*; it must be numeric"),
         (lambda f: pd.concat([f, f.iloc[[2]]]), "row 40, column label_id: label_id 9037 stands twice"),
     ],
@@ -94,6 +95,13 @@ def test_wrong_tables_are_named(tmp_path: Path, change, message):
     change(make_table("a").frame).to_csv(tmp_path / "bad.csv", index=False)
     with pytest.raises(UserError, match=rf"bad.*{message}"):
         read_table(tmp_path / "bad.csv")
+
+
+def test_ids_that_other_code_does_not_give_are_not_compared(tmp_path: Path):
+    ours, theirs = make_table("ours"), make_table("theirs", seed=1)
+    theirs.frame.drop(columns=["spectrogram_id", "eeg_sub_id"]).to_csv(tmp_path / "b.csv", index=False)
+    joined = join_tables([ours, read_table(tmp_path / "b.csv")])
+    assert joined.frame["spectrogram_id"].min() == 2000
 
 
 def test_no_file(tmp_path: Path):
