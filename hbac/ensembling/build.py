@@ -16,6 +16,7 @@ import pandas as pd
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.ensembling.methods import fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit
+from hbac.ensembling.report import full_report
 from hbac.ensembling.summary import summarise
 from hbac.errors import UserError
 from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_interval
@@ -27,6 +28,7 @@ from hbac.vocabulary import PROB_COLUMNS
 MEMBERS = "members"
 OOF_FILE = "oof.parquet"
 SUMMARY_FILE = "summary.csv"
+REPORT = "report"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def build_ensemble(
     allow_missing_folds: bool = False,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
+    report: bool = False,
 ) -> EnsembleResult:
     """Blend members and write the ensemble folder.
 
@@ -97,6 +100,9 @@ def build_ensemble(
         Resamples of the patient bootstrap.
     seed : int
         Seed of the bootstrap.
+    report : bool
+        Whether to write the tables of `hbac.ensembling.report.full_report` into ``report/``, which takes longer
+        than the blend.
 
     Returns
     -------
@@ -169,6 +175,10 @@ def build_ensemble(
         stale.unlink()
     table.write(out / OOF_FILE)
     _write_csv(summary, out / SUMMARY_FILE)
+    if report:
+        (out / REPORT).mkdir(exist_ok=True)
+        for name, frame in full_report(joined, best, n_resamples, seed=seed).items():
+            _write_csv(frame if "name" in frame else frame.reset_index(names="name"), out / REPORT / f"{name}.csv")
     path = ensemble.write(out)  # last: where it is, the rest is complete
     return EnsembleResult(ensemble, table, summary, compared, path, tuple(notes))
 

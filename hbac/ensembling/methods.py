@@ -51,7 +51,7 @@ class _Unchosen:
         return [None]
 
 
-class Mean(_Unchosen):
+class _Mean(_Unchosen):
     """Plain arithmetic mean."""
 
     name = "mean"
@@ -63,7 +63,7 @@ class Mean(_Unchosen):
         return [Arithmetic(np.full(n_members, 1 / n_members))]
 
 
-class Convex(_Unchosen):
+class _Convex(_Unchosen):
     """Weighted arithmetic mean, see `hbac.ensembling.convex`."""
 
     name = "convex"
@@ -73,7 +73,7 @@ class Convex(_Unchosen):
         return [Arithmetic(fit_convex(data.filled[:, train_N], data.targets[train_N]).weights)]
 
 
-class Greedy(_Unchosen):
+class _Greedy(_Unchosen):
     """Forward selection, see `hbac.ensembling.greedy`."""
 
     name = "greedy"
@@ -83,7 +83,7 @@ class Greedy(_Unchosen):
         return [Arithmetic(fit_greedy(data.filled[:, train_N], data.targets[train_N]))]
 
 
-class Stacking(_Unchosen):
+class _Stacking(_Unchosen):
     """Multinomial regression, see `hbac.ensembling.stacking`."""
 
     name = "stacking"
@@ -93,7 +93,7 @@ class Stacking(_Unchosen):
         return [fit_stacked(data.logs[:, train_N], data.targets[train_N])]
 
 
-class OneWeight:
+class _OneWeight:
     """Log-linear with one weight per member, see `hbac.ensembling.log_linear`."""
 
     name = "log_linear"
@@ -109,7 +109,7 @@ class OneWeight:
         return fit_log_linear(logs, targets, [Strength(strength) for strength in settings])
 
 
-class ByClass:
+class _ByClass:
     """Log-linear with one weight per member and class, see `hbac.ensembling.log_linear`."""
 
     name = "log_linear_class"
@@ -126,7 +126,7 @@ class ByClass:
         return fit_log_linear(logs, targets, strengths)
 
 
-class RefinedMethod:
+class _Refined:
     """Log-linear, corrected by the members' agreement, see `hbac.ensembling.refined`."""
 
     name = "refined"
@@ -144,9 +144,9 @@ class RefinedMethod:
 
 
 SINGLE: dict[str, type[Method]] = {
-    method.name: method for method in (Mean, Convex, Greedy, OneWeight, ByClass, RefinedMethod, Stacking)
+    method.name: method for method in (_Mean, _Convex, _Greedy, _OneWeight, _ByClass, _Refined, _Stacking)
 }
-COMBINED = (Convex, OneWeight, ByClass, RefinedMethod)
+COMBINED = (_Convex, _OneWeight, _ByClass, _Refined)
 METHODS = (*SINGLE, "combined", "auto")
 
 

@@ -116,3 +116,19 @@ def test_members_that_do_not_go_together_leave_nothing(tables, tmp_path: Path):
     with pytest.raises(UserError, match="no prediction tables"):
         build_ensemble([], tmp_path / "e")
     assert not (tmp_path / "e").exists()
+
+
+def test_report_and_every_method_through_the_file(tables, tmp_path: Path):
+    result = build_ensemble(tables[:4], tmp_path, method="auto", n_resamples=40, report=True)
+    scores = pd.read_csv(tmp_path / "report" / "scores.csv", index_col="name")
+    assert scores.loc["ensemble", "kl_all"] == pytest.approx(result.nested_kl)
+    assert sorted(p.stem for p in (tmp_path / "report").iterdir()) == [
+        *("against_best", "disagreement", "leave_one_out", "scores")
+    ]
+    ensemble = Ensemble.read(tmp_path)
+    assert result.nested_kl == min(ensemble.extras["nested_kl_by_method"].values())
+    by_name = {t.metadata.member: t for t in tables}
+    order = [by_name[member.name].frame.sort_values("label_id") for member in ensemble.members]
+    probs = np.stack([frame.filter(like="_prob").to_numpy() for frame in order])
+    targets = by_name[ensemble.members[0].name].frame.sort_values("label_id").filter(regex="^(?!n_).*_vote").to_numpy()
+    assert kl_divergence(targets, ensemble.apply(probs)) == pytest.approx(ensemble.in_sample.estimate, abs=1e-5)
