@@ -30,9 +30,9 @@ from hbac.recordings.synthetic.electrodes import add_gaps
 from hbac.recordings.synthetic.patient import Patient, draw_patient
 from hbac.recordings.synthetic.recording import draw_session, render
 from hbac.recordings.synthetic.votes import draw_count, draw_votes, floors, true_shares
+from hbac.recordings.synthetic.wishes import draw_wish
 from hbac.vocabulary import (
     CHANNELS,
-    CLASSES,
     CONSENSUS_NAMES,
     SFREQ,
     SPECTROGRAM_ROW_S,
@@ -43,13 +43,6 @@ from hbac.vocabulary import (
 
 VERSION = 1  # of the simulator: another version means other data from the same seed
 PARTS = ("train", "test")
-# Wanted classes of an EEG in the two vote populations. Faint patterns end up as "other" whatever was wanted, so that
-# its share of the votes is larger than its share of the wishes.
-_WISHES = {
-    True: (0.05, 0.29, 0.14, 0.06, 0.07, 0.39),
-    False: (0.30, 0.16, 0.17, 0.18, 0.17, 0.02),
-}
-_MANY_CHANCE = 1 / 3
 _PARTIAL = ".synthetic-partial-"
 _MARGIN_S = SPECTROGRAM_ROWS * SPECTROGRAM_ROW_S / 2 - WINDOW_S / 2  # spectrogram before an EEG's first window
 
@@ -63,12 +56,13 @@ class Size:
     eegs: tuple[float, ...]  # chances of 1, 2, 3 ... EEGs for a patient
     mean_more_rows: float  # rows of an EEG beyond the first (geometric)
     max_rows: int
+    clarity: float  # 0 for the whole range of EEG; above, patterns are clearer and a short training gets somewhere
 
 
 SIZES = {
-    "small": Size(170, 60, (0.35, 0.30, 0.20, 0.10, 0.05), 1.1, 8),
-    "medium": Size(900, 200, (0.20, 0.22, 0.20, 0.16, 0.12, 0.10), 2.0, 16),
-    "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 5.0, 60),
+    "small": Size(170, 60, (0.35, 0.30, 0.20, 0.10, 0.05), 1.1, 8, 0.8),
+    "medium": Size(900, 200, (0.20, 0.22, 0.20, 0.16, 0.12, 0.10), 2.0, 16, 0.0),
+    "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 5.0, 60, 0.0),
 }
 
 
@@ -92,7 +86,8 @@ def write_synthetic(
         Folder of the data set; made where missing.
     size : str
         ``small`` (about 370 EEGs with 750 label rows, of 170 patients; 0.6 GB), ``medium`` (2,900 with 8,500, of 900;
-        5 GB) or ``large`` (12,800 with 75,000, of 1,950; about as large as HMS).
+        5 GB) or ``large`` (12,800 with 75,000, of 1,950; about as large as HMS). In the small one patterns are clearer
+        than they are in life, so that a few minutes of training get somewhere; train for real EEG on the others.
     seed : int
         Seed, 0 or more.
     n_jobs : int
@@ -229,7 +224,7 @@ def _write_session(
     at = 0.0
     for i in range(together):
         if i == 0 or chance(rng, 0.5):
-            wish = _wish(seed, part, index, number + i)
+            wish = draw_wish(seed, part, index, number + i, size.clarity)
         many.append(wish[0])
         labels.append(wish[1])
         count = 1 if part == "test" else min(1 + int(rng.geometric(1 / (1 + size.mean_more_rows)) - 1), size.max_rows)
@@ -241,7 +236,7 @@ def _write_session(
     wishes = []
     for label, start_s, offset in zip(labels, starts, offsets, strict=True):
         wishes.append((label, start_s + _MARGIN_S + float(rng.choice(offset)) + WINDOW_S / 2))
-    session = draw_session(rng, patient, wishes, span_s)
+    session = draw_session(rng, patient, wishes, span_s, size.clarity)
     low = render(rng, session, 0.0, round(span_s * spectrogram.SFREQ_LOW), spectrogram.SFREQ_LOW).eeg
     lost = np.zeros(low.shape[1] // round(spectrogram.SFREQ_LOW * SPECTROGRAM_ROW_S), dtype=bool)
     who = _patient_number(part, index)
@@ -318,21 +313,6 @@ def _finish(root: Path, wanted: dict[str, Any], size: Size) -> None:
         path.unlink()
     (root / ".synthetic-shards").rmdir()
     (root / ".synthetic-unfinished.json").unlink()
-
-
-def _wish(seed: int, part: str, index: int, number: int) -> tuple[bool, str]:
-    """Return the vote population and the class that an EEG is to have.
-
-    A low-discrepancy sequence instead of chance: also in a small data set the classes have their shares.
-    """
-    at = (0.6180339887 * index + 0.7548776662 * number + 0.5698402910 * (seed % 1000)) % 1.0
-    chances = {True: 1.0} if part == "test" else {True: _MANY_CHANCE, False: 1 - _MANY_CHANCE}
-    cells = [
-        (many, label, chances[many] * p) for many in chances for label, p in zip(CLASSES, _WISHES[many], strict=True)
-    ]
-    edges = np.cumsum([p for _, _, p in cells])
-    many, label, _ = cells[min(int(np.searchsorted(edges, at * edges[-1], side="right")), len(cells) - 1)]
-    return many, label
 
 
 def _patient_number(part: str, index: int) -> int:

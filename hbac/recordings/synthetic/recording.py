@@ -26,7 +26,7 @@ from hbac.recordings.synthetic.draws import (
 )
 from hbac.recordings.synthetic.electrodes import Recorder, apply_recorder, draw_recorder
 from hbac.recordings.synthetic.patient import Patient
-from hbac.recordings.synthetic.patterns import Pattern, Periodic, draw_periodic, draw_rhythmic
+from hbac.recordings.synthetic.patterns import Pattern, Periodic, Rhythmic, draw_periodic, draw_rhythmic
 from hbac.recordings.synthetic.seizures import Seizure, draw_seizure
 
 
@@ -90,21 +90,43 @@ class Rendered:
     sfreq: float
 
 
-def draw_pattern(rng: np.random.Generator, patient: Patient, label: str) -> Pattern:
-    """Draw a pattern that most experts would give this label (`lpd`, `gpd`, `lrda` or `grda`)."""
+def draw_pattern(rng: np.random.Generator, patient: Patient, label: str, clarity: float = 0.0) -> Pattern:
+    """Draw a pattern that most experts would give a label.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    patient : Patient
+        Whose.
+    label : str
+        ``lpd``, ``gpd``, ``lrda`` or ``grda``.
+    clarity : float
+        0 for patterns as they come, up to 1 for tall ones far from the borders between the classes.
+
+    Returns
+    -------
+    Pattern
+        The pattern.
+    """
     general = label.startswith("g")
     draw = draw_periodic if label.endswith("pd") else draw_rhythmic
+    border, blunt = 0.42 + (-0.2 if general else 0.2) * clarity, 0.8 - 0.4 * clarity
     pattern: Pattern = draw(rng, patient, general=general)
-    for _ in range(8):  # most, not all: the rest are the ones in dispute
-        if (abs(pattern.lateral) < 0.42) == general or chance(rng, 0.08):
+    for _ in range(8 + round(12 * clarity)):  # most, not all: the rest are the ones in dispute
+        fits = (abs(pattern.lateral) < border) == general
+        sharp = pattern.roundness < blunt or isinstance(pattern, Rhythmic)
+        if (fits and sharp) or chance(rng, 0.08 * (1 - clarity)):
             break
         pattern = draw(rng, patient, general=general)
-    return pattern
+    return replace(pattern, height=pattern.height * (1 + clarity))
 
 
-def _runs(rng: np.random.Generator, pattern: Pattern, start_s: float, stop_s: float, centre_s: float) -> list[Episode]:
+def _runs(
+    rng: np.random.Generator, pattern: Pattern, start_s: float, stop_s: float, centre_s: float, clarity: float
+) -> list[Episode]:
     """Let a pattern come and go, or stay."""
-    if chance(rng, 0.55):
+    if chance(rng, 0.55 + 0.4 * clarity):
         first = centre_s - loguniform(rng, 30, 500)
         last = centre_s + loguniform(rng, 30, 500)
         return [Episode(first, last, uniform(rng, 1, 10), pattern)]
@@ -127,16 +149,16 @@ def _runs(rng: np.random.Generator, pattern: Pattern, start_s: float, stop_s: fl
 
 
 def _mimics(
-    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float
+    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float, clarity: float
 ) -> list[Episode]:
     """Draw what "other" contains that nearly is a pattern: faint, too short, or not periodic."""
     kind = pick(rng, {"none": 0.5, "faint": 0.14, "short": 0.14, "sporadic": 0.16, "one": 0.06})
     label = pick(rng, {"lpd": 1, "gpd": 1, "lrda": 1, "grda": 1.3})
-    if kind == "none":
+    if kind == "none" or chance(rng, clarity):
         return []
     pattern = draw_pattern(rng, patient, label)
     if kind == "faint":
-        episodes = _runs(rng, pattern, start_s, stop_s, centre_s)
+        episodes = _runs(rng, pattern, start_s, stop_s, centre_s, clarity)
         return [replace(e, scale=e.scale * uniform(rng, 0.08, 0.4)) for e in episodes]
     if kind == "sporadic":
         pattern = draw_pattern(rng, patient, "lpd" if chance(rng, 0.7) else "gpd")
@@ -152,11 +174,11 @@ def _mimics(
 
 
 def _seizure(
-    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float
+    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float, clarity: float
 ) -> tuple[list[Episode], list[tuple[float, float, float]]]:
-    """One seizure that touches the centre, what came before, and the background after it."""
+    """Draw one seizure that touches the centre, what came before, and the background after it."""
     length = loguniform(rng, 12, 150)
-    place = pick(rng, {"through": 0.45, "starts": 0.3, "ends": 0.25})
+    place = pick(rng, {"through": 0.45 + clarity, "starts": 0.3, "ends": 0.25})
     if place == "through":
         length = max(length, 16)
         first = centre_s - 5 - uniform(rng, 0, 1) * (length - 10)
@@ -166,6 +188,7 @@ def _seizure(
         first = centre_s + uniform(rng, -1, 14) - length
     last = first + length
     seizure = draw_seizure(rng, patient, first, last)
+    seizure = replace(seizure, height=seizure.height * (1 + clarity))
     found = [Episode(first, last, uniform(rng, 0.3, 2.5), seizure)]
     if chance(rng, 0.35):  # periodic discharges before, between seizures
         label = "lpd" if abs(seizure.lateral) > 0.4 else "gpd"
@@ -177,7 +200,13 @@ def _seizure(
     return found, [(first - 2, first + 3, onset), (last, last + loguniform(rng, 10, 120), after)]
 
 
-def draw_session(rng: np.random.Generator, patient: Patient, wishes: list[tuple[str, float]], span_s: float) -> Session:
+def draw_session(
+    rng: np.random.Generator,
+    patient: Patient,
+    wishes: list[tuple[str, float]],
+    span_s: float,
+    clarity: float = 0.0,
+) -> Session:
     """Draw the plan of a session.
 
     Parameters
@@ -190,6 +219,9 @@ def draw_session(rng: np.random.Generator, patient: Patient, wishes: list[tuple[
         For each EEG of the session the class it is to show, and the time (s) around which.
     span_s : float
         Length of the session in seconds.
+    clarity : float
+        0 for the whole range of what occurs; towards 1 patterns are taller, steadier and less in dispute, and
+        artefacts fewer.
 
     Returns
     -------
@@ -206,25 +238,29 @@ def draw_session(rng: np.random.Generator, patient: Patient, wishes: list[tuple[
     for i, (label, centre_s) in enumerate(wishes):
         start_s, stop_s = edges[i], edges[i + 1]
         if label == "other":
-            episodes += _mimics(rng, patient, start_s, stop_s, centre_s)
+            episodes += _mimics(rng, patient, start_s, stop_s, centre_s, clarity)
         elif label == "seizure":
-            found, changed = _seizure(rng, patient, start_s, stop_s, centre_s)
+            found, changed = _seizure(rng, patient, start_s, stop_s, centre_s, clarity)
             episodes += found
             after += changed
         else:
-            episodes += _runs(rng, draw_pattern(rng, patient, label), start_s, stop_s, centre_s)
-            if chance(rng, 0.12):  # a second pattern now and then
+            episodes += _runs(rng, draw_pattern(rng, patient, label, clarity), start_s, stop_s, centre_s, clarity)
+            if chance(rng, 0.12 * (1 - clarity)):  # a second pattern now and then
                 second = pick(rng, {"lpd": 1, "lrda": 1} if label.startswith("l") else {"gpd": 1, "grda": 1})
-                extra = _runs(
-                    rng, draw_pattern(rng, patient, second), start_s, stop_s, centre_s + uniform(rng, -40, 40)
-                )
+                aside = centre_s + uniform(rng, -40, 40)
+                extra = _runs(rng, draw_pattern(rng, patient, second), start_s, stop_s, aside, clarity)
                 episodes += [replace(e, scale=e.scale * uniform(rng, 0.2, 0.8)) for e in extra]
-    rhythmic = 0.3 if all(label == "other" for label, _ in wishes) else 0.12
+    rhythmic = (0.12 if shown else 0.3) * (1 - clarity)
+    artefacts, recorder = draw_artefacts(rng, patient, rhythmic=rhythmic), draw_recorder(rng, patient)
+    if clarity > 0:
+        less = 1 - 0.7 * clarity
+        artefacts = replace(artefacts, muscle_uv=artefacts.muscle_uv * less, movement_hz=artefacts.movement_hz * less)
+        recorder = replace(recorder, faults=tuple(fault for fault in recorder.faults if chance(rng, less)))
     return Session(
         patient=patient,
         background=background,
-        artefacts=draw_artefacts(rng, patient, rhythmic=rhythmic),
-        recorder=draw_recorder(rng, patient),
+        artefacts=artefacts,
+        recorder=recorder,
         episodes=tuple(episodes),
         after=tuple(after),
     )

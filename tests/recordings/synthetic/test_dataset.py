@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hbac.errors import UserError
-from hbac.recordings.synthetic import dataset
+from hbac.recordings.synthetic import dataset, wishes
 from hbac.recordings.synthetic.spectrogram import COLUMNS
 from hbac.recordings.synthetic.votes import draw_count, floors
 from hbac.vocabulary import CHANNELS, CONSENSUS_NAMES, SFREQ, VOTE_COLUMNS, WINDOW_SAMPLES
@@ -216,12 +216,14 @@ def test_vote_populations_have_the_published_means() -> None:
 
 @pytest.mark.parametrize("size", ["small", "medium", "large"])
 def test_wishes_keep_the_class_shares_in_every_size(size: str) -> None:
-    wishes = [dataset._wish(0, "train", i, 0) for i in range(dataset.SIZES[size].train_patients)]
-    assert np.mean([many for many, _ in wishes]) == pytest.approx(1 / 3, abs=0.02)
+    patients, clarity = dataset.SIZES[size].train_patients, dataset.SIZES[size].clarity
+    drawn = [wishes.draw_wish(0, "train", i, 0, clarity) for i in range(patients)]
+    assert np.mean([many for many, _ in drawn]) == pytest.approx(1 / 3, abs=0.02)
     for many in (True, False):
-        labels = [label for found, label in wishes if found == many]
+        labels = [label for found, label in drawn if found == many]
         share = [labels.count(name) / len(labels) for name in ("seizure", "lpd", "gpd", "lrda", "grda", "other")]
-        np.testing.assert_allclose(share, dataset._WISHES[many], atol=0.04)
+        wanted = (1 - clarity) * np.array(wishes.WISHES[many]) + clarity * np.array(wishes.SHARES[many])
+        np.testing.assert_allclose(share, wanted, atol=0.04)
 
 
 def test_ids_are_unique_in_the_large_size() -> None:
@@ -254,7 +256,7 @@ def test_what_cannot_be_written_is_one_error(tmp_path: Path) -> None:
 def test_half_written_files_of_a_killed_run_are_removed(
     tiny_size: dataset.Size, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1))
+    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1, 0.0))
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -268,7 +270,7 @@ def test_half_written_files_of_a_killed_run_are_removed(
 
 
 def test_two_callers_at_once_write_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1))
+    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1, 0.0))
     written: list[str] = []
     write_patient = dataset._write_patient
 
