@@ -28,7 +28,8 @@ def fit_greedy(prob_MNK: npt.NDArray[np.floating], target_NK: Array, max_picks: 
     target_NK : ndarray of float64, shape (rows, classes)
         Vote shares.
     max_picks : int
-        Most picks; it stops earlier where no pick improves the score.
+        Number of picks. The weights are those of the best of all stages: a pick that doesn't help at once may make
+        room for better ones.
 
     Returns
     -------
@@ -46,13 +47,12 @@ def fit_greedy(prob_MNK: npt.NDArray[np.floating], target_NK: Array, max_picks: 
     prob_MI = np.stack([prob_NK[row_I, class_I] for prob_NK in prob_MNK]).astype(np.float32)
     picked = np.zeros(len(prob_MI))
     total_I = np.zeros(len(row_I), dtype=np.float32)
-    best = -np.inf
+    best, weights = -np.inf, picked
     for n in range(1, max_picks + 1):
         scores = [float(count_I @ np.log(np.maximum((total_I + prob_I) / n, np.float32(CLIP)))) for prob_I in prob_MI]
         m = int(np.argmax(scores))
-        if scores[m] <= best:
-            break
-        best = scores[m]
         picked[m] += 1
         total_I += prob_MI[m]
-    return np.asarray(picked / picked.sum())
+        if scores[m] > best:
+            best, weights = scores[m], picked / n
+    return np.asarray(weights)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear, Mixture
+from hbac.ensembling.blends import Arithmetic, Array, Augmented, Blend, LogLinear, Mixture
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
 from hbac.errors import UserError
 
-KINDS = ("arithmetic", "log_linear", "mixture", "refined", "stacked")
+KINDS = ("arithmetic", "augmented", "log_linear", "mixture", "refined", "stacked")
 
 
 def blend_from_dict(content: Mapping[str, Any]) -> Blend:
@@ -50,6 +50,8 @@ def blend_from_dict(content: Mapping[str, Any]) -> Blend:
             return LogLinear(numbers("weights"), numbers("bias"))
         if kind == "mixture":
             return Mixture([blend_from_dict(part) for part in content["parts"]], numbers("weights"))
+        if kind == "augmented":
+            return Augmented(numbers("mixtures"), blend_from_dict(content["inner"]))
         if kind == "stacked":
             return Stacked(numbers("weights"), numbers("bias"))
         if kind == "refined":

@@ -64,26 +64,23 @@ def fit_log_linear(
     target_NK : ndarray of float64, shape (rows, classes)
         Vote shares.
     strengths : sequence of Strength
-        Penalties, all with one weight per member or all with one per member and class. From strong to weak is fastest:
-        each fit starts where the one before ended.
+        Penalties, all with one weight per member or all with one per member and class. From strong to weak is
+        fastest: each fit starts where the one before ended.
     start : LogLinear, optional
         Where to start; the plain mean by default. It changes the time, not the result.
     prune_below : float
-        Members whose largest weight is less than this share of the largest of all are left out, and the rest is fitted
-        again; 0 keeps all.
+        Members whose largest weight is less than this share of the largest of all are left out, and the rest is
+        fitted again; 0 keeps all.
 
     Returns
     -------
     list of LogLinear
         The optimum for each strength.
 
-    Examples
-    --------
-    >>> from hbac.ensembling.blends import centred_logs
-    >>> sure = centred_logs(np.array([[[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]]))
-    >>> target = np.array([[0.75, 0.25], [0.75, 0.25], [0.25, 0.75], [0.25, 0.75]])
-    >>> fit_log_linear(sure, target, [Strength(0.0)])[0].weights.round(3).tolist()  # half as sure as the member is
-    [[0.5, 0.5]]
+    Examples -------- >>> from hbac.ensembling.blends import centred_logs >>> sure =
+    centred_logs(np.array([[[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]])) >>> target = np.array([[0.75,
+    0.25], [0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]) >>> fit_log_linear(sure, target,
+    [Strength(0.0)])[0].weights.round(3).tolist()  # half as sure as the member is [[0.5, 0.5]]
     """
     n_members, _, n_classes = log_MNK.shape
     if start is None:
@@ -103,9 +100,9 @@ def fit_log_linear(
 class _Problem:
     """Loss, gradient and curvature on one set of rows.
 
-    Parameters are the weights (by class, then member; or one per member), then the biases. L-BFGS runs in coordinates
-    in which the curvature at the start (with the penalty at hand) is the identity: members are so alike that it would
-    crawl without, and so few that the curvature is cheap, once for all strengths.
+    Parameters are the weights (by class, then member; or one per member), then the biases. L-BFGS runs in
+    coordinates in which the curvature at the start (with the penalty at hand) is the identity: members are so
+    alike that it would crawl without, and so few that the curvature is cheap, once for all strengths.
     """
 
     def __init__(self, log_MNK: Logs, target_NK: Array, one_weight: bool, start: LogLinear) -> None:

@@ -1,11 +1,13 @@
 """The blending methods by name, and ``auto``, which takes the best by nested score.
 
 ===================
-================================================================================================= mean
-plain arithmetic mean; nothing is fitted convex               weighted arithmetic mean, weights on the simplex,
-global optimum greedy               forward selection with replacement log_linear           weighted geometric
-mean, one weight per member, class biases, temperature log_linear_class     the same with one weight per member
-and class refined              ``log_linear_class`` with logits corrected by what the members' agreement tells
+================================================================================================= mean plain
+arithmetic mean; nothing is fitted convex               weighted arithmetic mean, weights on the simplex, global
+optimum greedy               forward selection with replacement log_linear           weighted geometric mean,
+one weight per member, class biases, temperature log_linear_class     the same with one weight per member and
+class refined              ``log_linear_class`` over the members and their arithmetic means, with logits
+corrected by what
+                     the members' agreement tells
 stacking             scikit-learn's multinomial regression on all log-probabilities, the baseline combined
 convex mixture of convex, log_linear, log_linear_class and refined auto                 all of these; the one
 with the best nested score ===================
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hbac.ensembling.blends import Arithmetic, Blend
+from hbac.ensembling.blends import Arithmetic, Augmented, Blend, augment, centred_logs
 from hbac.ensembling.convex import fit_convex
 from hbac.ensembling.greedy import fit_greedy
 from hbac.ensembling.log_linear import Strength, fit_log_linear
@@ -37,7 +39,7 @@ Rows = npt.NDArray[np.bool_]
 MEMBER_STRENGTHS = (1e-1, 2e-2, 5e-3, 1e-3, 2e-4)
 CLASS_STRENGTHS = (1e-1, 2e-2, 5e-3, 1e-3, 2e-4)
 REFINED_STRENGTHS = (1e-1, 2e-2, 6e-3, 2e-3)
-_CLASSES_OF_BASE = 2e-2
+_BASE_STRENGTH = Strength(1e-4, 2e-2)  # of what the refined blend corrects; the ridge does the rest
 _MEMBERS_BESIDE_CLASSES = 1e-3  # strength on members where classes are shrunk more: those matter less then
 
 
@@ -137,10 +139,13 @@ class _Refined:
         return REFINED_STRENGTHS
 
     def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
-        """Fit a log-linear base, then each strength; parameters as `Method.fit`."""
-        logs, targets = data.logs[:, train_N], data.targets[train_N]
-        (base,) = fit_log_linear(logs, targets, [Strength(_MEMBERS_BESIDE_CLASSES, _CLASSES_OF_BASE)])
-        return list(fit_refined(data.filled[:, train_N], logs, targets, base, settings))
+        """Fit the arithmetic means, a log-linear base on all, then each strength; parameters as `Method.fit`."""
+        probs, targets = data.filled[:, train_N], data.targets[train_N]
+        mixtures = np.stack([fit_convex(probs, targets).weights, np.full(len(probs), 1 / len(probs))])
+        probs = augment(probs, mixtures)
+        logs = centred_logs(probs)
+        (base,) = fit_log_linear(logs, targets, [_BASE_STRENGTH])
+        return [Augmented(mixtures, refined) for refined in fit_refined(probs, logs, targets, base, settings)]
 
 
 SINGLE: dict[str, type[Method]] = {

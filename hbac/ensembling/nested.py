@@ -30,6 +30,8 @@ from hbac.predictions.metric import kl_rows
 Array = npt.NDArray[np.float64]
 Excluded = frozenset[int]
 
+_LARGE_BYTES = 100 * 2**20
+
 
 @dataclass(frozen=True)
 class BlendData:
@@ -143,12 +145,16 @@ class FoldFits:
         with (
             threadpool_limits(1),
             warnings.catch_warnings(),
-            ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
+            ThreadPoolExecutor(max_workers=self._n_workers()) as pool,
         ):
             # The stacking baseline stops early on purpose. Filters belong to the process: set here, not in a thread.
             warnings.filterwarnings("ignore", message="lbfgs failed to converge")
             for e, blends in zip(todo, pool.map(self._fit, todo), strict=True):
                 self._blends[e] = blends
+
+    def _n_workers(self) -> int:
+        """As many as there are cores; one alone where several copies of the rows would fill the memory."""
+        return min(4, os.cpu_count() or 1) if self.data.probs.nbytes < _LARGE_BYTES else 1
 
     def _fit(self, excluded: Excluded) -> Sequence[Blend]:
         train_N = ~np.isin(self.data.fold, sorted(excluded))

@@ -5,7 +5,8 @@ other class shares, groups of members that share their errors, members that are 
 members trained for the one population, members too sure or too unsure of themselves, and folds whose networks
 each have quirks of their own. Under ``truth="latent"`` the votes follow a latent state that the members see
 through noise (no blend is exactly right, as in life); under ``"convex"`` and ``"log_linear"`` they are drawn
-from a blend of the members with known weights, whose score therefore is the best possible one.
+from a blend of the members with known weights, whose score therefore is the best possible one. ``"artefacts"``
+is ``"latent"`` with rows that one group of members is wrong about without knowing.
 """
 
 from __future__ import annotations
@@ -101,12 +102,15 @@ def make_standin(
     groups = [groups[(m * len(groups)) // n_members % len(groups)] for m in range(n_members)]
     shared = {name: _noise(rng, patient, n_patients) for name, *_ in GROUPS}
     spread = {group[0]: rng.lognormal(0, group[4], (n_rows, 1)) for group in GROUPS}
+    # What a network doesn't notice, it is wrong about and sure of; only the others' disagreement gives it away.
+    share = 0.15 if truth == "artefacts" else 0.0
+    artefact = {name: rng.random((n_rows, 1)) < share for name, *_ in GROUPS}
     blind = 0.5 * FEW_PRIOR + 0.5 * MANY_PRIOR
     probs = np.empty((n_members, n_rows, 6), dtype=np.float32)
     for m, (name, _, noise, by_class, _, sharpness, few) in enumerate(groups):
         level = noise * rng.lognormal(0, 0.15) * np.asarray(by_class) * spread[name]
         error = 0.75 * shared[name] + 0.66 * _noise(rng, patient, n_patients)
-        seen = visible + level * error
+        seen = visible + level * error * np.where(artefact[name], 4.0, 1.0)
         # what a network trained on such input answers: the posterior, nearer to the prior where it sees little
         known = 3.9 / (4.5 + level**2)
         belief = few * 2 * blind + (1 - 2 * few) * MANY_PRIOR + known * (seen - prior) + known * 0.7 * (prior - blind)
@@ -115,7 +119,7 @@ def make_standin(
         heat = sharpness * rng.lognormal(0, 0.15) * rng.lognormal(0, 0.08, (n_folds, 1))[fold]
         probs[m] = softmax(1.6 * heat * belief + quirk + bias)
     weights = None
-    if truth != "latent":
+    if truth in ("convex", "log_linear"):
         weights = np.zeros(n_members)
         chosen = rng.choice(n_members, min(6, n_members), replace=False)
         weights[chosen] = rng.dirichlet(np.full(len(chosen), 3.0))

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hbac.ensembling.blends import Arithmetic, LogLinear, Mixture
+from hbac.ensembling.blends import Arithmetic, Augmented, LogLinear, Mixture
 from hbac.ensembling.ensemble_file import Ensemble, Member
+from hbac.ensembling.refined import Refined
+from hbac.ensembling.stacking import Stacked
 from hbac.errors import UserError
 from hbac.predictions.bootstrap import Interval
 
@@ -57,10 +59,24 @@ def test_every_kind_of_blend_survives_the_file(tmp_path: Path):
     rng = np.random.default_rng(1)
     probs = rng.dirichlet(np.ones(6), (2, 9))
     log_linear = LogLinear(rng.normal(size=(2, 6)), rng.normal(size=6))
-    for blend in (log_linear, Mixture([log_linear, Arithmetic(np.array([0.5, 0.5]))], np.array([0.3, 0.7]))):
+    wider = LogLinear(rng.normal(size=(3, 6)), rng.normal(size=6))
+    shapes = {"centre": 34, "scale": 34, "hidden_weights": (34, 5), "hidden_bias": 5, "output": (39, 6)}
+    refined = Refined(wider, **{name: rng.uniform(0.5, 1, shape) for name, shape in shapes.items()})
+    mean = Arithmetic(np.array([0.5, 0.5]))
+    for blend in (
+        log_linear,
+        Mixture([log_linear, mean], np.array([0.3, 0.7])),
+        Stacked(rng.normal(size=(2, 6, 6)), rng.normal(size=6)),
+        Augmented(np.array([[0.4, 0.6]]), refined),
+    ):
         make_ensemble(tmp_path, blend).write(tmp_path)
         again = Ensemble.read(tmp_path / "ensemble.json")
         np.testing.assert_array_equal(again.apply(probs), blend.apply(probs))
+        spread = again.blend.spread(np.array([3, 1]), 4)
+        assert spread.used.tolist() == [False, True, False, True]
+        more = np.stack([probs[0], probs[1], probs[0], probs[0]])
+        np.testing.assert_allclose(spread.apply(more), blend.apply(probs), atol=1e-6)
+        np.testing.assert_allclose(spread.restrict(spread.used).apply(probs[[1, 0]]), blend.apply(probs), atol=1e-6)
 
 
 def test_log_linear_of_one_weight_is_the_geometric_mean():

@@ -18,15 +18,14 @@ def test_each_pick_is_the_best_one():
     def score(counts):
         return kl_rows(standin.targets, np.tensordot(counts / counts.sum(), probs, axes=1)).mean()
 
-    counts, best = np.zeros(6), np.inf
+    counts, best, expected = np.zeros(6), np.inf, None
     for _ in range(12):
         scores = [score(counts + np.eye(6)[m]) for m in range(6)]
-        if min(scores) >= best:
-            break
-        best = min(scores)
         counts[int(np.argmin(scores))] += 1
+        if min(scores) < best:
+            best, expected = min(scores), counts / counts.sum()
     weights = fit_greedy(standin.probs, standin.targets, max_picks=12)
-    np.testing.assert_allclose(weights, counts / counts.sum(), atol=1e-12)
+    np.testing.assert_allclose(weights, expected, atol=1e-12)
 
 
 def test_comes_near_the_convex_optimum_and_not_below():
@@ -36,5 +35,5 @@ def test_comes_near_the_convex_optimum_and_not_below():
         return kl_rows(standin.targets, np.tensordot(weights, standin.probs.astype(float), axes=1)).mean()
 
     optimum = score(fit_convex(standin.probs, standin.targets, prune_below=0).weights)
-    assert optimum - 1e-6 <= score(fit_greedy(standin.probs, standin.targets)) <= optimum + 2e-3
+    assert optimum - 1e-6 <= score(fit_greedy(standin.probs, standin.targets)) <= optimum + 1e-3
     assert fit_greedy(standin.probs[:1], standin.targets).tolist() == pytest.approx([1.0])

@@ -108,6 +108,25 @@ def test_reported_scores_are_those_of_the_predictions(standin, fitted):
         assert fit.in_sample_kl == pytest.approx(kl_divergence(standin.targets, blended)), name
 
 
+@pytest.mark.slow
+def test_a_stand_in_of_real_size():
+    """33 members x 21,490 rows: each method is worth its place, and planted blends are found."""
+    standin = make_standin(truth="artefacts")
+    found = {name: fit.nested_kl for name, fit in fit_nested(data_of(standin), "auto").items()}
+    best_member = min(kl_rows(standin.targets, probs).mean() for probs in standin.probs)
+    assert found["mean"] < best_member - 0.02
+    assert found["convex"] < found["mean"] - 0.005
+    assert found["log_linear"] < found["convex"] - 0.005
+    assert found["refined"] < found["log_linear_class"] - 0.002
+    assert min(found.values()) <= found["refined"]
+    assert found["stacking"] > found["log_linear"]
+    for truth, method in (("convex", "convex"), ("log_linear", "log_linear")):
+        planted = make_standin(truth=truth)
+        fit = fit_nested(data_of(planted), method)[method]
+        assert fit.nested_kl - planted.floor < 0.002, truth
+        assert fit.in_sample_kl < planted.floor
+
+
 def test_two_folds_are_enough_and_one_is_not(standin):
     two = BlendData(standin.probs, standin.targets, (standin.fold % 2).astype(np.int16))
     found = fit_nested(two, "auto")
