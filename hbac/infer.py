@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hbac.cli import launch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
-    import pandas as pd
     from omegaconf import DictConfig
 
-    from hbac.recordings.store import Store
+    from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.recordings.datasets import Part
     from hbac.runs import Model
 
 log = logging.getLogger("hbac.infer")
@@ -47,8 +49,9 @@ def infer(cfg: DictConfig) -> None:
 
     path = Path(cfg.ensemble) if cfg.ensemble else newest_ensemble(Path(cfg.outputs))
     ensemble = Ensemble.read(path)
-    part = build(cfg.dataset).part("test")
-    prob_MNK = predict_members(ensemble, part.rows, part.eeg, cfg.batch_size, cfg.device)
+    models = load_members(ensemble, cfg.device)
+    part = build(cfg.dataset).part("test", official=any("official" in model.sources for _, _, model in models))
+    prob_MNK = predict_members(models, part, cfg.batch_size)
     prob_NK = ensemble.apply(prob_MNK)
 
     out = Path(cfg.out)
@@ -63,24 +66,53 @@ def infer(cfg: DictConfig) -> None:
     ensemble_table(path if path.is_dir() else path.parent, submission)
 
 
-def predict_members(ensemble: Any, rows: pd.DataFrame, store: Store, batch_size: int, device: str) -> np.ndarray:
-    """Predict rows with every member: the mean over the networks of its folds.
-
-    Members with the same front-end share it: each window is read once, filtered once for each front-end, and then
-    seen by all networks that read it.
+def load_members(ensemble: Ensemble, device: str) -> list[tuple[int, float, Model]]:
+    """Load the networks of all members.
 
     Parameters
     ----------
     ensemble : Ensemble
         Its members name their run folders.
-    rows : pandas.DataFrame
-        Rows of the test part.
-    store : Store
-        Their recordings.
-    batch_size : int
-        Windows in a batch.
     device : str
         ``auto``, ``cpu``, ``cuda`` …
+
+    Returns
+    -------
+    list of tuple
+        Number of the member, share of the network in it (one over its folds), model.
+
+    Raises
+    ------
+    UserError
+        When a run folder is missing or damaged.
+    """
+    import torch
+
+    from hbac.runs import load
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return [
+        (m, 1 / len(member.runs), load(run).to(device))
+        for m, member in enumerate(ensemble.members)
+        for run in member.runs
+    ]
+
+
+def predict_members(models: Sequence[tuple[int, float, Model]], part: Part, batch_size: int) -> np.ndarray:
+    """Predict rows with every member: the mean over the networks of its folds.
+
+    Each window is read once for all models, and goes once through each distinct front-end, whose output is then seen by
+    all networks that have this front-end.
+
+    Parameters
+    ----------
+    models : sequence of tuple
+        As `load_members` returns them, on one device.
+    part : Part
+        The data set's part whose rows are predicted.
+    batch_size : int
+        Windows in a batch.
 
     Returns
     -------
@@ -90,7 +122,7 @@ def predict_members(ensemble: Any, rows: pd.DataFrame, store: Store, batch_size:
     Raises
     ------
     UserError
-        When a run folder is missing or damaged.
+        When the data set lacks what a model reads.
     """
     import json
 
@@ -100,24 +132,24 @@ def predict_members(ensemble: Any, rows: pd.DataFrame, store: Store, batch_size:
 
     from hbac.data.windows import WindowDataset, identity
     from hbac.progress import track
-    from hbac.runs import load
+    from hbac.signal.image_front_end import SOURCES
     from hbac.vocabulary import N_CLASSES
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     by_front_end: dict[str, list[tuple[int, float, Model]]] = {}
-    for m, member in enumerate(ensemble.members):
-        for run in member.runs:
-            model = load(run).to(device)
-            key = json.dumps(model.facts["front_end"], sort_keys=True)
-            by_front_end.setdefault(key, []).append((m, 1 / len(member.runs), model))
-    prob_MNK = np.zeros((len(ensemble.members), len(rows), N_CLASSES))
-    loader = DataLoader(WindowDataset(rows, store), batch_size=batch_size, collate_fn=identity)
+    for m, share, model in models:
+        key = json.dumps(model.facts["front_end"], sort_keys=True)
+        by_front_end.setdefault(key, []).append((m, share, model))
+    sources = [name for name in SOURCES if any(name in model.sources for _, _, model in models)]
+    device = next(models[0][2].network.parameters()).device
+    prob_MNK = np.zeros((1 + max(m for m, _, _ in models), len(part.rows), N_CLASSES))
+    loader = DataLoader(WindowDataset(part, sources), batch_size=batch_size, collate_fn=identity)
     with torch.inference_mode():
         for batch in track(loader, "predicting"):
-            row_B, eeg_BTC = batch["row"].numpy(), batch["eeg"].to(device)
+            row_B = batch["row"].numpy()
+            windows = {name: batch[name].to(device) for name in sources}
             for group in by_front_end.values():
-                x = group[0][2].front_end(eeg_BTC)
+                first = group[0][2]
+                x = first.front_end(*(windows[name] for name in first.sources))
                 for m, share, model in group:
                     prob_MNK[m, row_B] += share * model.network(x).float().softmax(dim=1).cpu().numpy()
     return prob_MNK

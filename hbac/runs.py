@@ -28,7 +28,11 @@ DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 
 # What never changes a prediction: where things lie, who watches, how fast it goes.
 _NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend")
-_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs"), "data": ("num_workers",)}
+# The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
+_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": ("num_workers",)}
+
+# Where weights came from before training is of no use to a model that has its own, and may need a network.
+_START = {"pretrained": False, "pretrained_file": None}
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -158,7 +162,8 @@ def save_model(
     partial = folder / f"{WEIGHTS_FILE}.partial-{os.getpid()}"
     partial.write_bytes(save(state))
     partial.replace(folder / WEIGHTS_FILE)
-    content = {"network": dict(network_config), "front_end": dict(front_end_config), **facts}
+    arguments = dict(network_config) | {key: value for key, value in _START.items() if key in network_config}
+    content = {"network": arguments, "front_end": dict(front_end_config), **facts}
     write_json(folder / MODEL_FILE, content)
 
 
@@ -169,7 +174,7 @@ class Model:
     Parameters
     ----------
     front_end : torch.nn.Module
-        Maps raw windows (batch, time, 20 channels) in microvolt to the network's input.
+        Maps the windows of its ``sources`` to the network's input.
     network : torch.nn.Module
         Maps that to logits (batch, 6); in evaluation mode.
     facts : dict
@@ -180,25 +185,40 @@ class Model:
     network: nn.Module
     facts: dict[str, Any]
 
-    def __call__(self, eeg_BTC: Tensor) -> Tensor:
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the model reads of a window, in the order of its arguments: ``eeg``, ``official``."""
+        sources: tuple[str, ...] = self.front_end.sources  # type: ignore[assignment]
+        return sources
+
+    def __call__(self, *windows: Tensor) -> Tensor:
         """Return class probabilities of raw windows.
 
         Parameters
         ----------
-        eeg_BTC : Tensor, shape (batch, 10000, 20)
-            Microvolt at 200 Hz, channels in the order of `hbac.vocabulary.CHANNELS`, NaN where nothing was
-            recorded; float16 or float32, on any device (the model follows).
+        *windows : Tensor
+            One for each of `sources`, float16 or float32, on any device (the model follows), NaN where nothing was
+            recorded. EEG: shape (batch, 10000, 20), microvolt at 200 Hz, channels in the order of
+            `hbac.vocabulary.CHANNELS`. Official spectrogram: (batch, 300, 400), power, columns in the order of
+            `hbac.recordings.columns.SPECTROGRAM_COLUMNS`.
 
         Returns
         -------
         Tensor, shape (batch, 6)
             Probabilities in the order of `hbac.vocabulary.CLASSES`; each row sums to 1.
+
+        Raises
+        ------
+        ValueError
+            When the number of windows is not that of the sources.
         """
         import torch
 
+        if len(windows) != len(self.sources):
+            raise ValueError(f"this model reads {', '.join(self.sources)}; {len(windows)} tensors were given")
         with torch.inference_mode():
-            self.to(eeg_BTC.device)
-            logits_BK: Tensor = self.network(self.front_end(eeg_BTC))
+            self.to(windows[0].device)
+            logits_BK: Tensor = self.network(self.front_end(*windows))
             return logits_BK.float().softmax(dim=1)
 
     def to(self, device: Any) -> Model:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -59,7 +60,7 @@ def train(cfg: DictConfig) -> float:
 
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
-    part = build(cfg.dataset).part("train")
+    part = build(cfg.dataset).part("train", official="official" in job.front_end.sources)
     folds = fold_table_of(part, cfg)
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -141,7 +142,7 @@ def make_job(cfg: DictConfig) -> Job:
     member = member_name(config)
     front_end = build(cfg.front_end)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    config["model"] |= {name: getattr(front_end, name) for name in ("n_chans", "n_times", "sfreq")}
+    config["model"] |= front_end.network_arguments()
     return Job(
         config=config,
         member=member,
@@ -150,6 +151,26 @@ def make_job(cfg: DictConfig) -> Job:
         network=build(config["model"]),
         precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
     )
+
+
+def weights_at_start(model: Mapping[str, Any]) -> str | None:
+    """Say which weights a network begins with, where there is a choice.
+
+    Parameters
+    ----------
+    model : mapping
+        The network's config.
+
+    Returns
+    -------
+    str or None
+        None for networks that are never pretrained.
+    """
+    if "pretrained" not in model:
+        return None
+    if model.get("pretrained_file") is not None:
+        return f"the weights in {model['pretrained_file']}"
+    return f"timm's pretrained weights of {model['backbone']}" if model["pretrained"] else "random weights"
 
 
 def check_fold(fold: Any, n_folds: int) -> None:
@@ -264,10 +285,11 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, on_terminal, restore
 
     folder = job.folder
+    if (start := weights_at_start(job.config["model"])) is not None:
+        log.info("fold %d of %s starts from %s", cfg.fold, job.member, start)
     data = build(
         cfg.data,
-        rows=part.rows,
-        store=part.eeg,
+        part=part,
         front_end=job.front_end,
         fold_of_row=folds.fold_of(part.rows["patient_id"]),
         fold=cfg.fold,

@@ -1,5 +1,6 @@
 """LightningDataModules: each hands the model its ready input."""
 
 from hbac.data.eeg import EEGDataModule
+from hbac.data.spectrogram import SpectrogramDataModule
 
-__all__ = ["EEGDataModule"]
+__all__ = ["EEGDataModule", "SpectrogramDataModule"]

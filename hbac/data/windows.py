@@ -1,20 +1,104 @@
-"""Label rows as batches of windows cut from a store, in an order that depends on seed and epoch alone."""
+"""Label rows as batches of windows cut from the stores, in an order that depends on seed and epoch alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from hbac.labels.targets import count_votes, votes_to_shares
+from hbac.recordings.columns import SPECTROGRAM_COLUMNS
+from hbac.recordings.datasets import Part
 from hbac.recordings.store import Store
-from hbac.vocabulary import N_CLASSES, SFREQ, VOTE_COLUMNS, WINDOW_SAMPLES
+from hbac.signal.choices import check_choice
+from hbac.signal.image_front_end import SOURCES
+from hbac.vocabulary import N_CHANNELS, SPECTROGRAM_ROWS, VOTE_COLUMNS, WINDOW_SAMPLES
 
 Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One of the recordings that the windows of label rows are cut from.
+
+    Parameters
+    ----------
+    store : Store or None
+        Holds the recordings; None when every row is masked.
+    ids : ndarray of int64, shape (n_rows,)
+        Recording of each label row.
+    starts : ndarray of int64, shape (n_rows,)
+        Where its window begins, in rows of the store.
+    shape : tuple of int
+        Rows and columns of a window.
+    masked : ndarray of bool, shape (n_rows,), or None
+        Label rows whose recording is missing: their windows are NaN throughout.
+    """
+
+    store: Store | None
+    ids: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    shape: tuple[int, int]
+    masked: NDArray[np.bool_] | None = None
+
+    def copy(self, row: NDArray[np.int64]) -> Tensor:
+        """Copy the windows of some label rows.
+
+        Parameters
+        ----------
+        row : ndarray of int64, shape (B,)
+            Positions of label rows.
+
+        Returns
+        -------
+        Tensor, shape (B, rows, columns)
+            float16 as stored, NaN where nothing was recorded.
+        """
+        if self.masked is None:
+            assert self.store is not None
+            return torch.from_numpy(self.store.copy_windows(self.ids[row], self.starts[row], self.shape[0]))
+        windows = np.full((len(row), *self.shape), np.nan, np.float16)
+        there = np.flatnonzero(~self.masked[row])
+        if self.store is not None and len(there):
+            kept = row[there]
+            windows[there] = self.store.copy_windows(self.ids[kept], self.starts[kept], self.shape[0])
+        return torch.from_numpy(windows)
+
+
+def source_of(part: Part, name: str) -> Source:
+    """Return one source of a part, whose store is opened, or built on first use.
+
+    Parameters
+    ----------
+    part : Part
+        A part of a data set.
+    name : str
+        ``eeg``: windows (10000, 20) in microvolt. ``official``: windows (300, 400) of spectrogram power.
+
+    Returns
+    -------
+    Source
+        For all label rows of the part.
+
+    Raises
+    ------
+    UserError
+        When the data set has no such recordings, or there is no such source.
+    """
+    check_choice("source", name, SOURCES)
+    rows, recordings = part.rows, part.recordings
+    if name == "eeg":
+        ids = rows["eeg_id"].to_numpy(np.int64)
+        return Source(part.eeg, ids, recordings.eeg_starts(), (WINDOW_SAMPLES, N_CHANNELS))
+    ids = rows["spectrogram_id"].to_numpy(np.int64)
+    shape = (SPECTROGRAM_ROWS, len(SPECTROGRAM_COLUMNS))
+    return Source(part.spectrograms, ids, recordings.spectrogram_starts(), shape, recordings.masked)
 
 
 class WindowDataset(Dataset[Batch]):
@@ -25,39 +109,29 @@ class WindowDataset(Dataset[Batch]):
 
     Parameters
     ----------
-    rows : pandas.DataFrame
-        Label rows of a data set (train or test part), any index.
-    store : Store
-        Holds the recordings of all `rows`.
-    target : ndarray of float, shape (n_rows, 6), optional
-        Shares that sum to 1; absent for rows without labels.
-    weight : ndarray of float, shape (n_rows,), optional
-        Weight of each row in the loss; 1 where not given.
+    part : Part
+        Train or test part of a data set.
+    sources : sequence of str
+        What to copy; see `source_of`.
+    members : ndarray of int, shape (n,), optional
+        Positions of the label rows that belong to this data set; all where absent.
     """
 
-    def __init__(
-        self,
-        rows: pd.DataFrame,
-        store: Store,
-        target: np.ndarray | None = None,
-        weight: np.ndarray | None = None,
-    ) -> None:
-        self.store = store
-        self.eeg_ids = rows["eeg_id"].to_numpy(np.int64)
-        offsets_s = rows["eeg_label_offset_seconds"].to_numpy() if "eeg_label_offset_seconds" in rows else 0.0
-        self.starts = np.broadcast_to(np.rint(np.multiply(offsets_s, SFREQ)).astype(np.int64), len(rows))
+    def __init__(self, part: Part, sources: Sequence[str] = ("eeg",), members: np.ndarray | None = None) -> None:
+        self.sources = {name: source_of(part, name) for name in sources}
+        self.members = np.arange(len(part.rows)) if members is None else np.asarray(members, np.int64)
+        rows = part.rows.iloc[self.members]
         # The id that chance follows: the same for a row whatever the fold or the subset it stands in.
-        self.row_ids = torch.from_numpy(rows["label_id" if "label_id" in rows else "eeg_id"].to_numpy(np.int64))
-        self.target = None if target is None else torch.from_numpy(np.asarray(target, np.float32))
-        self.weight = (
-            torch.ones(len(rows)) if weight is None else torch.from_numpy(np.asarray(weight, np.float32))
-        )
-        votes = rows[list(VOTE_COLUMNS)].sum(axis=1) if VOTE_COLUMNS[0] in rows else np.zeros(len(rows))
-        self.n_votes = torch.from_numpy(np.asarray(votes, np.float32))
-        assert self.target is None or self.target.shape == (len(rows), N_CLASSES)
+        self.row_ids = torch.tensor(rows["label_id" if "label_id" in rows else "eeg_id"].to_numpy())
+        self.weight = torch.ones(len(rows))
+        self.target: Tensor | None = None
+        self.n_votes = torch.zeros(len(rows))
+        if VOTE_COLUMNS[0] in rows and len(rows):
+            self.target = torch.from_numpy(np.asarray(votes_to_shares(rows), np.float32))
+            self.n_votes = torch.from_numpy(count_votes(rows).astype(np.float32))
 
     def __len__(self) -> int:
-        return len(self.eeg_ids)
+        return len(self.members)
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
@@ -68,19 +142,20 @@ class WindowDataset(Dataset[Batch]):
         Parameters
         ----------
         indices : sequence of int
-            Positions of label rows.
+            Positions among `members`.
 
         Returns
         -------
         dict of Tensor
-            ``eeg`` (batch, 10000, 20) float16 in microvolt, ``row`` (batch,) the positions, ``row_id``,
-            ``weight`` and ``n_votes`` (batch,), and ``target`` (batch, 6) where there are labels.
+            Each source by its name, float16 (``eeg`` (batch, 10000, 20), ``official`` (batch, 300, 400)), ``row``
+            (batch,) the positions, ``row_id``, ``weight`` and ``n_votes`` (batch,), and ``target`` (batch, 6) where
+            there are labels.
         """
-        row = np.asarray(indices, dtype=np.int64)
-        eeg = self.store.copy_windows(self.eeg_ids[row], self.starts[row], WINDOW_SAMPLES)
-        row_B = torch.from_numpy(row)
-        batch = {"eeg": torch.from_numpy(eeg), "row": row_B}
-        batch |= {"row_id": self.row_ids[row_B], "weight": self.weight[row_B], "n_votes": self.n_votes[row_B]}
+        index = np.asarray(indices, dtype=np.int64)
+        row_B = torch.from_numpy(index)
+        batch = {name: source.copy(self.members[index]) for name, source in self.sources.items()}
+        batch |= {"row": row_B, "row_id": self.row_ids[row_B]}
+        batch |= {"weight": self.weight[row_B], "n_votes": self.n_votes[row_B]}
         if self.target is not None:
             batch["target"] = self.target[row_B]
         return batch

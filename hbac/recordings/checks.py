@@ -91,7 +91,7 @@ def check_spectrograms(
     footers: Mapping[int, Footer],
     part: str,
     problems: Problems,
-) -> None:
+) -> NDArray[np.bool_]:
     """Check spectrogram files: columns, types, a time step of 2 s, rows enough for every window.
 
     Parameters
@@ -106,6 +106,11 @@ def check_spectrograms(
         Names the csv.
     problems : Problems
         Where faults are noted.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n_rows,)
+        True for the rows whose window can be read.
     """
     sound = {}
     for key, footer in footers.items():
@@ -129,6 +134,9 @@ def check_spectrograms(
             f"which has {footer.n_rows:,} (of 2 s each)"
         )
         problems.add("spectrogram too short", f"{part}.csv line {line}: {text}")
+    n_rows = np.array([sound[key].n_rows if key in sound else 0 for key in ids.tolist()], np.int64)
+    whole: NDArray[np.bool_] = starts + SPECTROGRAM_ROWS <= n_rows
+    return whole
 
 
 @cache

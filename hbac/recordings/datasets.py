@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,9 @@ import pandas as pd
 from hbac.errors import UserError
 from hbac.progress import progress
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
-from hbac.recordings.store import Store, eeg_store, spectrogram_store
+from hbac.recordings.store import Store, eeg_store, empty_regions, spectrogram_store
+
+log = logging.getLogger("hbac.recordings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +47,25 @@ class Part:
         return self.recordings.rows
 
     @cached_property
-    def spectrograms(self) -> Store:
-        """The official spectrograms, made into a store on first use.
+    def spectrograms(self) -> Store | None:
+        """The official spectrograms, made into a store on first use; None where the rows of all are masked.
 
         Raises
         ------
         UserError
-            When the data set has none.
+            When the data set has none, or one with an empty region, and these are not to be masked.
         """
+        masked = self.recordings.masked
+        if masked is not None and not self.recordings.spectrogram_footers:
+            return None
         if self.recordings.spectrogram_dir is None:
             folder = self.recordings.root / f"{self.recordings.part}_spectrograms"
             raise UserError(f"{folder} is missing: this data set has no official spectrograms")
         with progress(f"storing the {self.recordings.part} spectrograms") as report:
-            return spectrogram_store(self.recordings, self.stores, report)
+            store = spectrogram_store(self.recordings, self.stores, report, allow_empty=masked is not None)
+        if masked is not None and (n_empty := int(empty_regions(store).any(axis=1).sum())):
+            log.warning("%d official spectrograms have a region without any value: masked", n_empty)
+        return store
 
     @cached_property
     def fingerprint(self) -> str:
@@ -74,10 +83,21 @@ class HMS:
         Folder with ``train.csv`` and ``train_eegs/``, or ``test.csv`` and ``test_eegs/``, or all of them.
     stores : str or Path
         Where the memory-mapped stores are kept.
+    on_missing : str
+        What official spectrograms that are missing, too short or empty are: an ``error``, or to ``mask``, with a
+        warning that counts them. It matters to models that read official spectrograms.
+
+    Raises
+    ------
+    UserError
+        For another `on_missing`.
     """
 
-    def __init__(self, root: str | Path, stores: str | Path) -> None:
+    def __init__(self, root: str | Path, stores: str | Path, on_missing: str = "error") -> None:
         self.root, self.stores = Path(root), Path(stores)
+        if on_missing not in ("error", "mask"):
+            raise UserError(f"dataset.on_missing={on_missing}: valid are error, mask")
+        self.masks = on_missing == "mask"
 
     def parts(self) -> list[str]:
         """Return the parts that the data set has.
@@ -99,13 +119,16 @@ class HMS:
             )
         return found
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str, official: bool | None = None) -> Part:
         """Check a part's files and map its store, which is built on first use.
 
         Parameters
         ----------
         name : str
             ``train`` or ``test``.
+        official : bool, optional
+            Whether the official spectrograms are wanted: True demands them, False leaves their files alone, None
+            takes them where there are any.
 
         Returns
         -------
@@ -117,7 +140,9 @@ class HMS:
         UserError
             With all problems of the files.
         """
-        recordings = read_recordings(self.root, name, cache_dir=self.stores)
+        recordings = read_recordings(
+            self.root, name, spectrograms=official, mask_spectrograms=self.masks, cache_dir=self.stores
+        )
         with progress(f"storing the {name} EEGs") as report:
             eeg = eeg_store(recordings, self.stores, report)
         return Part(recordings, self.stores, eeg, self.floor(name))
@@ -161,13 +186,15 @@ class Synthetic(HMS):
         super().__init__(root, stores)
         self.size, self.seed, self.n_jobs = size, seed, n_jobs
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str, official: bool | None = None) -> Part:
         """Write the data set if it is not there yet, then read it as any other.
 
         Parameters
         ----------
         name : str
             ``train`` or ``test``.
+        official : bool, optional
+            Whether the official spectrograms are wanted.
 
         Returns
         -------
@@ -178,7 +205,7 @@ class Synthetic(HMS):
 
         with progress(f"simulating the {self.size} data set") as report:
             write_synthetic(self.root, self.size, self.seed, self.n_jobs, report)
-        return super().part(name)
+        return super().part(name, official)
 
     def parts(self) -> list[str]:
         """Return both parts.

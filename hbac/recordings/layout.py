@@ -11,6 +11,7 @@ spectrogram its 300 rows (600 s) from ``offset // 2``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from hbac.recordings.footers import Footer, read_footers
 from hbac.recordings.problems import Problems
 from hbac.recordings.tables import read_table
 from hbac.vocabulary import SFREQ, SPECTROGRAM_ROW_S
+
+log = logging.getLogger("hbac.recordings")
 
 PARTS = ("train", "test")
 
@@ -50,6 +53,9 @@ class Recordings:
         Footer of every EEG file the rows name, by ``eeg_id``.
     spectrogram_footers : mapping of int to Footer
         The same for the spectrogram files, by ``spectrogram_id``; empty for a data set without them.
+    masked : numpy.ndarray of bool, shape (n_rows,), or None
+        Rows whose official spectrogram cannot be read and counts as missing throughout; None where that would have
+        been an error.
     """
 
     root: Path
@@ -59,6 +65,7 @@ class Recordings:
     spectrogram_dir: Path | None
     eeg_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
     spectrogram_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
+    masked: NDArray[np.bool_] | None = field(repr=False, default=None)
 
     def eeg_starts(self) -> NDArray[np.int64]:
         """Return where the window of each row begins in its EEG.
@@ -124,6 +131,7 @@ def read_recordings(
     part: str = "train",
     *,
     spectrograms: bool | None = None,
+    mask_spectrograms: bool = False,
     cache_dir: Path | str | None = None,
 ) -> Recordings:
     """Read and check one part of a data set.
@@ -140,6 +148,9 @@ def read_recordings(
     spectrograms : bool, optional
         True demands the official spectrogram files, False leaves them alone, None takes them if their folder is
         there.
+    mask_spectrograms : bool
+        Whether spectrograms that are missing, unreadable or too short are no error: their rows are marked in
+        `Recordings.masked`, and a warning counts them.
     cache_dir : Path or str, optional
         Where to keep what the footers said, which makes the next call quick (the 28,000 files of HMS: a second
         in place of one minute). The folder of the stores is a good place.
@@ -174,10 +185,17 @@ def read_recordings(
     starts = eeg_starts(rows) if part == "train" else np.zeros(len(rows), np.int64)
     check_eegs(rows, starts, eeg_footers, part, problems)
     spectrogram_footers: dict[int, Footer] = {}
+    masked = None
     if with_spectrograms:
-        spectrogram_footers = _footers(rows, "spectrogram_id", spectrogram_dir, table.name, problems, cache)
+        faults = Problems(problems.title) if mask_spectrograms else problems
+        spectrogram_footers = _footers(rows, "spectrogram_id", spectrogram_dir, table.name, faults, cache)
         starts = spectrogram_starts(rows) if part == "train" else np.zeros(len(rows), np.int64)
-        check_spectrograms(rows, starts, spectrogram_footers, part, problems)
+        whole = check_spectrograms(rows, starts, spectrogram_footers, part, faults)
+        if mask_spectrograms:
+            masked = ~whole
+            used = set(rows.loc[whole, "spectrogram_id"])
+            spectrogram_footers = {key: footer for key, footer in spectrogram_footers.items() if key in used}
+            _warn_of(faults, masked)
     problems.raise_if_any()
     return Recordings(
         root=root,
@@ -187,7 +205,14 @@ def read_recordings(
         spectrogram_dir=spectrogram_dir if with_spectrograms else None,
         eeg_footers=eeg_footers,
         spectrogram_footers=spectrogram_footers,
+        masked=masked,
     )
+
+
+def _warn_of(faults: Problems, masked: NDArray[np.bool_]) -> None:
+    if masked.any():
+        share = f"{masked.sum():,} of {len(masked):,} rows have no official spectrogram and get a masked one"
+        log.warning("%s: %s; the first fault: %s", faults.title, share, faults.lines[0])
 
 
 def _footers(

@@ -17,7 +17,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from hbac.errors import UserError
 from hbac.recordings.building import DISK_FULL, Progress, build, partial_of
@@ -34,6 +36,7 @@ __all__ = [
     "build_store",
     "check_regions",
     "eeg_store",
+    "empty_regions",
     "spectrogram_store",
     "store_bytes",
     "store_folder",
@@ -180,12 +183,29 @@ def check_regions(store: Store, recordings: Recordings) -> None:
         One for all such files.
     """
     problems = Problems(f"data set {recordings.root}, part {recordings.part}")
-    for region in SPECTROGRAM_REGIONS:
-        members = [i for i, name in enumerate(store.columns) if name.startswith(f"{region}_")]
-        for key in store.ids[store.empty[:, members].all(axis=1)]:
+    empty = empty_regions(store)
+    for i, region in enumerate(SPECTROGRAM_REGIONS):
+        for key in store.ids[empty[:, i]]:
             where = f"{recordings.part}_spectrograms/{key}.parquet"
             problems.add("region without values", f"{where}: region {region} is NaN in every row")
     problems.raise_if_any()
+
+
+def empty_regions(store: Store) -> NDArray[np.bool_]:
+    """Find the regions without any value.
+
+    Parameters
+    ----------
+    store : Store
+        A store of spectrograms.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n_ids, 4)
+        True where all of a recording's region (`hbac.vocabulary.SPECTROGRAM_REGIONS`) is NaN.
+    """
+    members = [[name.startswith(f"{region}_") for name in store.columns] for region in SPECTROGRAM_REGIONS]
+    return np.stack([store.empty[:, columns].all(axis=1) for columns in members], axis=1)
 
 
 def store_folder(recordings: Recordings, folder_for_stores: Path | str, kind: str = "eeg") -> Path:

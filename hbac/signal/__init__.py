@@ -10,6 +10,7 @@ from hbac.signal.augment_signal import SignalAugment
 from hbac.signal.band import BandPass, parse_band
 from hbac.signal.chance import partner_row, row_keys
 from hbac.signal.front_end import EEGFrontEnd
+from hbac.signal.image_front_end import ImageFrontEnd, RegionSwap
 from hbac.signal.layout import ImageLayout
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import get_montage, montage_matrix
@@ -21,6 +22,7 @@ __all__ = [
     "BandPass",
     "EEGFrontEnd",
     "ImageAugment",
+    "ImageFrontEnd",
     "ImageLayout",
     "LogSTFT",
     "MelImage",
@@ -29,6 +31,7 @@ __all__ = [
     "Multitaper",
     "OfficialImage",
     "RawAugment",
+    "RegionSwap",
     "SignalAugment",
     "get_montage",
     "montage_matrix",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import lightning as L
@@ -55,7 +56,10 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped per batch."""
-        optimizer = self.make_optimizer(self.parameters())
+        parameters: Any = self.parameters()
+        if hasattr(self.network, "parameter_groups"):
+            parameters = self.network.parameter_groups(_rate_of(self.make_optimizer))  # type: ignore[operator]
+        optimizer = self.make_optimizer(parameters)
         if self.make_schedule is None:
             return optimizer
         schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
@@ -153,3 +157,10 @@ class Classifier(L.LightningModule):
             ``row`` (batch,) positions of the rows, ``prob`` (batch, 6).
         """
         return {"row": batch["row"], "prob": self(batch["x"]).softmax(dim=1)}
+
+
+def _rate_of(make_optimizer: Callable[[Any], Optimizer]) -> float:
+    """Return the learning rate that a partial carries, or else the optimiser's own default."""
+    keywords = getattr(make_optimizer, "keywords", {})
+    default = signature(make_optimizer).parameters["lr"].default
+    return float(keywords.get("lr", default))

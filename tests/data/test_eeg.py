@@ -11,7 +11,6 @@ from torch import nn
 
 from hbac.data import EEGDataModule
 from hbac.data.windows import EpochShuffle, WindowDataset, identity
-from hbac.labels.targets import votes_to_shares
 from hbac.recordings.datasets import HMS, Part
 from hbac.vocabulary import VOTE_COLUMNS, WINDOW_SAMPLES
 
@@ -24,6 +23,8 @@ def part(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Part:
 class Centre(nn.Module):
     """The sample in the middle of each window, so that a batch says where it came from."""
 
+    sources = ("eeg",)
+
     def forward(self, eeg_BTC: torch.Tensor) -> torch.Tensor:
         return eeg_BTC[:, WINDOW_SAMPLES // 2].float()
 
@@ -31,11 +32,11 @@ class Centre(nn.Module):
 def module(part: Part, **settings: object) -> EEGDataModule:
     fold_of_row = np.arange(len(part.rows)) % 3
     defaults = {"front_end": Centre(), "fold_of_row": fold_of_row, "fold": 1, "batch_size": 4, "seed": 5}
-    return EEGDataModule(part.rows, part.eeg, **(defaults | settings))  # type: ignore[arg-type]
+    return EEGDataModule(part, **(defaults | settings))  # type: ignore[arg-type]
 
 
 def test_a_batch_holds_the_windows_of_its_rows(part: Part) -> None:
-    windows = WindowDataset(part.rows, part.eeg, votes_to_shares(part.rows))
+    windows = WindowDataset(part)
     rows = [7, 0, 3]
     batch = windows.__getitems__(rows)
     for k, row in enumerate(rows):

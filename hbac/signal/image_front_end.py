@@ -1,0 +1,218 @@
+"""From the stored windows to what a network on pictures reads: spectrograms, laid out on one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hbac.errors import UserError
+from hbac.signal.augment import change_rows, check_probabilities
+from hbac.signal.chance import happens
+from hbac.signal.choices import check_choice
+from hbac.signal.constants import Constants
+from hbac.signal.layout import ImageLayout
+from hbac.signal.mel import MelImage
+from hbac.signal.montage import REGION_MIRROR
+from hbac.signal.official import N_FREQUENCIES, OfficialImage
+from hbac.signal.spectrogram import SpectrogramImage
+from hbac.vocabulary import SPECTROGRAM_REGIONS
+
+# Legend of tensor names: B window, R row of an official spectrogram, K its column, I image channel, H row (frequency),
+# W column (time).
+
+#: What can be read of a window, in the order in which front-ends take it.
+SOURCES = ("eeg", "official")
+_CHOICES = {"eeg": ("eeg",), "official": ("official",), "both": SOURCES}
+
+
+class ImageFrontEnd(nn.Module):
+    """Spectrogram images of the EEG, of the official 10-minute spectrograms, or of both, as one image.
+
+    Parameters
+    ----------
+    sources : {"eeg", "official", "both"}
+        What the image shows.
+    image : mapping of str to SpectrogramImage, or None
+        Images made from the EEG, by a name each; several show the same EEG in several ways (the whole window and its
+        centre, say). None: the mel image at the tiles' size. Not used for ``official``.
+    layout : {"stack", "tiles"}
+        Each picture a channel of its own, or all side by side in one plane, as in the public recipe.
+    tile_height, tile_width : int
+        Pixels of each picture: frequencies and times. 128 x 256 is the public size; less makes training possible on
+        a CPU.
+    in_chans : int
+        Equal channels of the ``tiles`` layout; not used for ``stack``.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        What `forward` takes, in this order.
+    in_chans, height, width : int
+        Shape of the finished image.
+    layout : ImageLayout
+        Says where on it each picture lies.
+    settings : dict
+        The plain arguments.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown, a size cannot be, or there is no picture to show.
+
+    Examples
+    --------
+    >>> front_end = ImageFrontEnd(tile_height=64, tile_width=128)
+    >>> front_end(torch.zeros(2, 10000, 20, dtype=torch.float16), torch.ones(2, 300, 400)).shape
+    torch.Size([2, 8, 64, 128])
+    """
+
+    def __init__(
+        self,
+        sources: str = "both",
+        image: Mapping[str, SpectrogramImage] | None = None,
+        layout: str = "stack",
+        tile_height: int = 128,
+        tile_width: int = 256,
+        in_chans: int = 3,
+    ) -> None:
+        super().__init__()
+        self.sources = _CHOICES[check_choice("sources", sources, _CHOICES)]
+        self.settings: dict[str, Any] = {
+            "sources": sources,
+            "layout": layout,
+            "tile_height": tile_height,
+            "tile_width": tile_width,
+            "in_chans": in_chans,
+        }
+        pictures: dict[str, nn.Module] = {}
+        if "official" in self.sources:
+            pictures["official"] = OfficialImage()  # first, that is left in the public layout
+        if "eeg" in self.sources:
+            made = {"mel": MelImage(height=tile_height, width=tile_width)} if image is None else dict(image)
+            if not made or "official" in made:
+                raise UserError(f"front_end.image={list(made)}: at least one picture, and none named official")
+            pictures |= made
+        self.pictures = nn.ModuleDict(pictures)
+        channels = {name: picture.channels for name, picture in pictures.items()}
+        self.layout = ImageLayout(layout, list(pictures), channels, tile_height, tile_width, in_chans)  # type: ignore[arg-type]
+        self.in_chans, self.height, self.width = self.layout.n_chans, self.layout.height, self.layout.width
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Return what a network's constructor has to know of its input: ``in_chans``."""
+        return {"in_chans": self.in_chans}
+
+    def images(self, *windows: Tensor) -> dict[str, Tensor]:
+        """Make the pictures, one tensor a source.
+
+        Parameters
+        ----------
+        *windows : Tensor
+            One for each of `sources`. EEG: shape (B, 10000, 20), microvolt, NaN where missing. Official spectrograms:
+            (B, 300, 400), power, NaN where missing. Any floating type.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Each (B, its channels, frequency, time).
+
+        Raises
+        ------
+        ValueError
+            If the number of windows is not that of the sources.
+        """
+        if len(windows) != len(self.sources):
+            raise ValueError(f"{len(windows)} tensors of windows for the sources {', '.join(self.sources)}")
+        given = dict(zip(self.sources, windows, strict=True))
+        if "eeg" in given:
+            given["eeg"] = given["eeg"].transpose(1, 2)
+        return {
+            name: picture(given["official" if name == "official" else "eeg"]) for name, picture in self.pictures.items()
+        }
+
+    def compose(self, images: Mapping[str, Tensor]) -> Tensor:
+        """Lay the pictures out.
+
+        Parameters
+        ----------
+        images : mapping of str to Tensor
+            As `images` returns them.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, in_chans, height, width).
+        """
+        x_BIHW: Tensor = self.layout(images)
+        return x_BIHW
+
+    def forward(self, *windows: Tensor) -> Tensor:
+        """Make a network's input.
+
+        Parameters
+        ----------
+        *windows : Tensor
+            See `images`.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, in_chans, height, width), float32 (float64 for float64).
+        """
+        return self.compose(self.images(*windows))
+
+
+class RegionSwap(nn.Module):
+    """Exchange left and right regions of official spectrograms.
+
+    The choice of a row is that of `hbac.signal.RawAugment` with the same probability, so that EEG and official
+    spectrogram of a window are exchanged together or not at all.
+
+    Parameters
+    ----------
+    swap_p : float
+        Probability, from 0 to 1.
+
+    Raises
+    ------
+    UserError
+        If it is none.
+
+    Examples
+    --------
+    >>> from hbac.signal.chance import row_keys
+    >>> RegionSwap(1.0)(torch.arange(400.0).expand(1, 300, 400), row_keys(0, 0, torch.arange(1)))[0, 0, 0]
+    tensor(100.)
+    """
+
+    def __init__(self, swap_p: float = 0.0) -> None:
+        super().__init__()
+        check_probabilities({"swap_p": swap_p})
+        self.swap_p = swap_p
+        partners = [SPECTROGRAM_REGIONS.index(REGION_MIRROR[region]) for region in SPECTROGRAM_REGIONS]
+        first_K1 = torch.tensor(partners)[:, None] * N_FREQUENCIES
+        self._constants = Constants({"mirror_K": (first_K1 + torch.arange(N_FREQUENCIES)).flatten()})
+
+    @torch.no_grad()
+    def forward(self, power_BRK: Tensor, key_B: Tensor) -> Tensor:
+        """Change a batch.
+
+        Parameters
+        ----------
+        power_BRK : Tensor
+            Shape (B, rows, 400), columns in the stored order; not written to.
+        key_B : Tensor
+            The rows' keys, int64, shape (B,), on the same device.
+
+        Returns
+        -------
+        Tensor
+            As `power_BRK`.
+        """
+        if not self.swap_p:
+            return power_BRK
+        mirror_K = self._constants.get("mirror_K", power_BRK)
+        chosen_B = happens(key_B, "swap", self.swap_p)
+        return change_rows(power_BRK, chosen_B, lambda power, _: power.index_select(2, mirror_K))
