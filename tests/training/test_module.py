@@ -88,8 +88,8 @@ def test_warm_up_and_cosine() -> None:
     assert rates[9] == rates[10] == pytest.approx(2.0)
     assert rates[55] == pytest.approx(2.0 * (0.01 + 0.99 * 0.5))
     assert rates[100] == pytest.approx(0.02)
-    assert all(a <= b for a, b in itertools.pairwise(rates))
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a <= b for a, b in itertools.pairwise(rates[:11]))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
 
 
 @pytest.mark.parametrize("name", ["32-true", "bf16-mixed", "16-mixed"])
