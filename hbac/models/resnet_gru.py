@@ -59,6 +59,9 @@ class ResNetGRU(nn.Module):
         Hidden units of each direction.
     gru_layers : int
         Stacked GRU layers.
+    compress : bool
+        Take the inverse hyperbolic sine of the input first: linear below 1, logarithmic above. Recordings differ by
+        a factor of ten in amplitude, and artefacts by a hundred; without it they decide the batch statistics.
     centre_s : float
         Seconds around the middle of the window that the head looks at closely.
     dropout : float
@@ -92,14 +95,15 @@ class ResNetGRU(nn.Module):
         n_outputs: int = N_CLASSES,
         sfreq: float = 40.0,
         kernels: Sequence[int] = (3, 5, 7, 9),
-        filters: int = 24,
+        filters: int = 16,
         stem_pool: int = 4,
         depth: int = 5,
-        width: int = 96,
+        width: int = 64,
         block_kernel: int = 3,
         step_s: float = 1.6,
-        gru_hidden: int = 128,
+        gru_hidden: int = 64,
         gru_layers: int = 1,
+        compress: bool = True,
         centre_s: float = CENTRAL_S,
         dropout: float = 0.1,
         head_dropout: float = 0.2,
@@ -123,7 +127,7 @@ class ResNetGRU(nn.Module):
             if not seconds > 0:
                 raise UserError(f"model.{name}={seconds}: must be positive")
         self.n_chans, self.n_times, self.n_outputs, self.sfreq = n_chans, n_times, n_outputs, float(sfreq)
-        self.centre_s = centre_s
+        self.compress, self.centre_s = compress, centre_s
 
         self.stem = MultiKernelConv(n_chans, filters, kernels, stride=2)
         self.stem_pool = stem_pool
@@ -173,6 +177,8 @@ class ResNetGRU(nn.Module):
         # Channels-last images of height 1: on a CPU their pooling takes a quarter of the time that PyTorch's
         # 1-d pooling takes, convolutions are as fast, and the GRU reads (step, feature) rows without a copy.
         x_BC1T = x_BCT.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        if self.compress:
+            x_BC1T = x_BC1T.asinh()
         f_BF1S = self.stem(x_BC1T)
         f_BF1S = self.blocks(F.max_pool2d(f_BF1S, (1, self.stem_pool)))
         f_BSF = F.relu(self.norm(f_BF1S)).squeeze(2).transpose(1, 2)

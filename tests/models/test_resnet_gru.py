@@ -14,11 +14,21 @@ SMALL = {"n_chans": 4, "filters": 4, "depth": 3, "width": 16, "gru_hidden": 8}
 
 
 def test_parameter_count_of_the_defaults_adds_up():
-    stem = 18 * 24 * (3 + 5 + 7 + 9)
-    block = 2 * (2 * 96) + 2 * (96 * 96 * 3)
-    gru = 2 * 3 * 128 * (96 + 128 + 2)
-    head = (2 * 128 + 2 * (96 + 2 * 128) + 1) * 6
-    assert sum(p.numel() for p in ResNetGRU().parameters()) == stem + 5 * block + 2 * 96 + gru + head
+    stem = 18 * 16 * (3 + 5 + 7 + 9)
+    block = 2 * (2 * 64) + 2 * (64 * 64 * 3)
+    gru = 2 * 3 * 64 * (64 + 64 + 2)
+    head = (2 * 64 + 2 * (64 + 2 * 64) + 1) * 6
+    assert sum(p.numel() for p in ResNetGRU().parameters()) == stem + 5 * block + 2 * 64 + gru + head == 184_198
+
+
+def test_compression_keeps_small_values_and_tames_large_ones():
+    torch.manual_seed(0)
+    network = ResNetGRU(n_times=400, **SMALL).eval()
+    plain = ResNetGRU(n_times=400, compress=False, **SMALL).eval()
+    plain.load_state_dict(network.state_dict())
+    x = 5 * torch.randn(2, 4, 400)
+    torch.testing.assert_close(network(x), plain(x.asinh()))
+    assert (network(x) - plain(x)).abs().max() > 1e-4
 
 
 @settings(max_examples=25, deadline=None)
