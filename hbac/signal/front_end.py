@@ -77,14 +77,9 @@ class EEGFrontEnd(nn.Module):
         Derivations are clipped to plus and minus this many microvolts, after the filter.
     scale_uv : float
         Microvolts that become 1.
-    compress : bool
-        Take the inverse hyperbolic sine of the scaled signal: linear below about `scale_uv`, logarithmic above, so
-        that faint patterns and millivolt artefacts fit one range.
 
     Attributes
     ----------
-    sources : tuple of str
-        What `forward` takes: ``eeg``.
     n_chans, n_times : int
         Derivations and samples of the *output*, as a network's constructor takes them.
     sfreq : float
@@ -104,8 +99,6 @@ class EEGFrontEnd(nn.Module):
     torch.Size([2, 8, 2000])
     """
 
-    sources = ("eeg",)
-
     def __init__(
         self,
         montage: str = "longitudinal_bipolar",
@@ -117,7 +110,6 @@ class EEGFrontEnd(nn.Module):
         sfreq_out: float | None = None,
         clip_uv: float = 1024.0,
         scale_uv: float = 32.0,
-        compress: bool = False,
     ) -> None:
         super().__init__()
         if not (clip_uv > 0 and scale_uv > 0):
@@ -132,7 +124,6 @@ class EEGFrontEnd(nn.Module):
             "sfreq_out": sfreq_out,
             "clip_uv": clip_uv,
             "scale_uv": scale_uv,
-            "compress": compress,
         }
         self.montage = get_montage(montage)
         self.bandpass = BandPass(band, n_times, sfreq, order, causal, sfreq_out)
@@ -145,10 +136,6 @@ class EEGFrontEnd(nn.Module):
         self._constants = Constants(
             {"matrix_DE": self.montage.matrix[:, needed] / scale_uv, "needed_E": torch.tensor(needed)}
         )
-
-    def network_arguments(self) -> dict[str, Any]:
-        """Return what a network's constructor has to know of its input: ``n_chans, n_times, sfreq``."""
-        return {"n_chans": self.n_chans, "n_times": self.n_times, "sfreq": self.sfreq}
 
     def forward(self, eeg_BTC: Tensor) -> Tensor:
         """Make a network's input.
@@ -163,8 +150,7 @@ class EEGFrontEnd(nn.Module):
         -------
         Tensor
             Shape (B, n_chans, n_times of the output), float32 (float64 for float64), contiguous, in units of
-            `scale_uv`, within plus and minus ``clip_uv / scale_uv``; the inverse hyperbolic sine of that with
-            `compress`.
+            `scale_uv`, within plus and minus ``clip_uv / scale_uv``.
 
         Raises
         ------
@@ -181,7 +167,7 @@ class EEGFrontEnd(nn.Module):
         with full_precision(eeg_BTC):
             for start in range(0, n_windows, max(step, 1)):
                 x_BDT[start : start + step] = self._derive(eeg_BTC[start : start + step], dtype)
-        return x_BDT.asinh_() if self.settings["compress"] else x_BDT
+        return x_BDT
 
     def _derive(self, eeg_BTC: Tensor, dtype: torch.dtype) -> Tensor:
         matrix_DE = self._constants.get("matrix_DE", eeg_BTC.new_empty(0, dtype=dtype))
