@@ -80,6 +80,8 @@ class EEGFrontEnd(nn.Module):
 
     Attributes
     ----------
+    sources : tuple of str
+        What `forward` takes: ``eeg``.
     n_chans, n_times : int
         Derivations and samples of the *output*, as a network's constructor takes them.
     sfreq : float
@@ -98,6 +100,8 @@ class EEGFrontEnd(nn.Module):
     >>> front_end(torch.zeros(2, 10000, 20, dtype=torch.float16)).shape
     torch.Size([2, 8, 2000])
     """
+
+    sources = ("eeg",)
 
     def __init__(
         self,
@@ -136,6 +140,10 @@ class EEGFrontEnd(nn.Module):
         self._constants = Constants(
             {"matrix_DE": self.montage.matrix[:, needed] / scale_uv, "needed_E": torch.tensor(needed)}
         )
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Return what a network's constructor has to know of its input: ``n_chans, n_times, sfreq``."""
+        return {"n_chans": self.n_chans, "n_times": self.n_times, "sfreq": self.sfreq}
 
     def forward(self, eeg_BTC: Tensor) -> Tensor:
         """Make a network's input.
