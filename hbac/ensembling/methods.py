@@ -38,7 +38,7 @@ Rows = npt.NDArray[np.bool_]
 
 MEMBER_STRENGTHS = (1e-1, 2e-2, 5e-3, 1e-3, 2e-4)
 CLASS_STRENGTHS = (1e-1, 2e-2, 5e-3, 1e-3, 2e-4)
-REFINED_STRENGTHS = (1e-1, 2e-2, 6e-3, 2e-3)
+REFINED_STRENGTHS = (3e-1, 5e-2, 1e-2, 3e-3)
 _BASE_STRENGTH = Strength(1e-4, 2e-2)  # of what the refined blend corrects; the ridge does the rest
 _MEMBERS_BESIDE_CLASSES = 1e-3  # strength on members where classes are shrunk more: those matter less then
 
