@@ -54,7 +54,7 @@ class EfficientNet(nn.Module):
         Learning rate of the backbone over that of the head, for `parameter_groups`; below 1 keeps what pretrained
         weights know.
     channels_last : bool
-        Compute in channels-last memory format: 1.6 times as fast in training on a CPU (benchmarks/efficientnet.py),
+        Compute in channels-last memory format: 1.1 to 1.6 times as fast on a CPU (benchmarks/efficientnet.py),
         and what GPUs want for float16 and bfloat16. The results are the same.
 
     Raises
