@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hbac.ensembling.blends import Arithmetic, Array, Augmented, Blend, LogLinear, Mixture
+from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear
+from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
 from hbac.errors import UserError

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hbac.ensembling.blends import Arithmetic, Augmented, Blend, augment, centred_logs
+from hbac.ensembling.blends import Arithmetic, Blend, centred_logs
+from hbac.ensembling.compound import Augmented, augment
 from hbac.ensembling.convex import fit_convex
 from hbac.ensembling.greedy import fit_greedy
 from hbac.ensembling.log_linear import Strength, fit_log_linear

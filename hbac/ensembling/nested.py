@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from hbac.ensembling.blends import Blend, Mixture, centred_logs, fill_missing
+from hbac.ensembling.blends import Blend, centred_logs, fill_missing
+from hbac.ensembling.compound import Mixture
 from hbac.ensembling.convex import fit_convex
 from hbac.errors import UserError
 from hbac.predictions.metric import kl_rows

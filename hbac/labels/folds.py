@@ -158,9 +158,7 @@ class FoldTable:
         match = _HEADER.fullmatch(header.strip())
         lines = body.split()
         if match is None or not lines or lines[0] != _COLUMNS:
-            raise UserError(
-                f"{path}: not a fold table of hbac (first lines must be '# hbac folds 1; …', '{_COLUMNS}')"
-            )
+            raise UserError(f"{path}: not a fold table of hbac (first lines must be '# hbac folds 1; …', '{_COLUMNS}')")
         try:
             pairs = np.array([line.split(",") for line in lines[1:]], dtype=np.int64).reshape(-1, 2)
             table = cls(pairs[:, 0], pairs[:, 1].astype(np.int16), int(match[1]), int(match[2]))

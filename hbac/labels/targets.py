@@ -85,8 +85,7 @@ def _vote_array(votes: Votes) -> npt.NDArray[np.float64]:
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
         raise UserError(
-            f"votes: row {row}, column {VOTE_COLUMNS[column]}: {array[row, column]:g}; "
-            "a count of votes is 0 or more"
+            f"votes: row {row}, column {VOTE_COLUMNS[column]}: {array[row, column]:g}; a count of votes is 0 or more"
         )
     return array
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hbac.ensembling.blends import Arithmetic, Augmented, LogLinear, Mixture
+from hbac.ensembling.blends import Arithmetic, LogLinear
+from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
