@@ -60,7 +60,8 @@ class Size:
 
 
 SIZES = {
-    "small": Size(280, 60, (0.76, 0.18, 0.06), 0.9, 8, 0.9),
+    "tiny": Size(24, 6, (1.0,), 0.5, 3, 0.9),  # to try commands on: nothing can be learnt from it
+    "small": Size(420, 60, (0.76, 0.18, 0.06), 0.9, 8, 0.9),
     "medium": Size(900, 200, (0.20, 0.22, 0.20, 0.16, 0.12, 0.10), 2.0, 16, 0.0),
     "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 5.0, 60, 0.0),
 }
@@ -85,8 +86,8 @@ def write_synthetic(
     root : str or os.PathLike
         Folder of the data set; made where missing.
     size : str
-        ``small`` (about 360 EEGs with 700 label rows, of 280 patients; 0.6 GB), ``medium`` (2,900 with 8,500, of 900;
-        5 GB) or ``large`` (12,800 with 75,000, of 1,950; about as large as HMS). In the small one patterns are clearer
+        ``tiny`` (a few EEGs, to try commands on), ``small`` (about 540 EEGs with 1,000 label rows, of 420 patients;
+        0.8 GB), ``medium`` (2,900 with 8,500, of 900; 5 GB) or ``large`` (12,800 with 75,000, of 1,950; about as large as HMS). In the small one patterns are clearer
         than they are in life, so that a few minutes of training get somewhere; train for real EEG on the others.
     seed : int
         Seed, 0 or more.
