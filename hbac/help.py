@@ -48,7 +48,7 @@ def help_text(conf: Path, config_name: str) -> str:
 def _comments(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return [line.removeprefix("#").strip() for line in lines[:end]] or [""]
+    return [text for line in lines[:end] if not (text := line.removeprefix("#").strip()).startswith("@")] or [""]
 
 
 def _groups(conf: Path, name: str) -> Iterator[tuple[str | None, str | None]]:

@@ -183,7 +183,7 @@ class Synthetic(HMS):
     def __init__(
         self, root: str | Path, stores: str | Path, size: str = "small", seed: int = 0, n_jobs: int = 1
     ) -> None:
-        super().__init__(root, stores)
+        super().__init__(root, stores, on_missing="mask")  # a few of its official spectrograms are empty, by chance
         self.size, self.seed, self.n_jobs = size, seed, n_jobs
 
     def part(self, name: str, official: bool | None = None) -> Part:
