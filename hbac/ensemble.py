@@ -39,10 +39,10 @@ def ensemble(cfg: DictConfig) -> float:
     """
     if not cfg.members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
-    return blend(list(cfg.members), Path(cfg.out), **cfg.blend)
+    return blend(list(cfg.members), Path(cfg.out), cfg.folds, **cfg.blend)
 
 
-def blend(paths: Sequence[str | Path], out: Path, **settings: Any) -> float:
+def blend(paths: Sequence[str | Path], out: Path, folds: str | None = None, **settings: Any) -> float:
     """Collect tables, write the ensemble, print its table.
 
     Parameters
@@ -51,6 +51,8 @@ def blend(paths: Sequence[str | Path], out: Path, **settings: Any) -> float:
         As `hbac.ensembling.collect.find_tables` takes them.
     out : Path
         Folder of the ensemble.
+    folds : str, optional
+        Fold table for tables of other code that say no fold.
     **settings
         As `hbac.ensembling.build.build_ensemble` takes them.
 
@@ -63,7 +65,7 @@ def blend(paths: Sequence[str | Path], out: Path, **settings: Any) -> float:
     from hbac.ensembling.collect import collect
     from hbac.tracking.console import ensemble_table
 
-    result = build_ensemble(collect(paths), out, **settings)
+    result = build_ensemble(collect(paths, folds), out, **settings)
     ensemble_table(out)
     for note in result.notes:
         sys.stdout.write(f"note:       {note}\n")

@@ -1,7 +1,7 @@
 """The Hydra callback that turns a finished sweep into an ensemble.
 
-Hydra does not call it when a job failed; `hbac.ensemble members=[SWEEP]` does the same by hand. Light imports only:
-Hydra makes it before every command, ``--cfg job`` included.
+Hydra does not call it when a job failed; `hbac.ensemble members=[SWEEP]` does the same by hand. Light imports
+only: Hydra makes it before every command, ``--cfg job`` included.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hbac.errors import UserError
+from hbac.predictions.foreign import read_table
 from hbac.predictions.table import PredictionTable, concat
 from hbac.runs import TABLE_FILE, read_json
 
@@ -100,13 +101,15 @@ def merge_folds(tables: Iterable[PredictionTable]) -> list[PredictionTable]:
     return [group[0] if len(group) == 1 else concat(group) for group in groups.values()]
 
 
-def collect(paths: Sequence[str | Path]) -> list[PredictionTable]:
+def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> list[PredictionTable]:
     """Read everything that some paths stand for, one out-of-fold table a member.
 
     Parameters
     ----------
     paths : sequence of str or Path
-        See `find_tables`. A table reached on two ways counts once.
+        See `find_tables`. A table reached on two ways counts once. Tables may come from other code.
+    folds : str or Path, optional
+        The fold table of those of them that say no fold.
 
     Returns
     -------
@@ -119,4 +122,4 @@ def collect(paths: Sequence[str | Path]) -> list[PredictionTable]:
         When a path has no table, or a table is damaged.
     """
     files = dict.fromkeys(table.resolve() for path in paths for table in find_tables(Path(path)))
-    return merge_folds(PredictionTable.read(file) for file in files)
+    return merge_folds(read_table(file, folds) for file in files)
