@@ -156,6 +156,7 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
             tmp_path / f"{n_eegs}", n_eegs=n_eegs, with_spectrograms=True, n_test=0, max_rows_per_eeg=1
         )
         line = [*SMALL_IMAGES, *hms(root), "labels.n_folds=2", "logger=csv", f"outputs={tmp_path}/out{n_eegs}"]
+        line += ["data.batch_size=8"]  # full batches of the small data set, too
         result = subprocess.run([sys.executable, "-c", script, *line], capture_output=True, text=True, check=True)
         peaks_mb.append(int(result.stdout.split()[-1]) / unit / 1024)
     grown_mb = sum(path.stat().st_size for path in tmp_path.glob("out400/stores/*/recordings.f16")) / 2**20

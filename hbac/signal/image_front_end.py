@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.errors import UserError
@@ -105,7 +106,7 @@ class ImageFrontEnd(nn.Module):
         return {"in_chans": self.in_chans}
 
     def images(self, *windows: Tensor) -> dict[str, Tensor]:
-        """Make the pictures, one tensor a source.
+        """Make the pictures at the size that they will have on the image.
 
         Parameters
         ----------
@@ -116,7 +117,7 @@ class ImageFrontEnd(nn.Module):
         Returns
         -------
         dict of str to Tensor
-            Each (B, its channels, frequency, time).
+            Each (B, its channels, tile_height, tile_width).
 
         Raises
         ------
@@ -129,8 +130,16 @@ class ImageFrontEnd(nn.Module):
         if "eeg" in given:
             given["eeg"] = given["eeg"].transpose(1, 2)
         return {
-            name: picture(given["official" if name == "official" else "eeg"]) for name, picture in self.pictures.items()
+            name: self._sized(picture(given["official" if name == "official" else "eeg"]))
+            for name, picture in self.pictures.items()
         }
+
+    def _sized(self, image_BIHW: Tensor) -> Tensor:
+        # Here and not in the layout, so that augmentations of the pictures have no more pixels to change than are seen.
+        size = (self.settings["tile_height"], self.settings["tile_width"])
+        if tuple(image_BIHW.shape[-2:]) == size:
+            return image_BIHW
+        return F.interpolate(image_BIHW, size, mode="bilinear", antialias=True, align_corners=False)
 
     def compose(self, images: Mapping[str, Tensor]) -> Tensor:
         """Lay the pictures out.
