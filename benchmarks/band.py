@@ -32,9 +32,7 @@ def cpu_ms_per_window(work: Callable[[], object], repeats: int = 7) -> float:
 def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
-    eeg = scipy.signal.lfilter([4.0], [1.0, -0.97], rng.normal(size=(N_WINDOWS, 10_000, 20)), axis=1).astype(
-        np.float16
-    )
+    eeg = scipy.signal.lfilter([4.0], [1.0, -0.97], rng.normal(size=(N_WINDOWS, 10_000, 20)), axis=1).astype(np.float16)
     eeg_BTC = torch.from_numpy(eeg)
     front_end = EEGFrontEnd("longitudinal_bipolar", "0.5-20")
     matrix = montage_matrix("longitudinal_bipolar").numpy().astype(np.float32)
