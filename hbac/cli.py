@@ -97,7 +97,7 @@ def launch(job: str, config_name: str) -> None:
     def task(cfg: Any) -> Any:
         try:
             return getattr(import_module(module), function)(cfg)
-        except UserError as error:
+        except (UserError, OmegaConfBaseException) as error:
             if "BasicLauncher" in hydra.core.hydra_config.HydraConfig.get().launcher._target_:
                 fail(error)  # at once, and without Hydra's own summary before it
             raise  # other launchers carry an exception home, but not an exit

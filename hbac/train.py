@@ -131,6 +131,7 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.instantiate import build
     from hbac.runs import member_name
     from hbac.signal.choices import check_choice
+    from hbac.tracking.loggers import MODES
     from hbac.training.callbacks import EXPORTS
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
@@ -138,6 +139,7 @@ def make_job(cfg: DictConfig) -> Job:
     quiet()
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
+    check_choice("logger.mode", cfg.logger.get("mode", MODES[0]), MODES)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     member = member_name(config)
     front_end = build(cfg.front_end)

@@ -77,7 +77,7 @@ def test_every_setting_of_train_stands_in_its_help(conf: Path) -> None:
         (["modle=resnet_gru"], ["modle"]),
         (["model.kernels=[0]"], ["kernels"]),
         (["trainer.precision=17"], ["17", "bf16-mixed"]),
-        (["export=first"], ["export=first", "best"]),
+        (["export=first"], ["export", "first", "best"]),
         (["logger.mode=cloud"], ["cloud", "offline"]),
         (["dataset=hms", "dataset.root=nowhere"], ["nowhere"]),
         (["dataset=hms"], ["dataset.root"]),

@@ -12,6 +12,10 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from hbac.errors import UserError
+from hbac.signal.choices import check_choice
+
+
+MODES = ("offline", "online", "disabled")
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,7 @@ def wandb(
     UserError
         For another `mode`.
     """
-    if mode not in ("offline", "online", "disabled"):
-        raise UserError(f"logger.mode={mode}: valid are offline, online, disabled")
+    check_choice("logger.mode", mode, MODES)
     # Lightning passes an argument that W&B no longer knows, and W&B says so each time.
     os.environ.setdefault("WANDB_SILENT", "true")
     logger = WandbLogger(
