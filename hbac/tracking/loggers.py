@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from hbac.errors import UserError
 from hbac.signal.choices import check_choice
 
-
 MODES = ("offline", "online", "disabled")
 
 
