@@ -61,7 +61,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(24, 6, (1.0,), 0.5, 3, 0.9),  # to try commands on: nothing can be learnt from it
-    "small": Size(640, 60, (0.88, 0.12), 0.4, 4, 0.9),  # many patients: what limits learning first
+    "small": Size(640, 60, (0.88, 0.12), 0.4, 4, 1.0),  # many patients: what limits learning first
     "medium": Size(900, 200, (0.20, 0.22, 0.20, 0.16, 0.12, 0.10), 2.0, 16, 0.0),
     "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 5.0, 60, 0.0),
 }
