@@ -86,10 +86,10 @@ def write_synthetic(
     root : str or os.PathLike
         Folder of the data set; made where missing.
     size : str
-        ``tiny`` (a few EEGs, to try commands on), ``small`` (716 EEGs with 977 label rows, of 640 patients;
-        1 GB with the test part), ``medium`` (2,900 with 8,500, of 900; 5 GB) or ``large`` (12,800 with 75,000, of 1,950; about as large
-        as HMS). In the first two patterns are clearer than they are in life, so that a few minutes of training get
-        somewhere; train for real EEG on the others.
+        ``tiny`` (a few EEGs, to try commands on), ``small`` (716 EEGs with 977 label rows, of 640 patients; 1 GB with
+        the test part), ``medium`` (2,900 with 8,500, of 900; 5 GB) or ``large`` (12,800 with 75,000, of 1,950; about
+        as large as HMS). In the first two patterns are clearer than they are in life, so that a few minutes of
+        training get somewhere; train for real EEG on the others.
     seed : int
         Seed, 0 or more.
     n_jobs : int
