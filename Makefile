@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types tests bench clean
+.PHONY: setup demo test lint types tests docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -30,6 +30,9 @@ types: setup
 # One thread a process: two workers with two threads each would fight for two cores.
 tests: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: setup
+	$(BIN)/mkdocs build --quiet
 
 bench: setup
 	$(BIN)/python benchmarks/resnet_gru.py
