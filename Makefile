@@ -1,4 +1,4 @@
-# make demo: set up, train five folds on simulated EEG, blend them, write a submission
+# make demo: set up, train five folds of two kinds of model on simulated EEG, blend them, write a submission
 # make test: set up, lint, types, tests
 
 VENV ?= .venv
@@ -15,7 +15,7 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 demo: setup
-	$(BIN)/python -m hbac.train model=resnet_gru band=0.5-20 -m fold=0,1,2,3,4
+	$(BIN)/python -m hbac.train -m experiment=demo_resnet_gru,demo_efficientnet fold=0,1,2,3,4
 	$(BIN)/python -m hbac.infer
 
 test: lint types tests

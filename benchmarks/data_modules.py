@@ -55,7 +55,7 @@ def speeds(part: Part, overrides: list[str], batch: int, rounds: int) -> tuple[f
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [*overrides, f"data.batch_size={batch}"])
     front_end = build(cfg.front_end)
-    augment = {name: build(node) for name, node in cfg.augment.items()}
+    augment = {name: build(node) for name, node in cfg.augment.items() if node is not None}
     folds = np.zeros(len(part.rows), int)
     data = build(cfg.data, part=part, front_end=front_end, fold_of_row=folds, fold=1, augment=augment)
     data.trainer = SimpleNamespace(training=True, current_epoch=0)

@@ -296,8 +296,9 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         fold_of_row=folds.fold_of(part.rows["patient_id"]),
         fold=cfg.fold,
         train_mask=vote_mask(part.rows, cfg.labels.min_votes, cfg.labels.max_votes),
-        augment={name: build(node) for name, node in cfg.augment.items()},
+        augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
         seed=cfg.seed,
+        cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
     )
     if not len(data.train_set) or not len(data.held_out_set):
         raise UserError(

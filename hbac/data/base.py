@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from hbac.data.cache import feature_cache
 from hbac.data.windows import Batch, EpochShuffle, WindowDataset, identity
 from hbac.errors import UserError
 from hbac.recordings.datasets import Part
@@ -44,11 +46,14 @@ class WindowDataModule(L.LightningDataModule):
         Processes that copy windows; with 0 the training process does it.
     seed : int
         Decides the order of the rows and, with epoch and row, every random choice of `augment`.
+    cache : Path, optional
+        Folder where the front-end's output is kept (`hbac.data.cache`); computed anew for each batch where absent.
 
     Raises
     ------
     UserError
-        For a stage of augmentation that this kind of input does not have, or recordings that are not there.
+        For a stage of augmentation that this kind of input does not have, recordings that are not there, or a cache
+        beside augmentation that comes before the front-end.
     """
 
     STAGES: tuple[str, ...] = ("raw", "mixup")
@@ -64,6 +69,7 @@ class WindowDataModule(L.LightningDataModule):
         batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
+        cache: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.front_end = front_end
@@ -82,8 +88,18 @@ class WindowDataModule(L.LightningDataModule):
         self.rows_held_out = part.rows[held_out].reset_index(drop=True)
         self.rows_trained = part.rows[trained].reset_index(drop=True)
         sources: tuple[str, ...] = front_end.sources  # type: ignore[assignment]
-        self.train_set = WindowDataset(part, sources, np.flatnonzero(trained))
-        self.held_out_set = WindowDataset(part, sources, np.flatnonzero(held_out))
+        cached = None
+        if cache is not None:
+            if "raw" in self.augment:
+                raise UserError(
+                    "data.cache: augment.raw changes the electrodes anew in each epoch, before the front-end; "
+                    "augment.raw=null leaves it out, data.cache=false computes each window anew"
+                )
+            cached = feature_cache(
+                Path(cache), WindowDataset(part, sources), part.fingerprint, front_end, self.features
+            )
+        self.train_set = WindowDataset(part, sources, np.flatnonzero(trained), cached)
+        self.held_out_set = WindowDataset(part, sources, np.flatnonzero(held_out), cached)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training batches, shuffled by (seed, epoch); the last, smaller one is dropped."""
@@ -125,19 +141,23 @@ class WindowDataModule(L.LightningDataModule):
         dict of Tensor
             The batch with ``x``, the network's input, in place of the sources.
         """
-        windows = {name: batch.pop(name) for name in self.train_set.sources}
         self.front_end.to(batch["row"].device)
-        if self.trainer is None or not self.trainer.training:
-            batch["x"] = self.front_end(*windows.values())
-            return batch
-        key_B = row_keys(self.seed, self.trainer.current_epoch, batch["row_id"])
-        batch["x"] = self.augmented_input(windows, key_B)
-        if "mixup" in self.augment:
+        training = self.trainer is not None and self.trainer.training
+        key_B = row_keys(self.seed, self.trainer.current_epoch, batch["row_id"]) if training else None  # type: ignore[union-attr]
+        if "features" in batch:
+            features = batch.pop("features").float()
+        else:
+            windows = {name: batch.pop(name) for name in self.train_set.sources}
+            if key_B is not None and "raw" in self.augment:
+                windows = self.augment_raw(windows, key_B)
+            features = self.features(windows)
+        batch["x"] = self.finish(features, key_B)
+        if key_B is not None and "mixup" in self.augment:
             batch["x"], batch["target"] = self.augment["mixup"](batch["x"], batch["target"], key_B)
         return batch
 
-    def augmented_input(self, windows: Mapping[str, Tensor], key_B: Tensor) -> Tensor:
-        """Make the network's input of a training batch, up to mixup.
+    def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
+        """Change the electrodes of a training batch, before the front-end.
 
         Parameters
         ----------
@@ -145,6 +165,38 @@ class WindowDataModule(L.LightningDataModule):
             The windows of each source, as stored.
         key_B : Tensor
             Keys of the rows (`hbac.signal.chance.row_keys`), from which all chance follows.
+
+        Returns
+        -------
+        dict of str to Tensor
+            The same sources.
+        """
+        return {**windows, "eeg": self.augment["raw"](windows["eeg"], key_B)} if "eeg" in windows else dict(windows)
+
+    def features(self, windows: Mapping[str, Tensor]) -> Tensor:
+        """Make what is the same in each epoch, and may be cached.
+
+        Parameters
+        ----------
+        windows : mapping of str to Tensor
+            The windows of each source, as stored.
+
+        Returns
+        -------
+        Tensor
+            Shape (batch, …).
+        """
+        raise NotImplementedError
+
+    def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:
+        """Make the network's input, up to mixup.
+
+        Parameters
+        ----------
+        features : Tensor
+            As `features` returns them.
+        key_B : Tensor or None
+            Keys of the rows; None: nothing is augmented.
 
         Returns
         -------

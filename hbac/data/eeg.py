@@ -17,25 +17,38 @@ class EEGDataModule(WindowDataModule):
 
     STAGES = ("raw", "signal", "mixup")
 
-    def augmented_input(self, windows: Mapping[str, Tensor], key_B: Tensor) -> Tensor:
-        """Make signals of a training batch.
+    def features(self, windows: Mapping[str, Tensor]) -> Tensor:
+        """Filter and derive.
 
         Parameters
         ----------
         windows : mapping of str to Tensor
             With ``eeg`` (batch, 10000, 20).
-        key_B : Tensor
-            Keys of the rows.
 
         Returns
         -------
         Tensor
             Shape (batch, derivations, samples).
         """
-        eeg_BTC = windows["eeg"]
-        if "raw" in self.augment:
-            eeg_BTC = self.augment["raw"](eeg_BTC, key_B)
-        x_BDT: Tensor = self.front_end(eeg_BTC)
-        if "signal" in self.augment:
-            x_BDT = self.augment["signal"](x_BDT, key_B)
+        x_BDT: Tensor = self.front_end(windows["eeg"])
+        return x_BDT
+
+    def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:
+        """Augment the derivations.
+
+        Parameters
+        ----------
+        features : Tensor
+            Shape (batch, derivations, samples).
+        key_B : Tensor or None
+            Keys of the rows; None: nothing is augmented.
+
+        Returns
+        -------
+        Tensor
+            The same shape.
+        """
+        if key_B is None or "signal" not in self.augment:
+            return features
+        x_BDT: Tensor = self.augment["signal"](features, key_B)
         return x_BDT

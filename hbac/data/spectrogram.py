@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from hbac.data.base import WindowDataModule
@@ -50,12 +51,16 @@ class SpectrogramDataModule(WindowDataModule):
         if wanted != sources:
             raise UserError(f"data.sources={sources}: the front-end makes its images from {wanted or 'signals'}")
         super().__init__(part, images, **settings)
-        self.images = images
         raw = self.augment.get("raw")
         self.swap = RegionSwap(raw.settings["swap_p"]) if raw is not None else RegionSwap()
 
-    def augmented_input(self, windows: Mapping[str, Tensor], key_B: Tensor) -> Tensor:
-        """Make images of a training batch.
+    @property
+    def images(self) -> ImageFrontEnd:
+        """The front-end."""
+        return cast(ImageFrontEnd, self.front_end)
+
+    def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
+        """Change the electrodes, and exchange the regions of official spectrograms with them.
 
         Parameters
         ----------
@@ -66,15 +71,46 @@ class SpectrogramDataModule(WindowDataModule):
 
         Returns
         -------
+        dict of str to Tensor
+            The same sources.
+        """
+        changed = super().augment_raw(windows, key_B)
+        if "official" in changed:
+            changed["official"] = self.swap(changed["official"], key_B)
+        return changed
+
+    def features(self, windows: Mapping[str, Tensor]) -> Tensor:
+        """Make the pictures, not yet laid out.
+
+        Parameters
+        ----------
+        windows : mapping of str to Tensor
+            The windows of each source.
+
+        Returns
+        -------
+        Tensor
+            Shape (batch, channels of all pictures, frequency, time).
+        """
+        return torch.cat(list(self.images.images(*(windows[name] for name in self.images.sources)).values()), dim=1)
+
+    def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:
+        """Augment each picture, and lay them out.
+
+        Parameters
+        ----------
+        features : Tensor
+            As `features` returns them.
+        key_B : Tensor or None
+            Keys of the rows; None: nothing is augmented.
+
+        Returns
+        -------
         Tensor
             Shape (batch, channels, frequency, time).
         """
-        windows = dict(windows)
-        if "eeg" in windows and "raw" in self.augment:
-            windows["eeg"] = self.augment["raw"](windows["eeg"], key_B)
-        if "official" in windows:
-            windows["official"] = self.swap(windows["official"], key_B)
-        images = self.images.images(*windows.values())
-        if "image" in self.augment:
+        sizes = [len(picture.channels) for picture in self.images.pictures.values()]
+        images = dict(zip(self.images.pictures, features.split(sizes, dim=1), strict=True))
+        if key_B is not None and "image" in self.augment:
             images = {name: self.augment["image"](image, key_B) for name, image in images.items()}
         return self.images.compose(images)

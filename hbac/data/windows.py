@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,12 @@ from hbac.signal.image_front_end import SOURCES
 from hbac.vocabulary import N_CHANNELS, SPECTROGRAM_ROWS, VOTE_COLUMNS, WINDOW_SAMPLES
 
 Batch = dict[str, Tensor]
+
+
+class Copies(Protocol):
+    """What hands out a tensor for positions of label rows."""
+
+    def copy(self, row: NDArray[np.int64]) -> Tensor: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -115,9 +121,18 @@ class WindowDataset(Dataset[Batch]):
         What to copy; see `source_of`.
     members : ndarray of int, shape (n,), optional
         Positions of the label rows that belong to this data set; all where absent.
+    cached : object with ``copy``, optional
+        Features of all rows (`hbac.data.cache.FeatureCache`), which are then read in place of the windows.
     """
 
-    def __init__(self, part: Part, sources: Sequence[str] = ("eeg",), members: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        part: Part,
+        sources: Sequence[str] = ("eeg",),
+        members: np.ndarray | None = None,
+        cached: Copies | None = None,
+    ) -> None:
+        self.cached = cached
         self.sources = {name: source_of(part, name) for name in sources}
         self.members = np.arange(len(part.rows)) if members is None else np.asarray(members, np.int64)
         rows = part.rows.iloc[self.members]
@@ -147,13 +162,14 @@ class WindowDataset(Dataset[Batch]):
         Returns
         -------
         dict of Tensor
-            Each source by its name, float16 (``eeg`` (batch, 10000, 20), ``official`` (batch, 300, 400)), ``row``
-            (batch,) the positions, ``row_id``, ``weight`` and ``n_votes`` (batch,), and ``target`` (batch, 6) where
-            there are labels.
+            Each source by its name, float16 (``eeg`` (batch, 10000, 20), ``official`` (batch, 300, 400)), or
+            ``features`` in their place where cached; ``row`` (batch,) the positions, ``row_id``, ``weight`` and
+            ``n_votes`` (batch,), and ``target`` (batch, 6) where there are labels.
         """
         index = np.asarray(indices, dtype=np.int64)
         row_B = torch.from_numpy(index)
-        batch = {name: source.copy(self.members[index]) for name, source in self.sources.items()}
+        copied: Mapping[str, Copies] = self.sources if self.cached is None else {"features": self.cached}
+        batch = {name: source.copy(self.members[index]) for name, source in copied.items()}
         batch |= {"row": row_B, "row_id": self.row_ids[row_B]}
         batch |= {"weight": self.weight[row_B], "n_votes": self.n_votes[row_B]}
         if self.target is not None:

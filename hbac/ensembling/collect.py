@@ -21,8 +21,8 @@ def find_tables(path: Path) -> list[Path]:
     Parameters
     ----------
     path : Path
-        A table (``.parquet`` or ``.csv``); a run folder; the folder of a member's folds; a sweep folder;
-        an ensemble folder.
+        A table (``.parquet`` or ``.csv``); a run folder; the folder of a member's folds, or of several members
+        (``outputs/runs``); a sweep folder; an ensemble folder.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def find_tables(path: Path) -> list[Path]:
     elif (path / TABLE_FILE).is_file():
         tables = [path / TABLE_FILE]
     else:
-        tables = sorted(path.glob(f"fold*/{TABLE_FILE}"))
+        tables = sorted(path.glob(f"fold*/{TABLE_FILE}")) or sorted(path.glob(f"*/fold*/{TABLE_FILE}"))
     if not tables:
         raise UserError(
             f"{path}: no prediction table in it; give a run folder (with {TABLE_FILE}), a folder with fold0, fold1 …, "

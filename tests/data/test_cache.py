@@ -1,0 +1,97 @@
+"""The cache of the front-end's output: the same batches as without it, one file for all folds, whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hbac.data import EEGDataModule, SpectrogramDataModule
+from hbac.errors import UserError
+from hbac.recordings.datasets import HMS, Part
+from hbac.signal import EEGFrontEnd, ImageAugment, ImageFrontEnd, RawAugment, SignalAugment
+from tests.helpers import write_hms_layout
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
+    root = write_hms_layout(tmp_path_factory.mktemp("data"), n_eegs=40, seed=2, with_spectrograms=True)
+    part = HMS(root, tmp_path_factory.mktemp("stores")).part("train", official=True)
+    assert len(part.rows) > 64  # more than two batches of the cache
+    return part
+
+
+def eeg(part: Part, **settings: Any) -> EEGDataModule:
+    augment = {"signal": SignalAugment(sfreq=40.0, reverse_p=0.5, zero_p=0.5)}
+    return module(EEGDataModule(part, EEGFrontEnd(), **({"augment": augment} | folds(part) | settings)))
+
+
+def images(part: Part, **settings: Any) -> SpectrogramDataModule:
+    front_end = ImageFrontEnd(tile_height=32, tile_width=64)
+    augment = {"image": ImageAugment(reverse_p=0.5)}
+    return module(SpectrogramDataModule(part, front_end, **({"augment": augment} | folds(part) | settings)))
+
+
+def folds(part: Part) -> dict[str, Any]:
+    return {"fold_of_row": np.arange(len(part.rows)) % 3, "fold": 1}
+
+
+def module(data: Any) -> Any:
+    data.trainer = SimpleNamespace(training=True, current_epoch=3)
+    return data
+
+
+@pytest.mark.parametrize("make", [eeg, images])
+@pytest.mark.parametrize("training", [True, False])
+def test_cached_batches_are_those_computed_anew(make: Any, training: bool, part: Part, tmp_path: Path) -> None:
+    plain, cached = make(part), make(part, cache=tmp_path)
+    batches = []
+    for data in (plain, cached):
+        data.trainer.training = training
+        rows = data.train_set if training else data.held_out_set
+        batches.append(data.on_after_batch_transfer(rows.__getitems__([5, 0, 17]), 0))
+    assert set(batches[0]) == set(batches[1])
+    # float16 keeps eleven bits.
+    torch.testing.assert_close(batches[0]["x"], batches[1]["x"], rtol=2**-10, atol=1e-3)
+    assert torch.equal(batches[0]["target"], batches[1]["target"])
+
+
+def test_folds_share_a_file_and_bands_do_not(part: Part, tmp_path: Path) -> None:
+    eeg(part, cache=tmp_path, fold=1)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.f16")}
+    eeg(part, cache=tmp_path, fold=2)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.f16")} == before
+    EEGDataModule(part, EEGFrontEnd(band="1-12"), cache=tmp_path)
+    assert len(list(tmp_path.glob("*.f16"))) == 2
+
+
+def test_a_killed_cache_goes_on_and_ends_with_the_same_bytes(part: Part, tmp_path: Path) -> None:
+    data = eeg(part, cache=tmp_path / "whole")
+    (whole,) = (tmp_path / "whole").glob("*.f16")
+    row_bytes = 2 * 18 * 2000
+    partial = tmp_path / "killed" / whole.with_suffix(".partial").name
+    partial.parent.mkdir()
+    # The first batch of 32 rows (of another content, to see that it is kept) and a torn row behind it.
+    partial.write_bytes(b"\0" * (32 * row_bytes) + whole.read_bytes()[: row_bytes // 2])
+    eeg(part, cache=partial.parent)
+    resumed = (partial.parent / whole.name).read_bytes()
+    assert resumed[: 32 * row_bytes] == b"\0" * (32 * row_bytes)
+    assert resumed[32 * row_bytes :] == whole.read_bytes()[32 * row_bytes :]
+    assert not partial.exists()
+    assert len(data.train_set) == (np.arange(len(part.rows)) % 3 != 1).sum()
+
+
+def test_augmentation_before_the_front_end_needs_fresh_windows(part: Part, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.cache: augment\.raw changes the electrodes anew in each epoch"):
+        eeg(part, cache=tmp_path, augment={"raw": RawAugment(swap_p=0.5)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room(part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"data\.cache needs 0\.\d GB, 0\.0 GB are free"):
+        eeg(part, cache=tmp_path)
