@@ -1,24 +1,29 @@
-"""``python -m hbac.infer``: predict a data set's test part with an ensemble and write the submission."""
+"""``python -m hbac.infer``: predict with an ensemble; of a test part, write the submission."""
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hbac.cli import launch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
+    import pandas as pd
     from omegaconf import DictConfig
 
-    from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.inference import Networks
+    from hbac.predictions import TableMetadata
     from hbac.recordings.datasets import Part
-    from hbac.runs import Model
 
 log = logging.getLogger("hbac.infer")
+
+SPLITS = ("test", "train", "few_votes")
+_TIMED = 3  # batches of a dry run
 
 
 def main() -> None:
@@ -27,7 +32,7 @@ def main() -> None:
 
 
 def infer(cfg: DictConfig) -> None:
-    """Write ``submission.csv`` and the prediction table of the test part.
+    """Write prediction tables, and for a test part ``submission.csv``.
 
     Parameters
     ----------
@@ -39,120 +44,172 @@ def infer(cfg: DictConfig) -> None:
     UserError
         When there is no ensemble, one of its runs is missing, or the data set is wrong.
     """
+    from hbac.data.windows import WindowDataset
     from hbac.ensembling.collect import newest_ensemble
     from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.inference import Networks, forget, kept_folder, members_of_runs, predict_runs
     from hbac.instantiate import build
-    from hbac.predictions import PredictionTable, TableMetadata
+    from hbac.predictions import TableMetadata
     from hbac.predictions.submission import write_submission
+    from hbac.signal.choices import check_choice
+    from hbac.signal.tta import check_variants
     from hbac.tracking.console import ensemble_table
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
+    split = check_choice("split", cfg.split, SPLITS)
+    variants = check_variants(cfg.tta)
     path = Path(cfg.ensemble) if cfg.ensemble else newest_ensemble(Path(cfg.outputs))
     ensemble = Ensemble.read(path)
-    models = load_members(ensemble, cfg.device)
-    part = build(cfg.dataset).part("test", official=any("official" in model.sources for _, _, model in models))
-    prob_MNK = predict_members(models, part, cfg.batch_size)
-    prob_NK = ensemble.apply(prob_MNK)
+    networks = Networks.of(ensemble, cfg.device)
+    part = build(cfg.dataset).part("test" if split == "test" else "train", official="official" in networks.sources)
+    members = rows_of_split(part, split)
+    windows = WindowDataset(part, networks.sources, members)
+    if cfg.dry_run:
+        dry_run(networks, windows, cfg.batch_size, variants)
+        return
+    kept = kept_folder(Path(cfg.outputs), networks, part.fingerprint, split, variants, cfg.batch_size)
+    began = time.perf_counter()
+    prob_RNK = predict_runs(networks, windows, cfg.batch_size, variants, kept)
+    spent_s = time.perf_counter() - began
+    if networks.windows:
+        log.info(
+            "%d windows in %.0f s: %.0f a second, %.0f %% of the time in the networks",
+            networks.windows,
+            spent_s,
+            networks.windows / spent_s,
+            100 * networks.forward_s / spent_s,
+        )
 
     out = Path(cfg.out)
     folder = out.parent if out.suffix == ".csv" else out
     submission = out if out.suffix == ".csv" else out / "submission.csv"
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = TableMetadata(member="ensemble", fold_hash=ensemble.fold_hash, data_fingerprint=part.fingerprint)
-    table = PredictionTable.from_arrays(part.rows, prob_NK, metadata)
-    table.write(submission.with_name(f"{submission.stem}_predictions.parquet"))
-    frame = table.frame[["eeg_id", *PROB_COLUMNS]].rename(columns=dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True)))
-    write_submission(frame, submission, part.rows["eeg_id"])
-    ensemble_table(path if path.is_dir() else path.parent, submission)
+    rows = part.rows.iloc[members].reset_index(drop=True)
+    metadata = TableMetadata(
+        member="ensemble",
+        fold_hash=ensemble.fold_hash,
+        data_fingerprint=part.fingerprint,
+        extras={"models": json.dumps(networks.described()), "split": split, "tta": ",".join(variants)},
+    )
+    write_fold_tables(folder / "folds", rows, prob_RNK, networks, metadata)
+    prob_NK = ensemble.apply(members_of_runs(prob_RNK, networks.member))
+    name = submission.stem if split == "test" else split
+    table = _write_table(folder / f"{name}_predictions.parquet", rows, prob_NK, metadata)
+    if split == "test":
+        votes = dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True))
+        write_submission(table[["eeg_id", *PROB_COLUMNS]].rename(columns=votes), submission, rows["eeg_id"])
+    forget(kept)
+    if split == "test":
+        ensemble_table(path if path.is_dir() else path.parent, submission)
+    else:
+        sys.stdout.write(
+            f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
+            f"next:       python -m hbac.train labels.pseudo={folder}\n"
+        )
 
 
-def load_members(ensemble: Ensemble, device: str) -> list[tuple[int, float, Model]]:
-    """Load the networks of all members.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-        Its members name their run folders.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` …
-
-    Returns
-    -------
-    list of tuple
-        Number of the member, share of the network in it (one over its folds), model.
-
-    Raises
-    ------
-    UserError
-        When a run folder is missing or damaged.
-    """
-    import torch
-
-    from hbac.runs import load
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return [
-        (m, 1 / len(member.runs), load(run).to(device))
-        for m, member in enumerate(ensemble.members)
-        for run in member.runs
-    ]
-
-
-def predict_members(models: Sequence[tuple[int, float, Model]], part: Part, batch_size: int) -> np.ndarray:
-    """Predict rows with every member: the mean over the networks of its folds.
-
-    Each window is read once for all models, and goes once through each distinct front-end, whose output is then seen by
-    all networks that have this front-end.
+def rows_of_split(part: Part, split: str) -> np.ndarray:
+    """Return the positions of a split's rows.
 
     Parameters
     ----------
-    models : sequence of tuple
-        As `load_members` returns them, on one device.
     part : Part
-        The data set's part whose rows are predicted.
-    batch_size : int
-        Windows in a batch.
+        The data set's part.
+    split : str
+        ``few_votes``: rows of the vote population with the fewest; else all.
 
     Returns
     -------
-    ndarray of float64, shape (members, n_rows, 6)
-        Probabilities.
-
-    Raises
-    ------
-    UserError
-        When the data set lacks what a model reads.
+    ndarray of int
+        Positions of rows.
     """
-    import json
+    import numpy as np
+
+    from hbac.labels.targets import POPULATIONS, count_votes
+    from hbac.vocabulary import FEW_VOTES
+
+    if split != "few_votes":
+        return np.arange(len(part.rows))
+    return np.flatnonzero(POPULATIONS[f"up_to_{FEW_VOTES}"].contains(count_votes(part.rows)))
+
+
+def write_fold_tables(
+    folder: Path, rows: pd.DataFrame, prob_RNK: np.ndarray, networks: Networks, metadata: TableMetadata
+) -> None:
+    """Write for each fold what those models say that never saw it: what may become pseudo-labels for training it.
+
+    The plain mean over the members: the weights of the blend were fitted with all folds' labels.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``fold<k>.parquet``.
+    rows : pandas.DataFrame
+        The label rows.
+    prob_RNK : ndarray, shape (runs, rows, 6)
+        Probabilities of all networks.
+    networks : Networks
+        Say which fold is whose.
+    metadata : TableMetadata
+        Of the table of all; ``extras["models"]`` becomes that of the fold's models.
+    """
+    from dataclasses import replace
 
     import numpy as np
-    import torch
+
+    folder.mkdir(exist_ok=True)
+    for fold in np.unique(networks.folds):
+        chosen = np.flatnonzero(networks.folds == fold)
+        models = [networks.described()[r] for r in chosen]
+        its_own = replace(metadata, extras={**metadata.extras, "models": json.dumps(models)})
+        _write_table(folder / f"fold{fold}.parquet", rows, prob_RNK[chosen].mean(axis=0, dtype=np.float64), its_own)
+
+
+def _write_table(path: Path, rows: pd.DataFrame, prob_NK: np.ndarray, metadata: TableMetadata) -> pd.DataFrame:
+    from hbac.predictions import PredictionTable
+
+    # Fold -1 also for training rows: these predictions are not out-of-fold, and no ensemble takes them for such.
+    table = PredictionTable.from_arrays(rows, prob_NK, metadata)
+    table.write(path)
+    return table.frame
+
+
+def dry_run(networks: Networks, windows: object, batch_size: int, variants: tuple[str, ...]) -> None:
+    """Time a few batches and say what the whole would take; write nothing.
+
+    Parameters
+    ----------
+    networks : Networks
+        The networks.
+    windows : WindowDataset
+        The rows.
+    batch_size : int
+        Windows in a batch.
+    variants : tuple of str
+        Test-time augmentation.
+    """
+    import resource
+
     from torch.utils.data import DataLoader
 
-    from hbac.data.windows import WindowDataset, identity
-    from hbac.progress import track
-    from hbac.signal.image_front_end import SOURCES
-    from hbac.vocabulary import N_CLASSES
+    from hbac.data.windows import identity
 
-    by_front_end: dict[str, list[tuple[int, float, Model]]] = {}
-    for m, share, model in models:
-        key = json.dumps(model.facts["front_end"], sort_keys=True)
-        by_front_end.setdefault(key, []).append((m, share, model))
-    sources = [name for name in SOURCES if any(name in model.sources for _, _, model in models)]
-    device = next(models[0][2].network.parameters()).device
-    prob_MNK = np.zeros((1 + max(m for m, _, _ in models), len(part.rows), N_CLASSES))
-    loader = DataLoader(WindowDataset(part, sources), batch_size=batch_size, collate_fn=identity)
-    with torch.inference_mode():
-        for batch in track(loader, "predicting"):
-            row_B = batch["row"].numpy()
-            windows = {name: batch[name].to(device) for name in sources}
-            for group in by_front_end.values():
-                first = group[0][2]
-                x = first.front_end(*(windows[name] for name in first.sources))
-                for m, share, model in group:
-                    prob_MNK[m, row_B] += share * model.network(x).float().softmax(dim=1).cpu().numpy()
-    return prob_MNK
+    seconds = []
+    for number, batch in enumerate(DataLoader(windows, batch_size=batch_size, collate_fn=identity)):  # type: ignore[arg-type]
+        began = time.perf_counter()
+        networks.predict(batch, variants).cpu()
+        seconds.append((time.perf_counter() - began) / len(batch["row"]))
+        if number == _TIMED:
+            break
+    each_s = sum(seconds[1:] or seconds) / len(seconds[1:] or seconds)  # the first one warms up
+    n_windows = len(windows)  # type: ignore[arg-type]
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    sys.stdout.write(
+        f"windows:    {n_windows:,}, each in {len(variants)} variant(s): {', '.join(variants)}\n"
+        f"networks:   {len(networks.models)}, with {len(networks.groups)} front-end(s)\n"
+        f"time:       {n_windows * each_s:.0f} s, {1 / each_s:.1f} windows/s\n"
+        f"memory:     {peak_gb:.1f} GB\n"
+    )
 
 
 if __name__ == "__main__":

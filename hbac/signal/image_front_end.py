@@ -173,6 +173,19 @@ class ImageFrontEnd(nn.Module):
         return self.compose(self.images(*windows))
 
 
+def official_mirror() -> Tensor:
+    """Return the permutation of an official spectrogram's columns that exchanges left and right.
+
+    Returns
+    -------
+    Tensor
+        int64, shape (400,).
+    """
+    partners = [SPECTROGRAM_REGIONS.index(REGION_MIRROR[region]) for region in SPECTROGRAM_REGIONS]
+    first_K1 = torch.tensor(partners)[:, None] * N_FREQUENCIES
+    return (first_K1 + torch.arange(N_FREQUENCIES)).flatten()
+
+
 class RegionSwap(nn.Module):
     """Exchange left and right regions of official spectrograms.
 
@@ -200,9 +213,7 @@ class RegionSwap(nn.Module):
         super().__init__()
         check_probabilities({"swap_p": swap_p})
         self.swap_p = swap_p
-        partners = [SPECTROGRAM_REGIONS.index(REGION_MIRROR[region]) for region in SPECTROGRAM_REGIONS]
-        first_K1 = torch.tensor(partners)[:, None] * N_FREQUENCIES
-        self._constants = Constants({"mirror_K": (first_K1 + torch.arange(N_FREQUENCIES)).flatten()})
+        self._constants = Constants({"mirror_K": official_mirror()})
 
     @torch.no_grad()
     def forward(self, power_BRK: Tensor, key_B: Tensor) -> Tensor:

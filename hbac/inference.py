@@ -1,0 +1,286 @@
+"""Many networks over many windows: each window read once, filtered once for each front-end, seen by all its networks.
+
+What is done is kept chunk by chunk, so that a prediction that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from hbac.data.windows import Batch, WindowDataset, identity
+from hbac.ensembling.ensemble_file import Ensemble
+from hbac.errors import UserError
+from hbac.progress import progress
+from hbac.runs import WEIGHTS_FILE, Model, load
+from hbac.signal.image_front_end import SOURCES
+from hbac.signal.tta import PLAIN, variant_of
+from hbac.vocabulary import N_CLASSES
+
+# Tensors: R run (network), B window, K class.
+
+CHUNK_BATCHES = 8  # batches between two files: what a kill loses
+
+
+@dataclass
+class Networks:
+    """The networks of an ensemble, by the front-end that they share.
+
+    Parameters
+    ----------
+    models : list of Model
+        One for each run, on one device.
+    member : list of int
+        Number of the member that each run belongs to.
+    weights : list of str
+        Hash of each run's weights.
+    forward_s : float
+        Seconds spent in the networks themselves so far.
+    windows : int
+        How many windows they have seen.
+    """
+
+    models: list[Model]
+    member: list[int]
+    weights: list[str]
+    forward_s: float = field(default=0.0, init=False)
+    windows: int = field(default=0, init=False)
+
+    @classmethod
+    def of(cls, ensemble: Ensemble, device: str = "auto") -> Networks:
+        """Load the networks of all members.
+
+        Parameters
+        ----------
+        ensemble : Ensemble
+            Its members name their run folders.
+        device : str
+            ``auto``, ``cpu``, ``cuda`` …
+
+        Returns
+        -------
+        Networks
+            All of them.
+
+        Raises
+        ------
+        UserError
+            When a member has no runs (its table came from elsewhere), or a run folder is missing or damaged.
+        """
+        for member in ensemble.members:
+            if not member.runs:
+                raise UserError(
+                    f"member {member.name}: its predictions came from a table without run folders, so that there is no "
+                    "network to predict with; leave it out of the ensemble"
+                )
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        runs = [(m, run) for m, member in enumerate(ensemble.members) for run in member.runs]
+        models = [load(run).to(device) for _, run in runs]
+        hashes = [hashlib.sha256((Path(run) / WEIGHTS_FILE).read_bytes()).hexdigest() for _, run in runs]
+        return cls(models, [m for m, _ in runs], hashes)
+
+    @property
+    def sources(self) -> list[str]:
+        """What has to be read of a window."""
+        return [name for name in SOURCES if any(name in model.sources for model in self.models)]
+
+    @property
+    def folds(self) -> NDArray[np.int64]:
+        """The fold that each run never saw."""
+        return np.array([model.facts["fold"] for model in self.models])
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """Numbers of the runs that share a front-end."""
+        groups: dict[str, list[int]] = {}
+        for r, model in enumerate(self.models):
+            groups.setdefault(json.dumps(model.facts["front_end"], sort_keys=True), []).append(r)
+        return list(groups.values())
+
+    def described(self) -> list[dict[str, Any]]:
+        """Say of each run which member and fold it is: what a table of pseudo-labels has to carry."""
+        return [{key: model.facts[key] for key in ("member", "fold", "fold_hash")} for model in self.models]
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch, variants: Sequence[str] = (PLAIN,)) -> Tensor:
+        """Predict a batch with every network.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            The windows of `sources`.
+        variants : sequence of str
+            As `hbac.signal.tta.check_variants` returns them; probabilities are averaged over them.
+
+        Returns
+        -------
+        Tensor, shape (runs, batch, 6)
+            Probabilities, float32, on the models' device.
+        """
+        device = next(self.models[0].network.parameters()).device
+        windows = {name: batch[name].to(device, non_blocking=True) for name in self.sources}
+        n_windows = len(batch["row"])
+        prob_RBK = torch.zeros(len(self.models), n_windows, N_CLASSES, device=device)
+        for variant in variants:
+            seen = variant_of(variant, windows)
+            for group in self.groups:
+                first = self.models[group[0]]
+                x = first.front_end(*(seen[name] for name in first.sources))
+                started = _now(device)
+                for r in group:
+                    prob_RBK[r] += self.models[r].network(x).float().softmax(dim=1)
+                self.forward_s += _now(device) - started
+        self.windows += n_windows
+        return prob_RBK / len(variants)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def predict_runs(
+    networks: Networks,
+    windows: WindowDataset,
+    batch_size: int,
+    variants: Sequence[str] = (PLAIN,),
+    kept: Path | None = None,
+) -> NDArray[np.float32]:
+    """Predict rows with every network.
+
+    Parameters
+    ----------
+    networks : Networks
+        The networks.
+    windows : WindowDataset
+        The rows.
+    batch_size : int
+        Windows in a batch.
+    variants : sequence of str
+        As `hbac.signal.tta.check_variants` returns them.
+    kept : Path, optional
+        Folder for what is done; it has to be named after all that decides the result. What an interrupted prediction
+        left there is taken.
+
+    Returns
+    -------
+    ndarray of float32, shape (runs, rows, 6)
+        Probabilities.
+
+    Raises
+    ------
+    UserError
+        When another process is writing to `kept`, or the disk is full.
+    """
+    step = batch_size * CHUNK_BATCHES
+    starts = range(0, len(windows), step)
+    if kept is None:
+        chunks = _chunks(networks, windows, batch_size, variants, starts, None)
+    else:
+        kept.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(kept / ".lock", timeout=0):
+                chunks = _chunks(networks, windows, batch_size, variants, starts, kept)
+        except Timeout:
+            raise UserError(f"{kept}: another process is making this very prediction; wait for it") from None
+        except OSError as error:
+            raise UserError(f"{kept}: cannot be written: {error.strerror}") from None
+    if not chunks:
+        return np.zeros((len(networks.models), 0, N_CLASSES), np.float32)
+    return np.concatenate(chunks, axis=1)
+
+
+def _chunks(
+    networks: Networks,
+    windows: WindowDataset,
+    batch_size: int,
+    variants: Sequence[str],
+    starts: range,
+    kept: Path | None,
+) -> list[NDArray[np.float32]]:
+    done = {int(path.stem): path for path in kept.glob("*.npy")} if kept is not None else {}
+    chunks = []
+    with progress("predicting") as report:
+        for start in starts:
+            if start in done:
+                chunks.append(np.load(done[start], allow_pickle=False))
+                continue
+            rows = range(start, min(start + starts.step, len(windows)))
+            batches = []
+            for batch in DataLoader(Subset(windows, rows), batch_size=batch_size, collate_fn=identity):
+                report(start + len(batches) * batch_size, len(windows))
+                batches.append(networks.predict(batch, variants).cpu().numpy())
+            chunks.append(np.concatenate(batches, axis=1))
+            if kept is not None:
+                partial = kept / f"{start}.partial-{os.getpid()}"
+                with partial.open("wb") as file:
+                    np.save(file, chunks[-1], allow_pickle=False)
+                partial.replace(kept / f"{start}.npy")
+    return chunks
+
+
+def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
+    """Name the folder of an interrupted prediction after all that decides its result.
+
+    Parameters
+    ----------
+    outputs : Path
+        Where everything is written.
+    networks : Networks
+        Their weights count.
+    *deciding : object
+        What else does: fingerprint, split, variants, batch size.
+
+    Returns
+    -------
+    Path
+        Below ``outputs/cache``.
+    """
+    described = json.dumps([networks.weights, *deciding], default=str)
+    return outputs / "cache" / f"infer-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+
+
+def forget(kept: Path) -> None:
+    """Delete what was kept, once the result is written.
+
+    Parameters
+    ----------
+    kept : Path
+        As `kept_folder` returned it.
+    """
+    shutil.rmtree(kept, ignore_errors=True)
+
+
+def members_of_runs(prob_RNK: NDArray[np.floating], member: Sequence[int]) -> NDArray[np.float64]:
+    """Average the networks of each member's folds.
+
+    Parameters
+    ----------
+    prob_RNK : ndarray, shape (runs, rows, 6)
+        Probabilities.
+    member : sequence of int
+        Number of each run's member, from 0.
+
+    Returns
+    -------
+    ndarray of float64, shape (members, rows, 6)
+        Probabilities.
+    """
+    numbers = np.asarray(member)
+    return np.stack([prob_RNK[numbers == m].mean(axis=0, dtype=np.float64) for m in range(numbers.max() + 1)])

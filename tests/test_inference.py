@@ -1,0 +1,182 @@
+"""Many networks over many windows: grouped, averaged, kept when interrupted, per fold for pseudo-labels."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hbac.data.windows import WindowDataset
+from hbac.ensembling.ensemble_file import Ensemble
+from hbac.errors import UserError
+from hbac.inference import CHUNK_BATCHES, Networks, kept_folder, members_of_runs, predict_runs
+from hbac.predictions import PredictionTable
+from hbac.recordings.datasets import HMS, Part
+from hbac.signal.tta import check_variants, variant_of
+from hbac.vocabulary import PROB_COLUMNS
+from tests.ensembles import SMALL_NET, write_ensemble
+from tests.helpers import write_hms_layout
+from tests.test_commands import command
+
+IMAGES = ["model=efficientnet", "model.backbone=test_efficientnet", "model.pretrained=false"]
+IMAGES += ["front_end.tile_height=32", "front_end.tile_width=64"]
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_hms_layout(tmp_path_factory.mktemp("data"), n_eegs=24, seed=4, with_spectrograms=True)
+
+
+@pytest.fixture(scope="module")
+def part(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Part:
+    return HMS(data_root, tmp_path_factory.mktemp("stores")).part("train", official=True)
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two bands of signals and one of images, two folds of each."""
+    members = [[*SMALL_NET], [*SMALL_NET, "band=1-12"], IMAGES]
+    return write_ensemble(tmp_path_factory.mktemp("ensemble"), members)
+
+
+@pytest.fixture
+def networks(ensemble: Path) -> Networks:
+    return Networks.of(Ensemble.read(ensemble), "cpu")
+
+
+def test_networks_of_one_front_end_are_a_group(networks: Networks) -> None:
+    assert networks.groups == [[0, 1], [2, 3], [4, 5]]
+    assert networks.sources == ["eeg", "official"]
+    assert networks.folds.tolist() == [0, 1] * 3
+
+
+def test_each_network_gets_its_own_input(networks: Networks, part: Part) -> None:
+    windows = WindowDataset(part, networks.sources)
+    prob_RNK = predict_runs(networks, windows, 4)
+    batch = windows.__getitems__(range(len(windows)))
+    for r, model in enumerate(networks.models):
+        expected = model(*(batch[name] for name in model.sources))
+        np.testing.assert_allclose(prob_RNK[r], expected, atol=2e-5)
+    assert networks.windows == len(part.rows)
+    by_member = members_of_runs(prob_RNK, networks.member)
+    np.testing.assert_allclose(by_member[2], prob_RNK[4:].mean(axis=0), rtol=1e-6)
+
+
+def test_variants_are_averaged(networks: Networks, part: Part) -> None:
+    windows = WindowDataset(part, networks.sources)
+    batch = windows.__getitems__(range(5))
+    both = networks.predict(batch, check_variants(["swap", "reverse"]))
+    each = [
+        networks.predict(batch | variant_of(name, {s: batch[s] for s in networks.sources}))
+        for name in ("plain", "swap", "reverse")
+    ]
+    torch.testing.assert_close(both, torch.stack(each).mean(dim=0))
+    assert not torch.allclose(each[0], each[1])
+
+
+def test_a_mirrored_recording_with_swap_is_predicted_alike(networks: Networks, part: Part) -> None:
+    batch = WindowDataset(part, networks.sources).__getitems__(range(5))
+    mirrored = batch | variant_of("swap", {name: batch[name] for name in networks.sources})
+    variants = check_variants(["swap"])
+    torch.testing.assert_close(networks.predict(batch, variants), networks.predict(mirrored, variants))
+
+
+def test_an_unknown_variant() -> None:
+    with pytest.raises(UserError, match="unknown tta 'swop'; there are: swap, reverse. Did you mean 'swap'"):
+        check_variants(["swop"])
+
+
+def test_what_is_kept_is_not_computed_again(networks: Networks, part: Part, tmp_path: Path) -> None:
+    windows = WindowDataset(part, networks.sources)
+    whole = predict_runs(networks, windows, 2, kept=tmp_path / "kept")
+    files = sorted((tmp_path / "kept").glob("*.npy"), key=lambda path: int(path.stem))
+    assert [int(path.stem) for path in files] == list(range(0, len(windows), 2 * CHUNK_BATCHES))
+    assert len(files) > 1
+    files[-1].unlink()
+    networks.windows = 0
+    again = predict_runs(networks, windows, 2, kept=tmp_path / "kept")
+    np.testing.assert_array_equal(whole, again)
+    assert networks.windows == len(windows) - 2 * CHUNK_BATCHES * (len(files) - 1)
+
+
+def test_other_weights_keep_elsewhere(networks: Networks, tmp_path: Path) -> None:
+    one = kept_folder(tmp_path, networks, "data", "test")
+    assert one != kept_folder(tmp_path, networks, "data", "train")
+    networks.weights[0] = "other"
+    assert one != kept_folder(tmp_path, networks, "data", "test")
+
+
+def test_a_member_without_networks(ensemble: Path) -> None:
+    read = Ensemble.read(ensemble)
+    bare = Ensemble(
+        tuple(type(m)(m.name, (), None, m.config_hash, m.kl) for m in read.members),
+        "mean",
+        read.blend,
+        read.nested,
+        read.in_sample,
+    )
+    with pytest.raises(UserError, match="came from a table without run folders"):
+        Networks.of(bare)
+
+
+def test_tables_for_pseudo_labels(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
+    hms = ["dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}"]
+    result = command(tmp_path, "hbac.infer", *hms, "split=few_votes", "out=few")
+    assert "labels.pseudo=few" in result.stdout
+    whole = PredictionTable.read(tmp_path / "few" / "few_votes_predictions.parquet")
+    assert (whole.frame["n_votes"] <= 7).all()
+    assert (whole.frame["fold"] == -1).all()  # not out-of-fold: no ensemble is fitted on them
+    folds = [PredictionTable.read(tmp_path / "few" / "folds" / f"fold{k}.parquet") for k in (0, 1)]
+    for k, table in enumerate(folds):
+        models = json.loads(table.metadata.extras["models"])
+        assert [model["fold"] for model in models] == [k] * 3
+        assert {model["fold_hash"] for model in models} == {"f" * 64}
+    mean = (folds[0].probs + folds[1].probs) / 2
+    np.testing.assert_allclose(mean, whole.probs, atol=1e-6)  # this ensemble is a plain mean
+    assert not list(tmp_path.glob("few/*.csv"))
+
+
+def test_a_dry_run_writes_nothing(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
+    hms = ["dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}"]
+    result = command(tmp_path, "hbac.infer", *hms, "dry_run=true", "tta=[swap]", "out=mine")
+    assert "windows:    3, each in 2 variant(s): plain, swap" in result.stdout
+    assert "networks:   6, with 3 front-end(s)" in result.stdout
+    assert not (tmp_path / "mine").exists()
+    assert not (tmp_path / "outputs" / "cache").exists()
+
+
+def test_an_unknown_split(ensemble: Path, tmp_path: Path) -> None:
+    result = command(tmp_path, "hbac.infer", f"ensemble={ensemble}", "split=tset", ok=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: unknown split 'tset'; there are: test, train, few_votes. Did you mean 'test'?\n"
+
+
+@pytest.mark.slow
+def test_a_killed_prediction_goes_on(ensemble: Path, tmp_path: Path) -> None:
+    root = write_hms_layout(tmp_path / "data", n_eegs=300, n_test=0, with_spectrograms=True, max_rows_per_eeg=1)
+    line = ["hbac.infer", "dataset=hms", f"dataset.root={root}", f"ensemble={ensemble}", "split=train", "batch_size=2"]
+    command(tmp_path, *line, "outputs=straight", "out=straight")
+    process = subprocess.Popen([sys.executable, "-m", *line, "outputs=killed", "out=killed"], cwd=tmp_path)
+    while not list(tmp_path.glob("killed/cache/infer-*/*.npy")) and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not list(tmp_path.glob("killed/*.parquet"))
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("killed/cache/infer-*/*.npy")}
+    assert 0 < len(kept) < 300 / (2 * CHUNK_BATCHES)
+    command(tmp_path, *line, "outputs=killed", "out=killed")
+    one, other = (
+        PredictionTable.read(tmp_path / name / "train_predictions.parquet").frame for name in ("straight", "killed")
+    )
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert one[list(PROB_COLUMNS)].to_numpy().std() > 0
+    assert not list(tmp_path.glob("killed/cache/infer-*"))
