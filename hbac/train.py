@@ -60,7 +60,10 @@ def train(cfg: DictConfig) -> float:
 
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
-    part = build(cfg.dataset).part("train", official="official" in job.front_end.sources)
+    official = "official" in job.front_end.sources
+    part = build(cfg.dataset).part("train", official=official)
+    if official:
+        assert part.spectrograms or part.recordings.masked is not None  # empty regions are found before a run is begun
     folds = fold_table_of(part, cfg)
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -143,6 +146,7 @@ def make_job(cfg: DictConfig) -> Job:
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     member = member_name(config)
     front_end = build(cfg.front_end)
+    check_montage(cfg.montage, config["front_end"])
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] |= front_end.network_arguments()
     return Job(
@@ -193,6 +197,30 @@ def check_fold(fold: Any, n_folds: int) -> None:
     if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < n_folds:
         valid = ", ".join(map(str, range(n_folds)))
         raise UserError(f"fold={fold}: there is no such fold; labels.n_folds={n_folds} makes the folds {valid}")
+
+
+def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
+    """Refuse a montage that the user asked for and the front-end does not see.
+
+    Parameters
+    ----------
+    montage : str
+        The setting ``montage``.
+    front_end : mapping
+        The front-end's resolved config.
+
+    Raises
+    ------
+    UserError
+        When ``montage=…`` was typed for images, which have a montage each.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    if "montage" in front_end or not any(override.startswith("montage=") for override in typed):
+        return
+    names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})
+    raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")
 
 
 def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:

@@ -137,6 +137,48 @@ def test_spectrograms_that_cannot_be_read(data_root: Path, tmp_path: Path) -> No
     assert list(tmp_path.glob("outputs/submissions/*/submission.csv"))
 
 
+def rewrite(path: Path, **changes: object) -> None:
+    """Change columns of a parquet file; None drops one."""
+    frame = pd.read_parquet(path)
+    for name, value in changes.items():
+        frame = frame.drop(columns=name) if value is None else frame.assign(**{name: value})
+    frame.to_parquet(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: rewrite(path, **{"LL_0.59": None}), "LL_0.59"),
+        (lambda path: rewrite(path, time=1 + 4 * np.arange(len(pd.read_parquet(path)))), "time"),
+        (lambda path: pd.read_parquet(path).iloc[:200].to_parquet(path, index=False), "which has 200"),
+        (
+            lambda path: rewrite(path, **{c: np.float32(np.nan) for c in pd.read_parquet(path) if c[:3] == "RP_"}),
+            "RP",
+        ),
+    ],
+    ids=["other columns", "another time step", "too few rows", "an empty region"],
+)
+def test_a_damaged_spectrogram_is_named(damage: object, message: str, data_root: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(data_root, tmp_path / "data"))
+    path = sorted((root / "train_spectrograms").glob("*.parquet"))[3]
+    damage(path)  # type: ignore[operator]
+    result = command(tmp_path, "hbac.train", *SMALL_IMAGES, *hms(root), "labels.n_folds=2", "logger=csv", ok=False)
+    assert result.returncode == 2
+    assert result.stderr.count("error: ") == 1
+    assert path.name in result.stderr or path.stem in result.stderr
+    assert message in result.stderr
+    assert not list(tmp_path.glob("outputs/runs/*"))
+
+
+def test_a_montage_for_images_says_where_it_belongs(data_root: Path, tmp_path: Path) -> None:
+    line = ["hbac.train", *SMALL_IMAGES, *hms(data_root), "montage=public_8"]
+    result = command(tmp_path, *line, ok=False)
+    assert result.returncode == 2
+    assert (
+        result.stderr == "error: montage=public_8: images have a montage each; front_end.image.mel.montage=public_8\n"
+    )
+
+
 def test_spectrograms_matter_only_to_those_who_read_them(data_root: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(data_root, tmp_path / "data"))
     shutil.rmtree(root / "train_spectrograms")
