@@ -39,7 +39,7 @@ def ensemble(cfg: DictConfig) -> float:
     """
     if not cfg.members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
-    return blend(list(cfg.members), Path(cfg.out), cfg.folds, **cfg.blend)
+    return blend(list(cfg.members), Path(cfg.out), cfg.folds, report=cfg.report, **cfg.blend)
 
 
 def blend(paths: Sequence[str | Path], out: Path, folds: str | None = None, **settings: Any) -> float:
@@ -61,12 +61,14 @@ def blend(paths: Sequence[str | Path], out: Path, folds: str | None = None, **se
     float
         The nested score of the blend.
     """
-    from hbac.ensembling.build import build_ensemble
+    from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
     from hbac.tracking.console import ensemble_table
 
     result = build_ensemble(collect(paths, folds), out, **settings)
     ensemble_table(out)
+    if settings.get("report"):
+        sys.stdout.write(f"report:     {out / REPORT}\n")
     for note in result.notes:
         sys.stdout.write(f"note:       {note}\n")
     return float(result.nested_kl)

@@ -104,6 +104,25 @@ def test_ensemble_by_hand(swept: Path) -> None:
     )
 
 
+def test_an_experiment_brings_its_sweep(data_root: Path, tmp_path: Path) -> None:
+    hms = ["dataset=hms", f"dataset.root={data_root}", "labels.n_folds=2", "logger=csv"]
+    command(tmp_path, "hbac.train", "experiment=bands", *hms, *SMALL_NET, "band=0.5-20,1-12", "fold=0,1")
+    (ensemble,) = tmp_path.glob("outputs/sweeps/*/ensemble.json")
+    members = sorted(path.parent.name[:-9] for path in tmp_path.glob("outputs/runs/*/fold0"))
+    assert members == ["resnet_gru-0.5-20", "resnet_gru-1-12"]
+    assert len(list(tmp_path.glob("outputs/runs/*/fold*"))) == 4
+    result = command(tmp_path, "hbac.ensemble", f"members=[{ensemble.parent}]", "out=mine", "report=true")
+    assert "report:     mine/report" in result.stdout
+    scores = pd.read_csv(tmp_path / "mine" / "report" / "scores.csv")
+    assert set(scores["name"]) >= {"ensemble"}
+    assert {path.stem for path in tmp_path.glob("mine/report/*.csv")} == {
+        "scores",
+        "against_best",
+        "disagreement",
+        "leave_one_out",
+    }
+
+
 def test_infer_with_a_named_ensemble_into_a_named_file(swept: Path, data_root: Path) -> None:
     ensemble = min(swept.glob("outputs/sweeps/*/ensemble.json"))
     data = ["dataset=hms", f"dataset.root={data_root}"]

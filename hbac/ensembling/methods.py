@@ -1,17 +1,24 @@
 """The blending methods by name, and ``auto``, which takes the best by nested score.
 
-===================
-================================================================================================= mean plain
-arithmetic mean; nothing is fitted convex               weighted arithmetic mean, weights on the simplex, global
-optimum greedy               forward selection with replacement log_linear           weighted geometric mean,
-one weight per member, class biases, temperature log_linear_class     the same with one weight per member and
-class refined              ``log_linear_class`` over the members and their arithmetic means, with logits
-corrected by what
-                     the members' agreement tells
-stacking             scikit-learn's multinomial regression on all log-probabilities, the baseline combined
-convex mixture of convex, log_linear, log_linear_class and refined auto                 all of these; the one
-with the best nested score ===================
-=================================================================================================
+mean
+    plain arithmetic mean; nothing is fitted
+convex
+    weighted arithmetic mean, weights on the simplex, global optimum
+greedy
+    forward selection with replacement
+log_linear
+    weighted geometric mean, one weight per member, class biases, temperature
+log_linear_class
+    the same with one weight per member and class
+refined
+    ``log_linear_class`` over the members and their arithmetic means, with logits corrected by what the members'
+    agreement tells
+stacking
+    scikit-learn's multinomial regression on all log-probabilities, the baseline
+combined
+    convex mixture of convex, log_linear, log_linear_class and refined
+auto
+    all of these; the one with the best nested score
 
 Members that are equal in all rows count as one, so that copies change nothing.
 """
