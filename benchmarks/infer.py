@@ -3,8 +3,8 @@
     python benchmarks/infer.py
 
 Five folds of three bands of the ResNet1D-GRU and five of the EfficientNet-B0, random weights, noise in the HMS layout.
-Each window is read once and goes once through each of four front-ends; what is not spent in the twenty networks' forward
-passes has to stay under 15 %.
+Each window is read once and goes once through each of four front-ends; what is not spent in the twenty networks'
+forward passes has to stay under 15 %.
 """
 
 from __future__ import annotations

@@ -104,7 +104,6 @@ def infer(cfg: DictConfig) -> None:
     else:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
-            f"next:       python -m hbac.train labels.pseudo={folder}\n"
         )
 
 
@@ -136,9 +135,10 @@ def rows_of_split(part: Part, split: str) -> np.ndarray:
 def write_fold_tables(
     folder: Path, rows: pd.DataFrame, prob_RNK: np.ndarray, networks: Networks, metadata: TableMetadata
 ) -> None:
-    """Write for each fold what those models say that never saw it: what may become pseudo-labels for training it.
+    """Write for each fold what those models say that never saw it.
 
-    The plain mean over the members: the weights of the blend were fitted with all folds' labels.
+    Only these may serve as pseudo-labels when the fold is trained. They are plain means over the members: the weights
+    of the blend were fitted with all folds' labels.
 
     Parameters
     ----------

@@ -92,8 +92,21 @@ def write_json(path: Path, content: Any) -> None:
     content : object
         Plain containers.
     """
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file that is never seen half-written.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    content : str
+        The text.
+    """
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(content, encoding="utf-8")
     partial.replace(path)
 
 

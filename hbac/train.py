@@ -312,6 +312,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.predictions import PredictionTable, TableMetadata, kl_by_population
     from hbac.runs import DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
     from hbac.tracking.loggers import RunFacts, closing
+    from hbac.tracking.model_card import write_model_card
     from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, on_terminal, restore
 
     folder = job.folder
@@ -369,6 +370,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         restore(task, folder, cfg.export)
         save_model(folder, job.network, job.config["model"], job.config["front_end"], {"fold": cfg.fold, **hashes})
         trainer.predict(task, data, return_predictions=False)
+        write_model_card(folder, data.rows_trained)
         table = PredictionTable.read(folder / TABLE_FILE)
         score = kl_by_population(table.targets, table.probs, table.frame["n_votes"])
         write_json(folder / DONE_FILE, {"kl": score, "epochs": trainer.current_epoch})

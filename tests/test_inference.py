@@ -131,7 +131,7 @@ def test_a_member_without_networks(ensemble: Path) -> None:
 def test_tables_for_pseudo_labels(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
     hms = ["dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}"]
     result = command(tmp_path, "hbac.infer", *hms, "split=few_votes", "out=few")
-    assert "labels.pseudo=few" in result.stdout
+    assert "tables:     few" in result.stdout
     whole = PredictionTable.read(tmp_path / "few" / "few_votes_predictions.parquet")
     assert (whole.frame["n_votes"] <= 7).all()
     assert (whole.frame["fold"] == -1).all()  # not out-of-fold: no ensemble is fitted on them
