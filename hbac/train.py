@@ -131,6 +131,7 @@ def make_job(cfg: DictConfig) -> Job:
     import lightning as L
     from omegaconf import OmegaConf
 
+    from hbac.data.base import check_cache
     from hbac.instantiate import build
     from hbac.runs import member_name
     from hbac.signal.choices import check_choice
@@ -143,6 +144,8 @@ def make_job(cfg: DictConfig) -> Job:
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
     check_choice("logger.mode", cfg.logger.get("mode", MODES[0]), MODES)
+    if cfg.data.cache:
+        check_cache([stage for stage, node in cfg.augment.items() if node is not None])
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     member = member_name(config)
     front_end = build(cfg.front_end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,26 @@ from hbac.data.windows import Batch, EpochShuffle, WindowDataset, identity
 from hbac.errors import UserError
 from hbac.recordings.datasets import Part
 from hbac.signal.chance import row_keys
+
+
+def check_cache(stages: Collection[str]) -> None:
+    """Refuse a cache of what is not the same in each epoch.
+
+    Parameters
+    ----------
+    stages : collection of str
+        Stages of augmentation.
+
+    Raises
+    ------
+    UserError
+        When one comes before the front-end.
+    """
+    if "raw" in stages:
+        raise UserError(
+            "data.cache: augment.raw changes the electrodes anew in each epoch, before the front-end; "
+            "augment.raw=null leaves it out, data.cache=false computes each window anew"
+        )
 
 
 class WindowDataModule(L.LightningDataModule):
@@ -90,11 +110,7 @@ class WindowDataModule(L.LightningDataModule):
         sources: tuple[str, ...] = front_end.sources  # type: ignore[assignment]
         cached = None
         if cache is not None:
-            if "raw" in self.augment:
-                raise UserError(
-                    "data.cache: augment.raw changes the electrodes anew in each epoch, before the front-end; "
-                    "augment.raw=null leaves it out, data.cache=false computes each window anew"
-                )
+            check_cache(self.augment)
             cached = feature_cache(
                 Path(cache), WindowDataset(part, sources), part.fingerprint, front_end, self.features
             )
