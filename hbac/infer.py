@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hbac.cli import launch
+from hbac.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,7 @@ def infer(cfg: DictConfig) -> None:
         When there is no ensemble, one of its runs is missing, or the data set is wrong.
     """
     from hbac.data.windows import WindowDataset
+    from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
     from hbac.ensembling.ensemble_file import Ensemble
     from hbac.inference import Networks, forget, kept_folder, members_of_runs, predict_runs
@@ -57,17 +59,23 @@ def infer(cfg: DictConfig) -> None:
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
     split = check_choice("split", cfg.split, SPLITS)
-    variants = check_variants(cfg.tta)
+    variants = check_variants([cfg.tta] if isinstance(cfg.tta, str) else cfg.tta)
+    out = Path(cfg.out)
+    if out.suffix == ".csv" and split != "test":
+        raise UserError(f"out={out}: split={split} writes tables and no submission; name a folder")
     path = Path(cfg.ensemble) if cfg.ensemble else newest_ensemble(Path(cfg.outputs))
     ensemble = Ensemble.read(path)
-    networks = Networks.of(ensemble, cfg.device)
+    networks = Networks.of(ensemble, cfg.device, cfg.precision)
     part = build(cfg.dataset).part("test" if split == "test" else "train", official="official" in networks.sources)
     members = rows_of_split(part, split)
     windows = WindowDataset(part, networks.sources, members)
     if cfg.dry_run:
         dry_run(networks, windows, cfg.batch_size, variants)
         return
-    kept = kept_folder(Path(cfg.outputs), networks, part.fingerprint, split, variants, cfg.batch_size)
+    read = [part.fingerprint]
+    if "official" in networks.sources and part.spectrograms is not None:
+        read.append(part.spectrograms.fingerprint)
+    kept = kept_folder(Path(cfg.outputs), networks, read, split, variants, cfg.batch_size)
     began = time.perf_counter()
     prob_RNK = predict_runs(networks, windows, cfg.batch_size, variants, kept)
     spent_s = time.perf_counter() - began
@@ -80,7 +88,6 @@ def infer(cfg: DictConfig) -> None:
             100 * networks.forward_s / spent_s,
         )
 
-    out = Path(cfg.out)
     folder = out.parent if out.suffix == ".csv" else out
     submission = out if out.suffix == ".csv" else out / "submission.csv"
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,8 +106,11 @@ def infer(cfg: DictConfig) -> None:
         votes = dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True))
         write_submission(table[["eeg_id", *PROB_COLUMNS]].rename(columns=votes), submission, rows["eeg_id"])
     forget(kept)
-    if split == "test":
-        ensemble_table(path if path.is_dir() else path.parent, submission)
+    described = path if path.is_dir() else path.parent
+    if split == "test" and (described / OOF_FILE).is_file():
+        ensemble_table(described, submission)
+    elif split == "test":  # an ensemble file that travelled without its tables
+        sys.stdout.write(f"submission: {submission}\n")
     else:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
@@ -158,6 +168,8 @@ def write_fold_tables(
     import numpy as np
 
     folder.mkdir(exist_ok=True)
+    for stale in folder.glob("fold*.parquet"):  # of another ensemble, maybe with more folds
+        stale.unlink()
     for fold in np.unique(networks.folds):
         chosen = np.flatnonzero(networks.folds == fold)
         models = [networks.described()[r] for r in chosen]
@@ -175,7 +187,7 @@ def _write_table(path: Path, rows: pd.DataFrame, prob_NK: np.ndarray, metadata: 
 
 
 def dry_run(networks: Networks, windows: object, batch_size: int, variants: tuple[str, ...]) -> None:
-    """Time a few batches and say what the whole would take; write nothing.
+    """Time a few batches, their reading included, and say what the whole would take; write nothing.
 
     Parameters
     ----------
@@ -194,15 +206,19 @@ def dry_run(networks: Networks, windows: object, batch_size: int, variants: tupl
 
     from hbac.data.windows import identity
 
+    n_windows = len(windows)  # type: ignore[arg-type]
+    if not n_windows:
+        sys.stdout.write("windows:    0: nothing to predict\n")
+        return
     seconds = []
+    began = time.perf_counter()
     for number, batch in enumerate(DataLoader(windows, batch_size=batch_size, collate_fn=identity)):  # type: ignore[arg-type]
-        began = time.perf_counter()
         networks.predict(batch, variants).cpu()
         seconds.append((time.perf_counter() - began) / len(batch["row"]))
+        began = time.perf_counter()
         if number == _TIMED:
             break
     each_s = sum(seconds[1:] or seconds) / len(seconds[1:] or seconds)  # the first one warms up
-    n_windows = len(windows)  # type: ignore[arg-type]
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
     sys.stdout.write(
         f"windows:    {n_windows:,}, each in {len(variants)} variant(s): {', '.join(variants)}\n"

@@ -22,18 +22,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from hbac import __version__
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.errors import UserError
 from hbac.progress import progress
-from hbac.runs import WEIGHTS_FILE, Model, load
+from hbac.runs import MODEL_FILE, WEIGHTS_FILE, Model, load
+from hbac.signal.choices import check_choice
 from hbac.signal.image_front_end import SOURCES
 from hbac.signal.tta import PLAIN, variant_of
+from hbac.training.precision import choose_precision
 from hbac.vocabulary import N_CLASSES
 
 # Tensors: R run (network), B window, K class.
 
 CHUNK_BATCHES = 8  # batches between two files: what a kill loses
+_NUMBERS = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
 @dataclass
@@ -46,8 +50,14 @@ class Networks:
         One for each run, on one device.
     member : list of int
         Number of the member that each run belongs to.
-    weights : list of str
-        Hash of each run's weights.
+    hashes : list of str
+        Of each run's weights and settings.
+    precision : str
+        What the networks compute in: ``32-true``, ``16-mixed`` or ``bf16-mixed``. Front-ends and probabilities are
+        float32 whatever it is.
+
+    Attributes
+    ----------
     forward_s : float
         Seconds spent in the networks themselves so far.
     windows : int
@@ -56,12 +66,13 @@ class Networks:
 
     models: list[Model]
     member: list[int]
-    weights: list[str]
+    hashes: list[str]
+    precision: str = "32-true"
     forward_s: float = field(default=0.0, init=False)
     windows: int = field(default=0, init=False)
 
     @classmethod
-    def of(cls, ensemble: Ensemble, device: str = "auto") -> Networks:
+    def of(cls, ensemble: Ensemble, device: str = "auto", precision: str = "auto") -> Networks:
         """Load the networks of all members.
 
         Parameters
@@ -70,6 +81,8 @@ class Networks:
             Its members name their run folders.
         device : str
             ``auto``, ``cpu``, ``cuda`` …
+        precision : str
+            ``auto`` (see `hbac.training.precision.choose_precision`), ``32-true``, ``16-mixed`` or ``bf16-mixed``.
 
         Returns
         -------
@@ -79,8 +92,10 @@ class Networks:
         Raises
         ------
         UserError
-            When a member has no runs (its table came from elsewhere), or a run folder is missing or damaged.
+            When a member has no runs (its table came from elsewhere), a run folder is missing or damaged, or there is
+            no such precision or device.
         """
+        check_choice("precision", precision, ("auto", *_NUMBERS))
         for member in ensemble.members:
             if not member.runs:
                 raise UserError(
@@ -90,9 +105,20 @@ class Networks:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         runs = [(m, run) for m, member in enumerate(ensemble.members) for run in member.runs]
-        models = [load(run).to(device) for _, run in runs]
-        hashes = [hashlib.sha256((Path(run) / WEIGHTS_FILE).read_bytes()).hexdigest() for _, run in runs]
-        return cls(models, [m for m, _ in runs], hashes)
+        models = [load(run) for _, run in runs]
+        try:
+            where = torch.device(device)
+            models = [model.to(where) for model in models]
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+            raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None
+        accelerator = "gpu" if where.type == "cuda" else where.type
+        hashes = [_hash(run) for _, run in runs]
+        return cls(models, [m for m, _ in runs], hashes, choose_precision(precision, accelerator))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.models[0].network.parameters()).device
 
     @property
     def sources(self) -> list[str]:
@@ -132,7 +158,7 @@ class Networks:
         Tensor, shape (runs, batch, 6)
             Probabilities, float32, on the models' device.
         """
-        device = next(self.models[0].network.parameters()).device
+        device, numbers = self.device, _NUMBERS[self.precision]
         windows = {name: batch[name].to(device, non_blocking=True) for name in self.sources}
         n_windows = len(batch["row"])
         prob_RBK = torch.zeros(len(self.models), n_windows, N_CLASSES, device=device)
@@ -142,11 +168,19 @@ class Networks:
                 first = self.models[group[0]]
                 x = first.front_end(*(seen[name] for name in first.sources))
                 started = _now(device)
-                for r in group:
-                    prob_RBK[r] += self.models[r].network(x).float().softmax(dim=1)
+                with torch.autocast(device.type, numbers, enabled=numbers is not None):
+                    for r in group:
+                        prob_RBK[r] += self.models[r].network(x).float().softmax(dim=1)
                 self.forward_s += _now(device) - started
         self.windows += n_windows
         return prob_RBK / len(variants)
+
+
+def _hash(run: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (WEIGHTS_FILE, MODEL_FILE):
+        digest.update((run / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _now(device: torch.device) -> float:
@@ -193,14 +227,12 @@ def predict_runs(
     if kept is None:
         chunks = _chunks(networks, windows, batch_size, variants, starts, None)
     else:
-        kept.mkdir(parents=True, exist_ok=True)
+        _writable(kept)
         try:
             with FileLock(kept / ".lock", timeout=0):
                 chunks = _chunks(networks, windows, batch_size, variants, starts, kept)
         except Timeout:
             raise UserError(f"{kept}: another process is making this very prediction; wait for it") from None
-        except OSError as error:
-            raise UserError(f"{kept}: cannot be written: {error.strerror}") from None
     if not chunks:
         return np.zeros((len(networks.models), 0, N_CLASSES), np.float32)
     return np.concatenate(chunks, axis=1)
@@ -218,41 +250,69 @@ def _chunks(
     chunks = []
     with progress("predicting") as report:
         for start in starts:
-            if start in done:
-                chunks.append(np.load(done[start], allow_pickle=False))
+            if start in done and (chunk := _read(done[start])) is not None:
+                chunks.append(chunk)
                 continue
             rows = range(start, min(start + starts.step, len(windows)))
-            batches = []
+            batches: list[NDArray[np.float32]] = []
             for batch in DataLoader(Subset(windows, rows), batch_size=batch_size, collate_fn=identity):
                 report(start + len(batches) * batch_size, len(windows))
                 batches.append(networks.predict(batch, variants).cpu().numpy())
             chunks.append(np.concatenate(batches, axis=1))
             if kept is not None:
-                partial = kept / f"{start}.partial-{os.getpid()}"
-                with partial.open("wb") as file:
-                    np.save(file, chunks[-1], allow_pickle=False)
-                partial.replace(kept / f"{start}.npy")
+                _write(kept / f"{start}.npy", chunks[-1])
     return chunks
+
+
+def _writable(kept: Path) -> None:
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{kept}: cannot be made: {error.strerror}") from None
+
+
+def _read(path: Path) -> NDArray[np.float32] | None:
+    try:
+        chunk: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):  # cut short by a loss of power: computed again
+        return None
+    return chunk
+
+
+def _write(path: Path, prob_RNK: NDArray[np.float32]) -> None:
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, prob_RNK, allow_pickle=False)
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
     """Name the folder of an interrupted prediction after all that decides its result.
+
+    The blend does not: it is applied to what is kept. Nor does ``out``, which has the time of day in it.
 
     Parameters
     ----------
     outputs : Path
         Where everything is written.
     networks : Networks
-        Their weights count.
+        Their weights, settings, device and precision count.
     *deciding : object
-        What else does: fingerprint, split, variants, batch size.
+        What else does: fingerprints, split, variants, batch size.
 
     Returns
     -------
     Path
         Below ``outputs/cache``.
     """
-    described = json.dumps([networks.weights, *deciding], default=str)
+    described = json.dumps(
+        [__version__, networks.hashes, networks.device.type, networks.precision, *deciding], default=str
+    )
     return outputs / "cache" / f"infer-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
 
 

@@ -50,7 +50,7 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def networks(ensemble: Path) -> Networks:
-    return Networks.of(Ensemble.read(ensemble), "cpu")
+    return Networks.of(Ensemble.read(ensemble), "cpu", "32-true")
 
 
 def test_networks_of_one_front_end_are_a_group(networks: Networks) -> None:
@@ -108,10 +108,42 @@ def test_what_is_kept_is_not_computed_again(networks: Networks, part: Part, tmp_
     assert networks.windows == len(windows) - 2 * CHUNK_BATCHES * (len(files) - 1)
 
 
+def test_a_damaged_chunk_is_computed_again(networks: Networks, part: Part, tmp_path: Path) -> None:
+    windows = WindowDataset(part, networks.sources)
+    whole = predict_runs(networks, windows, 4, kept=tmp_path / "kept")
+    first = tmp_path / "kept" / "0.npy"
+    first.write_bytes(first.read_bytes()[:-100])
+    np.testing.assert_array_equal(whole, predict_runs(networks, windows, 4, kept=tmp_path / "kept"))
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    networks: Networks, part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: object, *arguments: object, **keywords: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UserError, match=r"0\.npy: cannot be written: No space left on device"):
+        predict_runs(networks, WindowDataset(part, networks.sources), 4, kept=tmp_path / "kept")
+    assert [path.name for path in (tmp_path / "kept").iterdir() if path.name != ".lock"] == []
+
+
+def test_lower_precision_is_the_networks_alone(ensemble: Path, networks: Networks, part: Part) -> None:
+    batch = WindowDataset(part, networks.sources).__getitems__(range(4))
+    lower = Networks.of(Ensemble.read(ensemble), "cpu", "bf16-mixed").predict(batch)
+    exact = networks.predict(batch)
+    assert lower.dtype == torch.float32
+    assert not torch.equal(lower, exact)
+    torch.testing.assert_close(lower, exact, atol=0.03, rtol=0)
+    with pytest.raises(UserError, match="unknown precision '8'"):
+        Networks.of(Ensemble.read(ensemble), "cpu", "8")
+
+
 def test_other_weights_keep_elsewhere(networks: Networks, tmp_path: Path) -> None:
     one = kept_folder(tmp_path, networks, "data", "test")
     assert one != kept_folder(tmp_path, networks, "data", "train")
-    networks.weights[0] = "other"
+    networks.hashes[0] = "other"
     assert one != kept_folder(tmp_path, networks, "data", "test")
 
 
@@ -143,6 +175,17 @@ def test_tables_for_pseudo_labels(ensemble: Path, data_root: Path, tmp_path: Pat
     mean = (folds[0].probs + folds[1].probs) / 2
     np.testing.assert_allclose(mean, whole.probs, atol=1e-6)  # this ensemble is a plain mean
     assert not list(tmp_path.glob("few/*.csv"))
+
+
+def test_an_ensemble_file_without_its_tables_is_enough(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
+    stale = tmp_path / "mine" / "folds" / "fold7.parquet"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    hms = ["dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}"]
+    result = command(tmp_path, "hbac.infer", *hms, "out=mine", "tta=reverse")
+    assert result.stdout.splitlines()[-1] == "submission: mine/submission.csv"
+    assert len(pd.read_csv(tmp_path / "mine" / "submission.csv")) == 3
+    assert sorted(path.name for path in stale.parent.iterdir()) == ["fold0.parquet", "fold1.parquet"]
 
 
 def test_a_dry_run_writes_nothing(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
