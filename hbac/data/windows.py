@@ -26,7 +26,19 @@ Batch = dict[str, Tensor]
 class Copies(Protocol):
     """What hands out a tensor for positions of label rows."""
 
-    def copy(self, row: NDArray[np.int64]) -> Tensor: ...  # noqa: D102
+    def copy(self, row: NDArray[np.int64]) -> Tensor:
+        """Copy the windows, or what was made of them, of some label rows.
+
+        Parameters
+        ----------
+        row : ndarray of int64, shape (B,)
+            Positions of label rows.
+
+        Returns
+        -------
+        Tensor, shape (B, …)
+            float16.
+        """
 
 
 @dataclass(frozen=True)
