@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "predictions.parquet"
+CONFIG_FILE = "config.json"
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 
 # What never changes a prediction: where things lie, who watches, how fast it goes.
@@ -33,6 +35,33 @@ _NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": (
 
 # Where weights came from before training is of no use to a model that has its own, and may need a network.
 _START = {"pretrained": False, "pretrained_file": None}
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what decides the predictions of a resolved config, except the fold.
+
+    Parameters
+    ----------
+    config : mapping
+        The resolved config as plain containers.
+
+    Returns
+    -------
+    dict
+        The same without where things lie, who watches, how fast it goes.
+
+    Examples
+    --------
+    >>> deciding({"band": "1-12", "fold": 3, "outputs": "/here", "data": {"num_workers": 4, "batch_size": 32}})
+    {'band': '1-12', 'data': {'batch_size': 32}}
+    """
+    return {
+        key: {k: v for k, v in value.items() if k not in _NOT_HASHED_INSIDE.get(key, ())}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in config.items()
+        if key not in _NOT_HASHED
+    }
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -48,14 +77,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
     str
         64 hexadecimal digits.
     """
-    kept = {
-        key: {k: v for k, v in value.items() if k not in _NOT_HASHED_INSIDE.get(key, ())}
-        if isinstance(value, Mapping)
-        else value
-        for key, value in config.items()
-        if key not in _NOT_HASHED
-    }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(deciding(config), sort_keys=True).encode()).hexdigest()
 
 
 def member_name(config: Mapping[str, Any]) -> str:
@@ -82,6 +104,31 @@ def member_name(config: Mapping[str, Any]) -> str:
     return f"{architecture}-{config['band']}-{config_hash(config)[:8]}"
 
 
+def without_nan(content: Any) -> Any:
+    """Put None where JSON has no number.
+
+    Parameters
+    ----------
+    content : object
+        Plain containers.
+
+    Returns
+    -------
+    object
+        The same, None for NaN and infinity.
+
+    Examples
+    --------
+    >>> without_nan({"kl": [0.5, float("nan")]})
+    {'kl': [0.5, None]}
+    """
+    if isinstance(content, Mapping):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file that is never seen half-written.
 
@@ -90,9 +137,9 @@ def write_json(path: Path, content: Any) -> None:
     path : Path
         File to write.
     content : object
-        Plain containers.
+        Plain containers. What JSON has no number for (the score of no rows is NaN) becomes null.
     """
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, content: str) -> None:

@@ -313,7 +313,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     """
     from hbac.instantiate import build
     from hbac.predictions import PredictionTable, TableMetadata, kl_by_population
-    from hbac.runs import DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
+    from hbac.runs import CONFIG_FILE, DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
     from hbac.tracking.loggers import RunFacts, closing
     from hbac.tracking.model_card import write_model_card
     from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, on_terminal, restore
@@ -351,7 +351,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
 
     (folder / DONE_FILE).unlink(missing_ok=True)
-    write_json(folder / "config.json", job.config)
+    write_json(folder / CONFIG_FILE, job.config)
     write_json(folder / "environment.json", environment())
     with closing(build(cfg.logger, facts=facts)) as loggers:
         table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)

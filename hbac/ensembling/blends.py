@@ -26,13 +26,51 @@ class Blend(Protocol):
         """Which members matter, shape (members,)."""
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend the members' probabilities, shape (members, rows, classes), to (rows, classes)."""
+        """Blend.
+
+        Parameters
+        ----------
+        prob_MNK : ndarray, shape (members, rows, classes)
+            Probabilities.
+        present_MN : ndarray of bool, shape (members, rows), optional
+            Whether the member has the row. Where not, an arithmetic mean scales the others' weights up; in the other
+            blends the geometric mean of the others stands for it.
+
+        Returns
+        -------
+        ndarray, shape (rows, classes)
+            Probabilities.
+        """
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Blend:
-        """Return the same blend for the members in `kept` only; the others must be unused."""
+        """Keep some members.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (members,)
+            Which; the others must be unused.
+
+        Returns
+        -------
+        Blend
+            The same for these members.
+        """
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Blend:
-        """Return the same blend for more members: this one's stand at `place`, the others are unused."""
+        """Make room for members without weight.
+
+        Parameters
+        ----------
+        place : ndarray of int, shape (members,)
+            Where this blend's members stand among all.
+        n_members : int
+            How many there are in all.
+
+        Returns
+        -------
+        Blend
+            The same for all of them.
+        """
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, with the ``kind`` that `blend_from_dict` knows it by."""
@@ -154,7 +192,7 @@ class Arithmetic:
     Parameters
     ----------
     weights : ndarray, shape (members,)
-        0 or more, sum 1. Where members lack a row, the weights of the others are scaled up to sum 1.
+        0 or more, sum 1. A row that only members without weight have gets their plain mean.
     """
 
     weights: Array
@@ -165,20 +203,7 @@ class Arithmetic:
         return self.weights > 0
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend.
-
-        Parameters
-        ----------
-        prob_MNK : ndarray, shape (members, rows, classes)
-            Probabilities.
-        present_MN : ndarray of bool, shape (members, rows), optional
-            Whether the member has the row.
-
-        Returns
-        -------
-        ndarray, shape (rows, classes)
-            Probabilities. A row that only members without weight have gets their plain mean.
-        """
+        """Blend; as `Blend.apply`."""
         total_NK = np.zeros(prob_MNK.shape[1:])
         mass_N = np.zeros(prob_MNK.shape[1])
         for m, weight in enumerate(self.weights):
@@ -193,35 +218,11 @@ class Arithmetic:
         return np.asarray(total_NK / total_NK.sum(axis=1, keepdims=True))
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Arithmetic:
-        """Keep some members.
-
-        Parameters
-        ----------
-        kept : ndarray of bool, shape (members,)
-            Which.
-
-        Returns
-        -------
-        Arithmetic
-            For these members.
-        """
+        """Keep some members; as `Blend.restrict`."""
         return Arithmetic(self.weights[kept])
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Arithmetic:
-        """Make room for members without weight.
-
-        Parameters
-        ----------
-        place : ndarray of int, shape (members,)
-            Where this blend's members stand among all.
-        n_members : int
-            How many there are in all.
-
-        Returns
-        -------
-        Arithmetic
-            For all of them.
-        """
+        """Make room for members without weight; as `Blend.spread`."""
         return Arithmetic(spread_rows(self.weights, place, n_members))
 
     def to_dict(self) -> dict[str, Any]:
@@ -269,52 +270,15 @@ class LogLinear:
         return logit_NK
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend.
-
-        Parameters
-        ----------
-        prob_MNK : ndarray, shape (members, rows, classes)
-            Probabilities.
-        present_MN : ndarray of bool, shape (members, rows), optional
-            Whether the member has the row; where not, the geometric mean of the others stands for it.
-
-        Returns
-        -------
-        ndarray, shape (rows, classes)
-            Probabilities.
-        """
+        """Blend; as `Blend.apply`."""
         return softmax(self.logits(centred_logs(fill_missing(prob_MNK, present_MN))))
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> LogLinear:
-        """Keep some members.
-
-        Parameters
-        ----------
-        kept : ndarray of bool, shape (members,)
-            Which.
-
-        Returns
-        -------
-        LogLinear
-            For these members.
-        """
+        """Keep some members; as `Blend.restrict`."""
         return LogLinear(self.weights[kept], self.bias)
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> LogLinear:
-        """Make room for members without weight.
-
-        Parameters
-        ----------
-        place : ndarray of int, shape (members,)
-            Where this blend's members stand among all.
-        n_members : int
-            How many there are in all.
-
-        Returns
-        -------
-        LogLinear
-            For all of them.
-        """
+        """Make room for members without weight; as `Blend.spread`."""
         return LogLinear(spread_rows(self.weights, place, n_members), self.bias)
 
     def to_dict(self) -> dict[str, Any]:

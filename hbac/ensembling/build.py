@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from hbac.ensembling.ensemble_file import Ensemble, Member
-from hbac.ensembling.methods import fit_nested
+from hbac.ensembling.methods import best_of, fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit
-from hbac.ensembling.report import full_report
-from hbac.ensembling.summary import summarise
+from hbac.ensembling.report import write_report
+from hbac.ensembling.summary import summarise, write_csv
 from hbac.errors import UserError
 from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_interval
 from hbac.predictions.join import JoinedTables, OnMissing, join_tables
@@ -87,7 +86,8 @@ def build_ensemble(
     Parameters
     ----------
     tables : iterable of PredictionTable
-        One out-of-fold table per member (`hbac.predictions.table.concat` makes one of its folds).
+        One out-of-fold table per member (`hbac.predictions.table.concat` makes one of its folds). Read one at a
+        time: a generator keeps the memory low.
     out : str or Path
         Folder of the ensemble. Member tables that an earlier ensemble left there are replaced.
     method : str
@@ -95,14 +95,14 @@ def build_ensemble(
     on_missing : {"error", "renormalise"}
         What to do with rows that some member lacks.
     allow_missing_folds : bool
-        Whether to go on when a member has no rows of some fold (of those its fold table has).
+        Whether to go on when a member has no rows of some fold (of those its fold table has); rows that only
+        others have are then blended as with ``on_missing="renormalise"``.
     n_resamples : int
         Resamples of the patient bootstrap.
     seed : int
         Seed of the bootstrap.
     report : bool
-        Whether to write the tables of `hbac.ensembling.report.full_report` into ``report/``, which takes longer
-        than the blend.
+        Whether to write the tables of `hbac.ensembling.report.full_report` into ``report/`` too.
 
     Returns
     -------
@@ -116,28 +116,24 @@ def build_ensemble(
         missing (names member and folds); unknown method.
     """
     out = Path(out)
-    tables = list(tables)
-    notes = _check_folds(tables, allow_missing_folds)
-    if allow_missing_folds and len({tuple(table.folds) for table in tables}) > 1:
-        on_missing = "renormalise"
-    joined = _ranked(join_tables(tables, on_missing))
+    missing: dict[str, list[int]] = {}
+    joined = _ranked(join_tables(_checked(tables, allow_missing_folds, missing), on_missing, allow_missing_folds))
+    notes = _notes(missing)
+    n_members = len(joined.members)
     present = None if joined.present.all() else joined.present
     data = BlendData(joined.probs, joined.targets, joined.fold, present)
-    if len(data.folds) < 2 and len(tables) > 1 and method != "mean":
+    if len(data.folds) < 2 and n_members > 1 and method != "mean":
         notes.append(
             f"rows of fold {data.folds[0]} only: {method} can't be scored on other folds, method=mean was taken"
         )
         method = "mean"
-    if len(tables) == 1:
-        method = "mean"
-    compared = fit_nested(data, method)
-    best = next(iter(compared.values()))
+    compared = fit_nested(data, method if n_members > 1 else "mean")
+    best = best_of(data, compared)
     scores = {
         name: bootstrap_interval(kl_rows(data.targets, probs), joined.patient_id, n_resamples, seed)
         for name, probs in (("nested", best.nested), ("in_sample", best.blend.apply(data.probs, present)))
     }
     used = best.blend.used
-    by_name = {table.metadata.member: table for table in tables}
     paths = _member_paths(joined.members, out)
     summary = summarise(joined, best, n_resamples=n_resamples, seed=seed)
     kl_of = dict(zip(summary["name"], summary["kl_all"], strict=True))
@@ -169,35 +165,48 @@ def build_ensemble(
         },
     )
     table = _oof_table(joined, best.nested, ensemble)
-    for name, path in paths.items():
-        by_name[name].write(path)
+    for m, meta in enumerate(joined.metadata):
+        rows = joined.present[m]
+        probs = pd.DataFrame(joined.probs[m, rows].astype(np.float64), columns=list(PROB_COLUMNS))
+        frame = pd.concat([joined.frame[rows].reset_index(drop=True), probs], axis=1)
+        PredictionTable(frame, meta).write(paths[meta.member])
     for stale in set((out / MEMBERS).glob("*.parquet")) - set(paths.values()):
         stale.unlink()
     table.write(out / OOF_FILE)
-    _write_csv(summary, out / SUMMARY_FILE)
+    write_csv(summary, out / SUMMARY_FILE)
     if report:
-        (out / REPORT).mkdir(exist_ok=True)
-        for name, frame in full_report(joined, best, n_resamples, seed=seed).items():
-            _write_csv(frame if "name" in frame else frame.reset_index(names="name"), out / REPORT / f"{name}.csv")
+        write_report(joined, best, out / REPORT, n_resamples, seed)
     path = ensemble.write(out)  # last: where it is, the rest is complete
     return EnsembleResult(ensemble, table, summary, compared, path, tuple(notes))
 
 
-def _check_folds(tables: Sequence[PredictionTable], allow_missing: bool) -> list[str]:
-    notes = []
+def _checked(
+    tables: Iterable[PredictionTable], allow_missing: bool, missing: dict[str, list[int]]
+) -> Iterator[PredictionTable]:
+    """Pass on one table after the other, and note in `missing` the folds that a member lacks."""
     for table in tables:
         name = table.metadata.member
         if -1 in table.folds:
             raise UserError(f"table {name}: has test rows (fold −1); an ensemble is fitted on out-of-fold rows")
         if table.missing_folds:
-            found = (
-                f"table {name}: fold(s) {', '.join(map(str, table.missing_folds))} of {table.metadata.n_folds} "
-                "are missing"
-            )
             if not allow_missing:
-                raise UserError(f"{found}; train them, or set allow_missing_folds=true to go on without")
-            notes.append(found)
-    return notes
+                raise UserError(
+                    f"table {name}: fold(s) {', '.join(map(str, table.missing_folds))} of {table.metadata.n_folds} "
+                    "are missing; train them, or set blend.allow_missing_folds=true to go on without"
+                )
+            missing[name] = table.missing_folds
+        yield table
+
+
+def _notes(missing: Mapping[str, list[int]]) -> list[str]:
+    """One note for all members that lack the same folds."""
+    members: dict[tuple[int, ...], list[str]] = {}
+    for name, folds in missing.items():
+        members.setdefault(tuple(folds), []).append(name)
+    return [
+        f"fold(s) {', '.join(map(str, folds))} are missing: {', '.join(sorted(names))}"
+        for folds, names in sorted(members.items())
+    ]
 
 
 def _ranked(joined: JoinedTables) -> JoinedTables:
@@ -241,9 +250,3 @@ def _oof_table(joined: JoinedTables, nested: np.ndarray, ensemble: Ensemble) -> 
     )
     probs = pd.DataFrame(nested, columns=list(PROB_COLUMNS))
     return PredictionTable(pd.concat([joined.frame, probs], axis=1), metadata)
-
-
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    frame.to_csv(partial, index=False)
-    partial.replace(path)

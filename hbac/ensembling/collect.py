@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hbac.errors import UserError
-from hbac.predictions.foreign import read_table
+from hbac.predictions.foreign import member_of, read_table
 from hbac.predictions.table import PredictionTable, concat
 from hbac.runs import TABLE_FILE, read_json
 
@@ -82,26 +82,7 @@ def newest_ensemble(outputs: Path) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
-def merge_folds(tables: Iterable[PredictionTable]) -> list[PredictionTable]:
-    """Join the folds of each member to one out-of-fold table.
-
-    Parameters
-    ----------
-    tables : iterable of PredictionTable
-        Any mixture of members and folds.
-
-    Returns
-    -------
-    list of PredictionTable
-        One a member, in the order of first appearance.
-    """
-    groups: dict[tuple[str, str], list[PredictionTable]] = {}
-    for table in tables:
-        groups.setdefault((table.metadata.member, table.metadata.config_hash), []).append(table)
-    return [group[0] if len(group) == 1 else concat(group) for group in groups.values()]
-
-
-def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> list[PredictionTable]:
+def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> Iterator[PredictionTable]:
     """Read everything that some paths stand for, one out-of-fold table a member.
 
     Parameters
@@ -111,10 +92,10 @@ def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> lis
     folds : str or Path, optional
         The fold table of those of them that say no fold.
 
-    Returns
-    -------
-    list of PredictionTable
-        One a member.
+    Yields
+    ------
+    PredictionTable
+        One a member, its folds put together, in the order of first appearance. Only one is read at a time.
 
     Raises
     ------
@@ -122,4 +103,8 @@ def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> lis
         When a path has no table, or a table is damaged.
     """
     files = dict.fromkeys(table.resolve() for path in paths for table in find_tables(Path(path)))
-    return merge_folds(read_table(file, folds) for file in files)
+    groups: dict[tuple[str, str], list[Path]] = {}
+    for file in files:
+        groups.setdefault(member_of(file), []).append(file)
+    for group in groups.values():
+        yield concat([read_table(file, folds) for file in group]) if len(group) > 1 else read_table(group[0], folds)

@@ -35,53 +35,16 @@ class Mixture:
         return np.asarray(np.any([part.used for part in self.parts], axis=0))
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend.
-
-        Parameters
-        ----------
-        prob_MNK : ndarray, shape (members, rows, classes)
-            Probabilities.
-        present_MN : ndarray of bool, shape (members, rows), optional
-            Whether the member has the row.
-
-        Returns
-        -------
-        ndarray, shape (rows, classes)
-            Probabilities.
-        """
+        """Blend; as `Blend.apply`."""
         parts = [w * part.apply(prob_MNK, present_MN) for part, w in zip(self.parts, self.weights, strict=True)]
         return np.asarray(np.sum(parts, axis=0))
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Mixture:
-        """Keep some members.
-
-        Parameters
-        ----------
-        kept : ndarray of bool, shape (members,)
-            Which.
-
-        Returns
-        -------
-        Mixture
-            For these members.
-        """
+        """Keep some members; as `Blend.restrict`."""
         return Mixture([part.restrict(kept) for part in self.parts], self.weights)
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Mixture:
-        """Make room for members without weight.
-
-        Parameters
-        ----------
-        place : ndarray of int, shape (members,)
-            Where this blend's members stand among all.
-        n_members : int
-            How many there are in all.
-
-        Returns
-        -------
-        Mixture
-            For all of them.
-        """
+        """Make room for members without weight; as `Blend.spread`."""
         return Mixture([part.spread(place, n_members) for part in self.parts], self.weights)
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,53 +79,16 @@ class Augmented:
         return np.asarray(self.inner.used[:n_members] | mixture_used.any(axis=0))
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend.
-
-        Parameters
-        ----------
-        prob_MNK : ndarray, shape (members, rows, classes)
-            Probabilities.
-        present_MN : ndarray of bool, shape (members, rows), optional
-            Whether the member has the row; the geometric mean of the others stands for it.
-
-        Returns
-        -------
-        ndarray, shape (rows, classes)
-            Probabilities.
-        """
+        """Blend; as `Blend.apply`."""
         return self.inner.apply(augment(fill_missing(prob_MNK, present_MN), self.mixtures))
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Augmented:
-        """Keep some members.
-
-        Parameters
-        ----------
-        kept : ndarray of bool, shape (members,)
-            Which.
-
-        Returns
-        -------
-        Augmented
-            For these members.
-        """
+        """Keep some members; as `Blend.restrict`."""
         mixtures = np.ones(len(self.mixtures), dtype=bool)
         return Augmented(self.mixtures[:, kept], self.inner.restrict(np.concatenate([kept, mixtures])))
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Augmented:
-        """Make room for members without weight.
-
-        Parameters
-        ----------
-        place : ndarray of int, shape (members,)
-            Where this blend's members stand among all.
-        n_members : int
-            How many there are in all.
-
-        Returns
-        -------
-        Augmented
-            For all of them.
-        """
+        """Make room for members without weight; as `Blend.spread`."""
         n_mixtures = len(self.mixtures)
         inner_place = np.concatenate([place, n_members + np.arange(n_mixtures)])
         mixtures = spread_rows(self.mixtures.T, place, n_members).T

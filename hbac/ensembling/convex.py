@@ -6,8 +6,10 @@ small non-negative least-squares problem in the members; the sum-to-one constrai
 which has the same optimum. The solution carries a certificate: by convexity no weights at all can score better
 by more than its gap.
 
-References ---------- Kim, Carbonetto, Stephens & Anitescu, A fast algorithm for maximum likelihood estimation
-of mixture proportions using sequential quadratic programming, doi:10.1080/10618600.2019.1689985.
+References
+----------
+Kim, Carbonetto, Stephens & Anitescu, A fast algorithm for maximum likelihood estimation of mixture proportions
+using sequential quadratic programming, doi:10.1080/10618600.2019.1689985.
 """
 
 # M member, N row, K class, I row-class pair with a target above 0

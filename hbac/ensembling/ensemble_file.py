@@ -17,6 +17,7 @@ from hbac.ensembling.blends import Array, Blend
 from hbac.ensembling.kinds import blend_from_dict
 from hbac.errors import UserError
 from hbac.predictions.bootstrap import Interval
+from hbac.runs import write_json
 from hbac.vocabulary import CLASSES
 
 ENSEMBLE_FILE = "ensemble.json"
@@ -153,9 +154,7 @@ class Ensemble:
             "blend": self.blend.to_dict(),
             "extras": dict(self.extras),
         }
-        partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-        partial.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_json(path, content)
         return path
 
     @classmethod
@@ -239,12 +238,3 @@ def _interval(entry: Mapping[str, Any]) -> Interval:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
-
-
-def _without_nan(content: Any) -> Any:
-    """JSON has no NaN: null stands for it."""
-    if isinstance(content, Mapping):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not np.isfinite(content) else content

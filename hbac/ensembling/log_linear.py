@@ -77,10 +77,13 @@ def fit_log_linear(
     list of LogLinear
         The optimum for each strength.
 
-    Examples -------- >>> from hbac.ensembling.blends import centred_logs >>> sure =
-    centred_logs(np.array([[[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]])) >>> target = np.array([[0.75,
-    0.25], [0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]) >>> fit_log_linear(sure, target,
-    [Strength(0.0)])[0].weights.round(3).tolist()  # half as sure as the member is [[0.5, 0.5]]
+    Examples
+    --------
+    >>> from hbac.ensembling.blends import centred_logs
+    >>> sure = centred_logs(np.array([[[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]]))
+    >>> target = np.array([[0.75, 0.25], [0.75, 0.25], [0.25, 0.75], [0.25, 0.75]])
+    >>> fit_log_linear(sure, target, [Strength(0.0)])[0].weights.round(3).tolist()  # half as sure as the member is
+    [[0.5, 0.5]]
     """
     n_members, _, n_classes = log_MNK.shape
     if start is None:

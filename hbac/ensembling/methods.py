@@ -18,14 +18,14 @@ stacking
 combined
     convex mixture of convex, log_linear, log_linear_class and refined
 auto
-    all of these; the one with the best nested score
+    all of these; the one with the best nested score, which is then scored by `best_of`
 
 Members that are equal in all rows count as one, so that copies change nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,7 @@ from hbac.ensembling.nested import BlendData, FoldFits, Method, NestedFit, combi
 from hbac.ensembling.refined import fit_refined
 from hbac.ensembling.stacking import fit_stacked
 from hbac.errors import UserError
+from hbac.predictions.metric import kl_rows
 
 Rows = npt.NDArray[np.bool_]
 
@@ -206,6 +207,38 @@ def fit_nested(data: BlendData, method: str = "convex") -> dict[str, NestedFit]:
         results = [replace(fit, blend=fit.blend.spread(place, n_members)) for fit in results]
     assert all(len(fit.blend.used) == len(full.probs) for fit in results)
     return {fit.name: fit for fit in sorted(results, key=lambda fit: fit.nested_kl)}
+
+
+def best_of(data: BlendData, fits: Mapping[str, NestedFit]) -> NestedFit:
+    """Take the best of several methods, with a score that doesn't profit from having been the best.
+
+    For each fold the method is chosen by its nested predictions of the other folds, and it is these choices that
+    are scored: with the lowest of several scores as its own, a blend would look better than it is. (The choice
+    itself saw this fold through the weights behind those predictions; fitting all once more without any two
+    folds would shut that out, too.)
+
+    Parameters
+    ----------
+    data : BlendData
+        What they were fitted on.
+    fits : mapping of str to NestedFit
+        Of `fit_nested`, by name, best first.
+
+    Returns
+    -------
+    NestedFit
+        The blend of the best method under its name; `nested` and `nested_kl` are those of the choices.
+    """
+    ranked = list(fits.values())
+    if len(ranked) == 1:
+        return ranked[0]
+    loss = np.stack([kl_rows(data.targets, fit.nested) for fit in ranked])
+    nested = np.empty(data.targets.shape)
+    for fold in data.folds:
+        rows = data.fold == fold
+        chosen = ranked[int(np.argmin(loss[:, ~rows].mean(axis=1)))]
+        nested[rows] = chosen.nested[rows]
+    return replace(ranked[0], nested=nested, nested_kl=float(kl_rows(data.targets, nested).mean()))
 
 
 def _distinct(data: BlendData) -> npt.NDArray[np.int64]:

@@ -138,55 +138,18 @@ class Refined:
         return np.concatenate([hidden, standard * np.float32(_LINEAR)], axis=1)
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend.
-
-        Parameters
-        ----------
-        prob_MNK : ndarray, shape (members, rows, classes)
-            Probabilities.
-        present_MN : ndarray of bool, shape (members, rows), optional
-            Whether the member has the row; where not, the geometric mean of the others stands for it.
-
-        Returns
-        -------
-        ndarray, shape (rows, classes)
-            Probabilities.
-        """
+        """Blend; as `Blend.apply`."""
         filled = fill_missing(prob_MNK, present_MN)
         logs = centred_logs(filled)
         correction = self.features(summaries(filled, logs, self.base)) @ self.output.astype(np.float32)
         return softmax(self.base.logits(logs) + correction)
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Refined:
-        """Keep some members.
-
-        Parameters
-        ----------
-        kept : ndarray of bool, shape (members,)
-            Which.
-
-        Returns
-        -------
-        Refined
-            For these members.
-        """
+        """Keep some members; as `Blend.restrict`."""
         return self._with_base(self.base.restrict(kept))
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Refined:
-        """Make room for members without weight.
-
-        Parameters
-        ----------
-        place : ndarray of int, shape (members,)
-            Where this blend's members stand among all.
-        n_members : int
-            How many there are in all.
-
-        Returns
-        -------
-        Refined
-            For all of them.
-        """
+        """Make room for members without weight; as `Blend.spread`."""
         return self._with_base(LogLinear(spread_rows(self.base.weights, place, n_members), self.base.bias))
 
     def _with_base(self, base: LogLinear) -> Refined:

@@ -11,6 +11,7 @@ run over the classes that occur.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import pandas as pd
 
 from hbac.ensembling.methods import fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit
-from hbac.ensembling.summary import BLEND, population_scores
+from hbac.ensembling.summary import BLEND, population_scores, write_csv
 from hbac.predictions.bootstrap import (
     N_RESAMPLES,
     bootstrap_means,
@@ -359,3 +360,23 @@ def full_report(
         "disagreement": disagreement(probs),
         "leave_one_out": leave_one_out(data, joined.members, joined.patient_id),
     }
+
+
+def write_report(joined: JoinedTables, fit: NestedFit, folder: Path, n_resamples: int, seed: int) -> None:
+    """Write the tables of `full_report`, ``<table>.csv`` each.
+
+    Parameters
+    ----------
+    joined : JoinedTables
+        Members' predictions.
+    fit : NestedFit
+        The blend of these members.
+    folder : Path
+        Where to.
+    n_resamples : int
+        Resamples of the patient bootstrap.
+    seed : int
+        Seed of the draws.
+    """
+    for name, frame in full_report(joined, fit, n_resamples, seed=seed).items():
+        write_csv(frame if "name" in frame else frame.reset_index(names="name"), folder / f"{name}.csv")

@@ -46,20 +46,7 @@ class Stacked:
         return np.asarray((self.weights != 0).any(axis=(1, 2)))
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend.
-
-        Parameters
-        ----------
-        prob_MNK : ndarray, shape (members, rows, classes)
-            Probabilities.
-        present_MN : ndarray of bool, shape (members, rows), optional
-            Whether the member has the row; where not, the geometric mean of the others stands for it.
-
-        Returns
-        -------
-        ndarray, shape (rows, classes)
-            Probabilities.
-        """
+        """Blend; as `Blend.apply`."""
         logs = centred_logs(fill_missing(prob_MNK, present_MN))
         logit_NK = np.tile(self.bias, (logs.shape[1], 1))
         for m in np.flatnonzero(self.used):
@@ -67,35 +54,11 @@ class Stacked:
         return softmax(logit_NK)
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Stacked:
-        """Keep some members.
-
-        Parameters
-        ----------
-        kept : ndarray of bool, shape (members,)
-            Which.
-
-        Returns
-        -------
-        Stacked
-            For these members.
-        """
+        """Keep some members; as `Blend.restrict`."""
         return Stacked(self.weights[kept], self.bias)
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Stacked:
-        """Make room for members without weight.
-
-        Parameters
-        ----------
-        place : ndarray of int, shape (members,)
-            Where this blend's members stand among all.
-        n_members : int
-            How many there are in all.
-
-        Returns
-        -------
-        Stacked
-            For all of them.
-        """
+        """Make room for members without weight; as `Blend.spread`."""
         return Stacked(spread_rows(self.weights, place, n_members), self.bias)
 
     def to_dict(self) -> dict[str, Any]:

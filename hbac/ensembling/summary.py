@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from hbac.ensembling.nested import NestedFit
+from hbac.ensembling.settings import swept_settings
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_means, percentile_interval
 from hbac.predictions.join import JoinedTables
 from hbac.predictions.metric import kl_rows
 
 BLEND = "ensemble"
+_HEAD = ("name", "kind", "used", "folds", "rows")
 
 
 def population_scores(
@@ -79,7 +84,8 @@ def summarise(joined: JoinedTables, fit: NestedFit, n_resamples: int = N_RESAMPL
     -------
     DataFrame
         The blend first (its nested score, ``kind`` "ensemble"), then the members by their score: ``name, kind,
-        used, folds, rows`` and the columns of `population_scores`.
+        used, folds, rows``, the columns of `population_scores`, and those of
+        `hbac.ensembling.settings.swept_settings`, empty for the blend.
     """
     target = joined.targets
     kl = np.full((len(joined.members) + 1, len(target)), np.nan)
@@ -96,6 +102,45 @@ def summarise(joined: JoinedTables, fit: NestedFit, n_resamples: int = N_RESAMPL
         }
     )
     scores = population_scores(kl, joined.n_votes, joined.patient_id, n_resamples, seed)
-    table = pd.concat([heads, scores], axis=1)
+    settings = swept_settings(joined.metadata)
+    settings.index += 1
+    table = pd.concat([heads, scores, settings.reindex(heads.index, fill_value="")], axis=1)
     members = table.iloc[1:].sort_values(["kl_all", "name"], kind="stable")
     return pd.concat([table.iloc[:1], members], ignore_index=True)
+
+
+def settings_of(summary: pd.DataFrame) -> list[str]:
+    """Name the columns of a summary that are settings.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Of `summarise`, or read from ``summary.csv``.
+
+    Returns
+    -------
+    list of str
+        What was swept.
+
+    Examples
+    --------
+    >>> settings_of(pd.DataFrame(columns=["name", "rows", "kl_all", "band", "model.kernels"]))
+    ['band', 'model.kernels']
+    """
+    return [column for column in summary.columns if column not in _HEAD and not column.startswith("kl_")]
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as csv; it appears whole or not at all.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Without its index. NaN becomes an empty cell.
+    path : Path
+        File to write. Its folder is made when missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    frame.to_csv(partial, index=False)
+    partial.replace(path)

@@ -19,11 +19,13 @@ from hbac.predictions.table import (
     NO_ID,
     PredictionTable,
     TableMetadata,
+    read_footer,
     read_parquet,
 )
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
 _PREFIX = b"hbac."
+_ROUNDING = 1e-3  # half precision, or three digits in a csv; a row whose sum is farther off is wrong
 
 
 class UncheckedTableWarning(UserWarning):
@@ -72,6 +74,30 @@ def read_table(path: str | Path, folds: str | Path | FoldTable | None = None) ->
             return table
         frame = arrow.to_pandas(ignore_metadata=True)
     return _adopt(frame, path, None if folds is None else _fold_table(folds))
+
+
+def member_of(path: str | Path) -> tuple[str, str]:
+    """Say whose table a file is, from its footer alone.
+
+    Parameters
+    ----------
+    path : str or Path
+        As `read_table` takes it.
+
+    Returns
+    -------
+    member, config_hash : str
+        The file's name and nothing where other code made the table.
+
+    Raises
+    ------
+    UserError
+        No such file, or not a parquet file.
+    """
+    path = Path(path)
+    metadata = {} if path.suffix == ".csv" else read_footer(path)
+    member, config_hash = (metadata.get(_PREFIX + key, b"").decode() for key in (b"member", b"config_hash"))
+    return (member, config_hash) if member else (path.stem, "")
 
 
 def _has_metadata(arrow: pa.Table) -> bool:
@@ -123,12 +149,17 @@ def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None) -> Predicti
     elif "n_votes" not in adopted.columns:
         raise UserError(f"table {path}: missing column n_votes; it is needed where the votes are shares, not counts")
     adopted[list(VOTE_COLUMNS)] = target
-    adopted[list(PROB_COLUMNS)] = _numbers(frame, PROB_COLUMNS, path)
-    warnings.warn(
-        f"table {path}: made by other code; it doesn't say, so that it could not be checked: {', '.join(unchecked)}",
-        UncheckedTableWarning,
-        stacklevel=3,
-    )
+    prob = _numbers(frame, PROB_COLUMNS, path)
+    total = prob.sum(axis=1, keepdims=True)
+    rounded = (np.abs(total - 1) < _ROUNDING) & ~np.isclose(total, 1)
+    adopted[list(PROB_COLUMNS)] = np.divide(prob, total, out=prob.copy(), where=rounded)
+    found = f"made by other code; it doesn't say, so that it could not be checked: {', '.join(unchecked)}"
+    if rounded.any():
+        found += (
+            f"; probabilities of {int(rounded.sum())} rows add up to 1 only within "
+            f"{np.abs(total - 1)[rounded].max():.1g} and were divided by their sum"
+        )
+    warnings.warn(f"table {path}: {found}", UncheckedTableWarning, stacklevel=3)
     metadata = TableMetadata(
         member=path.stem,
         fold_hash="" if folds is None else folds.hash,

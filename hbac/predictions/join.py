@@ -65,7 +65,9 @@ class JoinedTables:
         return self.frame["patient_id"].to_numpy()
 
 
-def join_tables(tables: Iterable[PredictionTable], on_missing: OnMissing = "error") -> JoinedTables:
+def join_tables(
+    tables: Iterable[PredictionTable], on_missing: OnMissing = "error", whole_folds: bool = False
+) -> JoinedTables:
     """Join the tables of several members.
 
     Parameters
@@ -75,6 +77,8 @@ def join_tables(tables: Iterable[PredictionTable], on_missing: OnMissing = "erro
     on_missing : {"error", "renormalise"}
         What to do when a member lacks rows that others have: stop, or keep the row with the members that have
         it.
+    whole_folds : bool
+        Whether a member may lack a fold even with ``on_missing="error"``, as long as it lacks all of its rows.
 
     Returns
     -------
@@ -115,21 +119,32 @@ def join_tables(tables: Iterable[PredictionTable], on_missing: OnMissing = "erro
     frame = frame.sort_index()
     prob_MNK = np.zeros((len(parts), len(frame), N_CLASSES), dtype=np.float32)
     present_MN = np.zeros((len(parts), len(frame)), dtype=bool)
-    for m, (index, prob) in enumerate(parts):
+    for m in range(len(metadata)):
+        index, prob = parts.pop(0)  # read and dropped, so that all members' rows are held once
         place = frame.index.get_indexer(index)
         prob_MNK[m, place] = prob
         present_MN[m, place] = True
-    if on_missing == "error" and not present_MN.all():
-        m = int(np.argmin(present_MN.all(axis=1)))
-        row = int(np.argmin(present_MN[m]))
+    wanted_MN = _folds_of(present_MN, frame["fold"].to_numpy()) if whole_folds else np.ones_like(present_MN)
+    if on_missing == "error" and (lacking_MN := wanted_MN & ~present_MN).any():
+        m = int(np.argmax(lacking_MN.any(axis=1)))
+        row = int(np.argmax(lacking_MN[m]))
         what = ", ".join(f"{key} {frame[key].iloc[row]}" for key in keys)
-        count = int((~present_MN[m]).sum())
+        count = int(lacking_MN[m].sum())
         raise UserError(
             f"table {metadata[m].member}: lacks {count} of {len(frame)} rows that "
             f"other tables have, for example {what}; on_missing=renormalise blends such rows from "
             "the members that have them"
         )
     return JoinedTables(frame.reset_index(drop=True), prob_MNK, present_MN, tuple(metadata))
+
+
+def _folds_of(present_MN: npt.NDArray[np.bool_], fold_N: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
+    """Mark the rows of the folds that a member has rows of."""
+    out = np.zeros_like(present_MN)
+    for fold in np.unique(fold_N):
+        rows = fold_N == fold
+        out[:, rows] = present_MN[:, rows].any(axis=1, keepdims=True)
+    return out
 
 
 def _check_metadata(meta: TableMetadata, earlier: list[TableMetadata]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -261,10 +262,38 @@ def read_parquet(path: Path) -> pa.Table:
     UserError
         No such file, or not (all of) a parquet file.
     """
+    with _parquet(path):
+        return pq.read_table(path, partitioning=None)
+
+
+def read_footer(path: Path) -> dict[bytes, bytes]:
+    """Read a parquet file's metadata and nothing else.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict of bytes to bytes
+        Key and value; empty where it has none.
+
+    Raises
+    ------
+    UserError
+        No such file, or not (all of) a parquet file.
+    """
+    with _parquet(path):
+        return dict(pq.read_schema(path).metadata or {})
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise UserError(f"{path}: no such prediction table")
     try:
-        return pq.read_table(path, partitioning=None)
+        yield
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not readable as parquet ({str(error).splitlines()[0]})") from error
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.recordings.datasets import Part
 
+_MAX_SETTINGS = 4  # columns of what was swept; the table has to fit a terminal
+
 
 def show(table: Table) -> None:
     """Print a table on standard output, as wide as it needs where nobody's terminal limits it.
@@ -61,6 +63,7 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
     from hbac.ensembling.build import OOF_FILE, SUMMARY_FILE
     from hbac.ensembling.collect import ENSEMBLE_FILE, find_tables
     from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.ensembling.summary import settings_of
     from hbac.labels.targets import POPULATIONS
     from hbac.predictions import PredictionTable
     from hbac.predictions.metric import kl_by_population
@@ -72,24 +75,44 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
     known = PredictionTable.read(find_tables(folder / ENSEMBLE_FILE)[0]).metadata.extras
     chance = kl_by_population(oof.targets, np.full(oof.targets.shape, 1 / N_CLASSES), oof.frame["n_votes"])
 
-    columns = ["member", "folds", *(f"KL {group.title}" for group in POPULATIONS.values()), "95 % interval (all)"]
+    swept = settings_of(summary)
+    shown = swept[:_MAX_SETTINGS]
+    columns = [
+        "member",
+        *shown,
+        "folds",
+        *(f"KL {group.title}" for group in POPULATIONS.values()),
+        "95 % interval (all)",
+    ]
     table = Table(*columns, title="Out-of-fold scores", title_justify="left", title_style="bold")
-    table.add_row("uniform prediction", "", *(_number(chance[name]) for name in POPULATIONS), "")
+    blank = [""] * (1 + len(shown))
+    table.add_row("uniform prediction", *blank, *(_number(chance[name]) for name in POPULATIONS), "")
     for row in summary.to_dict("records"):
         interval = f"{row['kl_all_low']:.4f} to {row['kl_all_high']:.4f}"
         scores = [_number(row[f"kl_{name}"]) for name in POPULATIONS]
         bold = "bold" if row["kind"] == "ensemble" else None
-        table.add_row(str(row["name"]), str(row["folds"]), *scores, interval, style=bold)
+        table.add_row(
+            str(row["name"]), *(_text(row[name]) for name in shown), str(row["folds"]), *scores, interval, style=bold
+        )
     if "floor_all" in known:
         floor = [_number(float(known[f"floor_{name}"])) for name in POPULATIONS]
-        table.add_row("Bayes floor (perfect predictor)", "", *floor, "")
+        table.add_row("Bayes floor (perfect predictor)", *blank, *floor, "")
     show(table)
+    if len(swept) > len(shown):
+        sys.stdout.write(f"members also differ in {', '.join(swept[len(shown) :])}: see {folder / SUMMARY_FILE}\n")
     gap = ensemble.nested.estimate - ensemble.in_sample.estimate
     sys.stdout.write(f"ensemble:   {folder / ENSEMBLE_FILE}  ({ensemble.method}, nested by fold, over-fit {gap:.4f})\n")
     if submission is None:
         sys.stdout.write(f"next:       python -m hbac.infer ensemble={folder}\n")
     else:
         sys.stdout.write(f"submission: {submission}\n")
+
+
+def _text(value: object) -> str:
+    """Show a setting as ``summary.csv`` has it; the ensemble has none."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
 
 
 def _number(value: float) -> str:

@@ -94,7 +94,10 @@ def test_missing_folds(tables, tmp_path: Path):
         build_ensemble([tables[0], short], tmp_path)
     assert list(tmp_path.iterdir()) == []
     result = build_ensemble([tables[0], short], tmp_path, allow_missing_folds=True, n_resamples=10)
-    assert "fold(s) 1, 3" in result.notes[0]
+    assert result.notes == (f"fold(s) 1, 3 are missing: {tables[1].metadata.member}",)
+    shorter = PredictionTable(short.frame.iloc[:-1], short.metadata)
+    with pytest.raises(UserError, match=f"table {tables[1].metadata.member}: lacks 1 of 1500 rows"):
+        build_ensemble([tables[0], shorter], tmp_path, allow_missing_folds=True)
     assert len(result.table.frame) == 1500
     assert result.summary.set_index("name")["folds"].to_dict()[tables[1].metadata.member] == 3
     both = [concat([p for p in split(t) if p.folds[0] in (0, 2)]) for t in tables[:2]]
@@ -103,6 +106,25 @@ def test_missing_folds(tables, tmp_path: Path):
     result = build_ensemble(single, tmp_path, allow_missing_folds=True, n_resamples=10)
     assert result.ensemble.method == "mean"
     assert any("rows of fold 0 only" in note for note in result.notes)
+
+
+def test_members_tables_are_read_one_at_a_time_and_written_whole(tables, tmp_path: Path):
+    build_ensemble((table for table in tables), tmp_path, n_resamples=10)
+    for table in tables:
+        written = PredictionTable.read(tmp_path / "members" / f"{table.metadata.member}.parquet")
+        assert written.metadata.runs == table.metadata.runs
+        expected = table.frame.sort_values("label_id", ignore_index=True)
+        pd.testing.assert_frame_equal(written.frame, expected, rtol=0, atol=1e-7)
+
+
+def test_no_rows_with_many_votes(tables, tmp_path: Path):
+    """What a population without rows has no score for is empty in the csv and null in JSON, never NaN."""
+    few = [PredictionTable(t.frame[t.frame["n_votes"] < 8], t.metadata) for t in tables[:2]]
+    build_ensemble(few, tmp_path, n_resamples=10, report=True)
+    assert pd.read_csv(tmp_path / "summary.csv")["kl_10_or_more"].isna().all()
+    assert pd.read_csv(tmp_path / "report" / "scores.csv")["kl_10_or_more"].isna().all()
+    for file in ("ensemble.json", "summary.csv", "report/scores.csv"):
+        assert "nan" not in (tmp_path / file).read_text().lower()
 
 
 def test_members_that_do_not_go_together_leave_nothing(tables, tmp_path: Path):
@@ -126,7 +148,8 @@ def test_report_and_every_method_through_the_file(tables, tmp_path: Path):
         *("against_best", "disagreement", "leave_one_out", "scores")
     ]
     ensemble = Ensemble.read(tmp_path)
-    assert result.nested_kl == min(ensemble.extras["nested_kl_by_method"].values())
+    by_method = ensemble.extras["nested_kl_by_method"]
+    assert by_method[ensemble.method] == min(by_method.values()) <= result.nested_kl
     by_name = {t.metadata.member: t for t in tables}
     order = [by_name[member.name].frame.sort_values("label_id") for member in ensemble.members]
     probs = np.stack([frame.filter(like="_prob").to_numpy() for frame in order])

@@ -1,0 +1,79 @@
+"""What was swept: the settings in which the members of an ensemble differ, read from their runs' configs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from hbac.predictions.table import TableMetadata
+from hbac.runs import CONFIG_FILE, deciding, read_json
+
+_FROM_FRONT_END = ("n_chans", "n_times", "sfreq", "in_chans")  # arguments of the network that nobody sets
+_NOT_THERE = ""
+
+
+def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
+    """Tabulate the settings that tell members apart.
+
+    Parameters
+    ----------
+    members : sequence of TableMetadata
+        Whose run folders have the configs. Members of other code, or whose runs are gone, get empty cells.
+
+    Returns
+    -------
+    DataFrame
+        One row a member, one column of text a setting: ``model`` (or any other choice among classes) first, then
+        from the top of the config downwards, called as one types them (``band, model.kernels``). No columns where
+        members don't differ. Settings that only follow another one are left out: a copy of its values, or what
+        comes with another kind of model.
+    """
+    configs = [_config(member) for member in members]
+    known = [config for config in configs if config is not None]
+    found = list(_differing("", known)) if known else []
+    columns: dict[str, list[str]] = {}
+    kinds: list[list[int]] = []
+    for key, texts, is_kind in sorted(found, key=lambda entry: (not entry[2], entry[0].count("."))):
+        groups = [texts.index(text) for text in texts]  # equal for settings that go together
+        if groups not in kinds and texts not in columns.values():
+            columns[key] = texts
+            kinds += [groups] * is_kind
+    rows = iter(zip(*columns.values(), strict=True)) if columns else iter(())
+    empty = (_NOT_THERE,) * len(columns)
+    return pd.DataFrame(
+        [empty if config is None or not columns else next(rows) for config in configs], columns=list(columns), dtype=str
+    )
+
+
+def _config(member: TableMetadata) -> dict[str, Any] | None:
+    for _, run in sorted(member.runs.items()):
+        if (run / CONFIG_FILE).is_file():
+            return deciding(read_json(run / CONFIG_FILE))
+    return None
+
+
+def _differing(key: str, values: Sequence[Any]) -> Iterator[tuple[str, list[str], bool]]:
+    """Yield (setting, its text for each member, whether it is a choice among classes), parents before children."""
+    if all(value == values[0] for value in values):
+        return
+    nodes = [value if isinstance(value, Mapping) else {} for value in values]
+    if not any(nodes):
+        yield key, [_text(value) for value in values], False
+        return
+    if not all(nodes):
+        yield key, ["on" if node else "off" for node in nodes], True
+    elif any("_target_" in node for node in nodes):
+        texts = [_text(node.get("_target_", _NOT_THERE)).rpartition(".")[2] for node in nodes]
+        if len(set(texts)) > 1:
+            yield key, texts, True
+    names = dict.fromkeys(name for node in nodes for name in node)
+    for name in names:
+        if not name.startswith("_") and name not in _FROM_FRONT_END:
+            yield from _differing(f"{key}.{name}" if key else name, [node.get(name, _NOT_THERE) for node in nodes])
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
