@@ -109,8 +109,8 @@ class SpectrogramDataModule(WindowDataModule):
         Tensor
             Shape (batch, channels, frequency, time).
         """
-        sizes = [len(picture.channels) for picture in self.images.pictures.values()]
-        images = dict(zip(self.images.pictures, features.split(sizes, dim=1), strict=True))
+        sizes = [len(cast("tuple[str, ...]", picture.channels)) for picture in self.images.pictures.values()]
+        images = dict(zip(self.images.pictures, torch.split(features, sizes, dim=1), strict=True))
         if key_B is not None and "image" in self.augment:
             images = {name: self.augment["image"](image, key_B) for name, image in images.items()}
         return self.images.compose(images)
