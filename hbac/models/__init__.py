@@ -5,9 +5,8 @@ named as in braindecode; ``forward(x)`` gives logits (window, class); the last l
 """
 
 from hbac.models.efficientnet import EfficientNet
-from hbac.models.public_resnet_gru import PublicResNetGRU
 from hbac.models.resnet_gru import ResNetGRU
 
-MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU)
+MODELS = (ResNetGRU, EfficientNet)
 
-__all__ = ["MODELS", "EfficientNet", "PublicResNetGRU", "ResNetGRU"]
+__all__ = ["MODELS", "EfficientNet", "ResNetGRU"]

@@ -1,25 +1,18 @@
-"""Where a run is told of: W&B, TensorBoard, or the CSV file alone that every training writes.
-
-What ``logger=…`` names is one of the classes here. Each offers `training`, the loggers of one fold, and `single`, a W&B
-run of another command; both close what they opened, as failed where their block raised.
-"""
+"""Loggers: W&B, TensorBoard, or none beside the CSV file that every run writes."""
 
 from __future__ import annotations
 
-import subprocess
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import hbac
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
 from hbac.errors import UserError
 from hbac.signal.choices import check_choice
-
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import Logger
-    from wandb import Run
 
 MODES = ("offline", "online", "disabled")
 
@@ -49,80 +42,35 @@ class RunFacts:
     job_type: str = "train"
 
 
-class CSV:
-    """The CSV file alone: ``logs/version_<n>/metrics.csv``, one version for each time the run was started."""
-
-    @contextmanager
-    def training(self, facts: RunFacts) -> Iterator[list[Logger]]:
-        """Open the loggers of one fold.
-
-        Parameters
-        ----------
-        facts : RunFacts
-            Of the run.
-
-        Yields
-        ------
-        list of Logger
-            For Lightning's Trainer.
-        """
-        loggers = self._loggers(facts)
-        status = "failed"
-        try:
-            yield loggers
-            status = "success"
-        finally:
-            for logger in loggers:
-                logger.finalize(status)
-
-    @contextmanager
-    def single(self, facts: RunFacts) -> Iterator[Run | None]:
-        """Open the W&B run of a command that trains nothing.
-
-        Parameters
-        ----------
-        facts : RunFacts
-            Of the run.
-
-        Yields
-        ------
-        wandb.Run or None
-            None where W&B is not asked for: the files that the command writes say it all.
-        """
-        yield None
-
-    def _loggers(self, facts: RunFacts) -> list[Logger]:
-        from lightning.pytorch.loggers import CSVLogger
-
-        return [CSVLogger(facts.folder, name="logs")]
-
-
-class TensorBoard(CSV):
-    """TensorBoard beside the CSV file.
-
-    Raises
-    ------
-    UserError
-        When tensorboard is not installed.
-    """
-
-    def __init__(self) -> None:
-        from importlib.util import find_spec
-
-        if not (find_spec("tensorboard") or find_spec("tensorboardX")):
-            raise UserError("logger=tensorboard: it is not installed; pip install tensorboard, or logger=csv")
-
-    def _loggers(self, facts: RunFacts) -> list[Logger]:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        return [*super()._loggers(facts), TensorBoardLogger(facts.folder, name="tensorboard")]
-
-
-class WandB(CSV):
-    """W&B beside the CSV file.
+def none(facts: RunFacts) -> list[Logger]:
+    """Return the CSV logger alone.
 
     Parameters
     ----------
+    facts : RunFacts
+        Of the run.
+
+    Returns
+    -------
+    list of Logger
+        Writes ``logs/version_<n>/metrics.csv``, one version for each time the run was started.
+    """
+    return [CSVLogger(facts.folder, name="logs")]
+
+
+def wandb(
+    facts: RunFacts,
+    mode: Literal["offline", "online", "disabled"] = "offline",
+    project: str = "hbac",
+    entity: str | None = None,
+    tags: Sequence[str] = (),
+) -> list[Logger]:
+    """Return W&B beside the CSV logger.
+
+    Parameters
+    ----------
+    facts : RunFacts
+        Of the run.
     mode : str
         ``offline`` needs neither account nor network: ``wandb leet`` shows the run, ``wandb sync`` uploads it.
         ``online`` uses the account that `wandb login` set up. ``disabled`` writes nothing.
@@ -131,145 +79,87 @@ class WandB(CSV):
     entity : str, optional
         W&B user or team; the account's default where absent.
     tags : sequence of str
-        Further tags, beside data set and model.
-
-    Raises
-    ------
-    UserError
-        For another `mode`, or ``online`` without an account.
-    """
-
-    def __init__(
-        self,
-        mode: Literal["offline", "online", "disabled"] = "offline",
-        project: str = "hbac",
-        entity: str | None = None,
-        tags: Sequence[str] = (),
-    ) -> None:
-        self.mode = check_choice("logger.mode", mode, MODES)
-        self.project, self.entity, self.tags = project, entity, tuple(tags)
-        if mode == "online":
-            check_account()
-
-    @contextmanager
-    def training(self, facts: RunFacts) -> Iterator[list[Logger]]:
-        """Open the loggers of one fold.
-
-        Parameters
-        ----------
-        facts : RunFacts
-            Of the run.
-
-        Yields
-        ------
-        list of Logger
-            For Lightning's Trainer; the last one is W&B's.
-        """
-        from lightning.pytorch.loggers import WandbLogger
-        from lightning.pytorch.utilities import rank_zero_only
-
-        logger = WandbLogger(**self._settings(facts))
-        if rank_zero_only.rank == 0:  # other devices' processes tell nothing
-            with self._closing(logger.experiment) as run:
-                # A best value beside the last one; each population has its own.
-                run.define_metric("val/*", step_metric="epoch", summary="last,min")
-                run.define_metric("train/*", step_metric="epoch")
-                run.define_metric("lr*", step_metric="epoch")
-                with super().training(facts) as loggers:
-                    yield [*loggers, logger]
-        else:
-            with super().training(facts) as loggers:
-                yield [*loggers, logger]
-
-    @contextmanager
-    def single(self, facts: RunFacts) -> Iterator[Run | None]:
-        """Open the W&B run of a command that trains nothing.
-
-        Parameters
-        ----------
-        facts : RunFacts
-            Of the run.
-
-        Yields
-        ------
-        wandb.Run
-            Closed afterwards.
-        """
-        import wandb
-
-        settings = self._settings(facts)
-        with self._closing(wandb.init(dir=settings.pop("save_dir"), **settings)) as run:
-            yield run
-
-    @contextmanager
-    def _closing(self, run: Run) -> Iterator[Run]:
-        status = 1
-        try:
-            yield run
-            status = 0
-        finally:
-            run.finish(exit_code=status)
-
-    def _settings(self, facts: RunFacts) -> dict[str, Any]:
-        return {
-            "name": facts.name,
-            "save_dir": str(facts.folder),
-            "project": self.project,
-            "entity": self.entity,
-            "group": facts.group,
-            "job_type": facts.job_type,
-            "tags": [*_tags(facts.config), *self.tags],
-            "config": facts.config | {"git": git_state()},
-            "mode": self.mode,
-            # A new run for each fold, also where several are trained in one process.
-            "reinit": "finish_previous",
-            # Of git we say the commit ourselves: W&B's own record has the remote's address and the whole difference.
-            "settings": {"console": "off", "silent": True, "disable_git": True, "disable_code": True},
-        }
-
-
-def check_account() -> None:
-    """Make sure that there is a W&B account, without asking anybody.
-
-    Raises
-    ------
-    UserError
-        When neither `wandb login` nor ``WANDB_API_KEY`` has set one up. W&B itself would ask on the terminal, and wait.
-    """
-    import wandb
-    from wandb.errors import Error
-
-    try:
-        there = bool(wandb.Api().api_key)
-    except (Error, ValueError):
-        there = False
-    if not there:
-        raise UserError(
-            "logger.mode=online: there is no W&B account on this machine; type `wandb login`, set WANDB_API_KEY, "
-            "or take logger.mode=offline (`wandb sync` uploads such runs later)"
-        )
-
-
-def git_state() -> dict[str, Any]:
-    """Return the commit that this code is at.
+        Further tags.
 
     Returns
     -------
-    dict
-        ``commit`` and whether it is ``dirty``; empty where the package is no git checkout, as an installed one.
+    list of Logger
+        Both loggers.
+
+    Raises
+    ------
+    UserError
+        For another `mode`.
     """
-    root = Path(hbac.__file__).parents[1]
-    if not (root / ".git").exists():
-        return {}
-    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    check_choice("logger.mode", mode, MODES)
+    # Lightning passes an argument that W&B no longer knows, and W&B says so each time.
+    os.environ.setdefault("WANDB_SILENT", "true")
+    logger = WandbLogger(
+        name=facts.name,
+        save_dir=facts.folder,
+        project=project,
+        entity=entity,
+        group=facts.group,
+        job_type=facts.job_type,
+        tags=[facts.config["dataset"]["_target_"].rsplit(".", 1)[-1].lower(), *tags],
+        config=facts.config,
+        mode=mode,
+        offline=mode == "offline",
+        # A new W&B run for each fold, also where several are trained in one process.
+        reinit="finish_previous",
+        settings={"console": "off", "silent": True, "disable_git": False, "x_disable_stats": False},
+    )
+    run = logger.experiment
+    run.define_metric("val/*", step_metric="epoch")
+    run.define_metric("val/kl", step_metric="epoch", summary="min")
+    return [*none(facts), logger]
+
+
+def tensorboard(facts: RunFacts) -> list[Logger]:
+    """Return TensorBoard beside the CSV logger.
+
+    Parameters
+    ----------
+    facts : RunFacts
+        Of the run.
+
+    Returns
+    -------
+    list of Logger
+        Both loggers.
+
+    Raises
+    ------
+    UserError
+        When tensorboard is not installed.
+    """
     try:
-        found = subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"commit": found.removesuffix("-dirty"), "dirty": found.endswith("-dirty")}
+        return [*none(facts), TensorBoardLogger(facts.folder, name="tensorboard")]
+    except ModuleNotFoundError as error:
+        raise UserError(f"logger=tensorboard: {error}; pip install tensorboard, or logger=csv") from error
 
 
-def _tags(config: dict[str, Any]) -> list[str]:
-    """Data set, model and band, as far as a command has them."""
-    names = [config[key]["_target_"].rpartition(".")[2].lower() for key in ("dataset", "model") if key in config]
-    return [*names, *([f"band {config['band']}"] if "band" in config else [])]
+@contextmanager
+def closing(loggers: list[Logger]) -> Iterator[list[Logger]]:
+    """Finish every W&B run, as failed where the block raised: the next fold of this process needs its own.
+
+    Parameters
+    ----------
+    loggers : list of Logger
+        Of one run.
+
+    Yields
+    ------
+    list of Logger
+        The same.
+    """
+    status = 1
+    try:
+        yield loggers
+        status = 0
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=status)
+            else:
+                logger.finalize("success" if status == 0 else "failed")

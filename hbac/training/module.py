@@ -7,10 +7,11 @@ from inspect import signature
 from typing import Any
 
 import lightning as L
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
 from hbac.data.windows import Batch
 from hbac.training.metrics import PopulationKL
@@ -31,7 +32,9 @@ class Classifier(L.LightningModule):
     optimizer : callable
         Parameters (or groups) to optimiser.
     schedule : callable, optional
-        (optimiser, total steps) to a scheduler; see `hbac.training.schedules`.
+        (optimiser, total steps) to a scheduler that is stepped after each optimiser step.
+    label_smoothing : float
+        Share of the target that is spread evenly over the classes, in [0, 1); training only.
     """
 
     def __init__(
@@ -39,10 +42,12 @@ class Classifier(L.LightningModule):
         network: nn.Module,
         optimizer: Callable[[Any], Optimizer],
         schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.network = network
         self.make_optimizer, self.make_schedule = optimizer, schedule
+        self.label_smoothing = label_smoothing
         self.configure_metrics()
 
     def configure_metrics(self) -> None:
@@ -50,7 +55,7 @@ class Classifier(L.LightningModule):
         self.val_kl = PopulationKL()
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser and its schedule, stepped with each step of the optimiser, or after each validation."""
+        """Return the optimiser and its schedule, stepped per batch."""
         parameters: Any = self.parameters()
         if hasattr(self.network, "parameter_groups"):
             parameters = self.network.parameter_groups(_rate_of(self.make_optimizer))  # type: ignore[operator]
@@ -58,12 +63,7 @@ class Classifier(L.LightningModule):
         if self.make_schedule is None:
             return optimizer
         schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
-        when: dict[str, Any] = {"interval": "step"}
-        if isinstance(schedule, ReduceLROnPlateau):
-            # Once an epoch, after the validation. Not `interval: epoch`, which Lightning steps after it has written the
-            # checkpoint: a run that goes on from there would miss that step.
-            when |= {"frequency": int(self.trainer.num_training_batches), "monitor": "val/kl"}
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits.
@@ -96,7 +96,10 @@ class Classifier(L.LightningModule):
         Tensor
             A scalar.
         """
-        kl_B = F.kl_div(logits_BK.log_softmax(dim=1), batch["target"], reduction="none").sum(dim=1)
+        target_BK = batch["target"]
+        if self.label_smoothing:
+            target_BK = target_BK.lerp(torch.full_like(target_BK, 1 / target_BK.shape[1]), self.label_smoothing)
+        kl_B = F.kl_div(logits_BK.log_softmax(dim=1), target_BK, reduction="none").sum(dim=1)
         weight_B = batch["weight"]
         return (kl_B * weight_B).sum() / weight_B.sum()
 

@@ -1,7 +1,8 @@
-"""Loss and metrics in closed form; precision."""
+"""Loss and metrics in closed form; schedules; precision; checkpoints."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from hbac.predictions import kl_by_population, kl_divergence
 from hbac.training import Classifier
 from hbac.training.metrics import PopulationKL
 from hbac.training.precision import choose_precision
+from hbac.training.schedules import warmup_cosine
 
 
 def classifier(**settings: float) -> Classifier:
@@ -44,6 +46,13 @@ def test_weights_count_rows() -> None:
     assert float(loss) == pytest.approx(0.75 * math.log(6), rel=1e-6)
 
 
+def test_label_smoothing_moves_the_optimum() -> None:
+    target = torch.eye(6)[:1]
+    smoothed = 0.9 * target + 0.1 / 6
+    loss = classifier(label_smoothing=0.1).loss(smoothed.log(), batch(target))
+    assert float(loss) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_population_kl_equals_the_table_s() -> None:
     rng = np.random.default_rng(0)
     target, prob = rng.dirichlet(np.ones(6), 50), rng.dirichlet(np.ones(6), 50)
@@ -65,6 +74,22 @@ def test_population_kl_leaves_out_what_has_no_rows() -> None:
     metric = PopulationKL()
     metric.update(torch.zeros(1, 6).log_softmax(1), torch.eye(6)[:1], torch.tensor([3.0]))
     assert "kl_10_or_more" not in metric.compute()
+
+
+def test_warm_up_and_cosine() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    schedule = warmup_cosine(optimizer, total_steps=100, warmup=0.1, final=0.01)
+    rates = []
+    for _ in range(101):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == pytest.approx(2.0)
+    assert rates[55] == pytest.approx(2.0 * (0.01 + 0.99 * 0.5))
+    assert rates[100] == pytest.approx(0.02)
+    assert all(a <= b for a, b in itertools.pairwise(rates[:11]))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
 
 
 @pytest.mark.parametrize("name", ["32-true", "bf16-mixed", "16-mixed"])
