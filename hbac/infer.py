@@ -72,9 +72,7 @@ def infer(cfg: DictConfig) -> None:
     if cfg.dry_run:
         dry_run(networks, windows, cfg.batch_size, variants)
         return
-    read = [part.fingerprint]
-    if "official" in networks.sources and part.spectrograms is not None:
-        read.append(part.spectrograms.fingerprint)
+    read = part.fingerprint_of(networks.sources)
     kept = kept_folder(Path(cfg.outputs), networks, read, split, variants, cfg.batch_size)
     began = time.perf_counter()
     prob_RNK = predict_runs(networks, windows, cfg.batch_size, variants, kept)

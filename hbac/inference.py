@@ -303,7 +303,7 @@ def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
     networks : Networks
         Their weights, settings, device and precision count.
     *deciding : object
-        What else does: fingerprints, split, variants, batch size.
+        What else does: fingerprint, split, variants, batch size.
 
     Returns
     -------

@@ -112,7 +112,7 @@ class WindowDataModule(L.LightningDataModule):
         if cache is not None:
             check_cache(self.augment)
             cached = feature_cache(
-                Path(cache), WindowDataset(part, sources), part.fingerprint, front_end, self.features
+                Path(cache), WindowDataset(part, sources), part.fingerprint_of(sources), front_end, self.features
             )
         self.train_set = WindowDataset(part, sources, np.flatnonzero(trained), cached)
         self.held_out_set = WindowDataset(part, sources, np.flatnonzero(held_out), cached)

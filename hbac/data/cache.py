@@ -1,7 +1,7 @@
 """What the front-end makes of each label row, computed once and kept on disk.
 
 A front-end has nothing to learn, so that its output is the same in each epoch and fold as long as no augmentation comes
-before it. On a CPU it costs about as much as a small network's whole training step.
+before it.
 """
 
 from __future__ import annotations
@@ -46,18 +46,7 @@ class FeatureCache:
     shape: tuple[int, ...]
 
     def copy(self, row: NDArray[np.int64]) -> Tensor:
-        """Read some rows.
-
-        Parameters
-        ----------
-        row : ndarray of int64, shape (B,)
-            Positions of label rows.
-
-        Returns
-        -------
-        Tensor, shape (B, …)
-            float16.
-        """
+        """Read some rows; as `hbac.data.windows.Copies.copy`."""
         features = np.empty((len(row), *self.shape), np.float16)
         # Read, not mapped: pages of a map would count as this process's memory, as many as the file has.
         with self.path.open("rb", buffering=0) as file:
@@ -83,7 +72,7 @@ def feature_cache(
     rows : WindowDataset
         All label rows of a part, in order.
     fingerprint : str
-        The part's.
+        Of what the front-end reads of the part (`hbac.recordings.datasets.Part.fingerprint_of`).
     front_end : torch.nn.Module
         Its settings, and those of the modules in it, name the file.
     features : callable
@@ -131,7 +120,6 @@ def _fill(path: Path, rows: WindowDataset, row_bytes: int, features: Callable[[M
     partial.replace(path)
 
 
-@torch.no_grad()
 def _windows(rows: WindowDataset, positions: range) -> dict[str, Tensor]:
     batch = rows.__getitems__(positions)
     return {name: batch[name] for name in rows.sources}

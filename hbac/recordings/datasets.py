@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,26 @@ class Part:
         if masked is not None and (n_empty := int(empty_regions(store).any(axis=1).sum())):
             log.warning("%d official spectrograms have a region without any value: masked", n_empty)
         return store
+
+    def fingerprint_of(self, sources: Collection[str]) -> str:
+        """Fingerprint what a model with these sources reads; `fingerprint` leaves official spectrograms out.
+
+        Parameters
+        ----------
+        sources : collection of str
+            ``eeg``, ``official``, or both.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
+        digest = hashlib.sha256(self.fingerprint.encode())
+        if "official" in sources:
+            masked = self.recordings.masked
+            digest.update(self.spectrograms.fingerprint.encode() if self.spectrograms is not None else b"")
+            digest.update(b"" if masked is None else masked.tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -145,7 +165,10 @@ class HMS:
         )
         with progress(f"storing the {name} EEGs") as report:
             eeg = eeg_store(recordings, self.stores, report)
-        return Part(recordings, self.stores, eeg, self.floor(name))
+        part = Part(recordings, self.stores, eeg, self.floor(name))
+        if official:
+            _ = part.spectrograms  # empty regions are problems of the files, too: said now and not in a run
+        return part
 
     def floor(self, name: str) -> Mapping[str, float]:
         """Return the KL of a perfect predictor, where it is known.

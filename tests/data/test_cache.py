@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -95,3 +96,16 @@ def test_a_disk_without_room(part: Part, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match=r"data\.cache needs 0\.\d GB, 0\.0 GB are free"):
         eeg(part, cache=tmp_path)
+
+
+def test_other_spectrograms_of_the_same_eegs_are_not_mistaken(tmp_path: Path) -> None:
+    root = write_hms_layout(tmp_path / "data", n_eegs=6, n_test=0, with_spectrograms=True)
+    for store in ("one", "two"):
+        images(HMS(root, tmp_path / store).part("train", official=True), cache=tmp_path / "cache")
+        path = min((root / "train_spectrograms").glob("*.parquet"))
+        frame = pd.read_parquet(path)
+        (frame * np.where(frame.columns == "time", 1, 2)).astype(frame.dtypes).to_parquet(path, index=False)
+    assert len(list((tmp_path / "cache").glob("*.f16"))) == 2
+    eeg(HMS(root, tmp_path / "two").part("train", official=False), cache=tmp_path / "signals")
+    eeg(HMS(root, tmp_path / "two").part("train", official=True), cache=tmp_path / "signals")
+    assert len(list((tmp_path / "signals").glob("*.f16"))) == 1  # signals do not read them

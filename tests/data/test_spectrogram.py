@@ -170,9 +170,8 @@ def test_a_region_without_values_is_an_error(broken: Path, tmp_path: Path) -> No
     power = random_spectrogram(310, np.random.default_rng(1))
     power[:, 100:200] = np.nan
     write_spectrogram(broken / "train_spectrograms" / "500006.parquet", power)
-    part = HMS(broken, tmp_path / "stores").part("train", official=True)
     with pytest.raises(UserError, match="500006.parquet: region RL is NaN in every row"):
-        module(part)
+        HMS(broken, tmp_path / "stores").part("train", official=True)
 
 
 def test_spoilt_spectrograms_can_be_masked(broken: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
