@@ -57,7 +57,8 @@ def speeds(part: Part, overrides: list[str], batch: int, rounds: int) -> tuple[f
     front_end = build(cfg.front_end)
     augment = {name: build(node) for name, node in cfg.augment.items() if node is not None}
     folds = np.zeros(len(part.rows), int)
-    data = build(cfg.data, part=part, front_end=front_end, fold_of_row=folds, fold=1, augment=augment)
+    cache = part.stores.parent / "cache" if cfg.data.cache else None
+    data = build(cfg.data, part=part, front_end=front_end, fold_of_row=folds, fold=1, augment=augment, cache=cache)
     data.trainer = SimpleNamespace(training=True, current_epoch=0)
     network = build(cfg.model, **front_end.network_arguments())
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
