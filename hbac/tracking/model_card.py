@@ -74,6 +74,8 @@ def model_card(
         if simulated
         else "recordings in the HMS layout"
     )
+    band = f"{config['band']} Hz" if config["band"][0].isdigit() else config["band"]
+    windows = ", ".join(_sources(facts["front_end"]))
     held_out = table.frame
     front_end = facts["front_end"]
     return "\n".join(
@@ -92,13 +94,13 @@ def model_card(
             f"- A window of {WINDOW_S:g} s at {SFREQ:g} Hz, {len(CHANNELS)} channels in microvolt, in this order:",
             f"  {' '.join(CHANNELS)}. Missing samples are NaN.",
             *(["- The official 10-minute spectrogram with it."] if "official" in _sources(front_end) else []),
-            f"- The model brings its own front-end, `{front_end['_target_']}`: band {config['band']} Hz,",
+            f"- The model brings its own front-end, `{front_end['_target_']}`: band {band},",
             f"  montage {front_end.get('montage') or 'of its images'}.",
             "",
             "```python",
             "import hbac",
             "",
-            'prob = hbac.load("this folder")(eeg)  # (batch, 10000, 20) to (batch, 6)',
+            f'prob = hbac.load("this folder")({windows})  # eeg: (batch, 10000, 20); prob: (batch, 6)',
             "```",
             "",
             "## Data",
