@@ -18,11 +18,10 @@ from hbac.errors import UserError
 
 if TYPE_CHECKING:
     import lightning as L
-    import numpy as np
-    import pandas as pd
     from omegaconf import DictConfig
 
     from hbac.labels.folds import FoldTable
+    from hbac.labels.recipe import LabelRecipe
     from hbac.recordings.datasets import Part
 
 log = logging.getLogger("hbac.train")
@@ -97,6 +96,8 @@ class Job:
         From there to logits (batch, 6); freshly initialised from the seed.
     precision : str
         Of Lightning's Trainer.
+    labels : LabelRecipe
+        Which rows are trained on, and toward what.
     """
 
     config: dict[str, Any]
@@ -105,6 +106,7 @@ class Job:
     front_end: Any
     network: Any
     precision: str
+    labels: LabelRecipe
 
 
 def make_job(cfg: DictConfig) -> Job:
@@ -130,6 +132,7 @@ def make_job(cfg: DictConfig) -> Job:
 
     from hbac.data.base import check_cache
     from hbac.instantiate import build
+    from hbac.labels.recipe import LabelRecipe
     from hbac.runs import member_name
     from hbac.signal.choices import check_choice
     from hbac.tracking.loggers import MODES
@@ -141,8 +144,9 @@ def make_job(cfg: DictConfig) -> Job:
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
     check_choice("logger.mode", cfg.logger.get("mode", MODES[0]), MODES)
+    recipe = LabelRecipe.from_config(cfg.labels)
     if cfg.data.cache:
-        check_cache([stage for stage, node in cfg.augment.items() if node is not None])
+        check_cache([stage for stage, node in cfg.augment.items() if node is not None], recipe.jitter_s)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     member = member_name(config)
     front_end = build(cfg.front_end)
@@ -156,6 +160,7 @@ def make_job(cfg: DictConfig) -> Job:
         front_end=front_end,
         network=build(config["model"]),
         precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+        labels=recipe,
     )
 
 
@@ -244,30 +249,6 @@ def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
     return fold_table(part.rows, Path(cfg.outputs) / "folds" / name, cfg.labels.n_folds, cfg.labels.seed)
 
 
-def vote_mask(rows: pd.DataFrame, min_votes: int, max_votes: int | None) -> np.ndarray:
-    """Mark the rows whose number of votes lies within bounds.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Label rows.
-    min_votes : int
-        Fewest votes.
-    max_votes : int or None
-        Most votes; None for no bound.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_rows,)
-        True within the bounds.
-    """
-    from hbac.labels.targets import count_votes
-
-    votes = count_votes(rows)
-    mask: np.ndarray = (votes >= min_votes) & (votes <= (max_votes or votes.max()))
-    return mask
-
-
 def register_job(folder: Path) -> None:
     """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them.
 
@@ -324,7 +305,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         front_end=job.front_end,
         fold_of_row=folds.fold_of(part.rows["patient_id"]),
         fold=cfg.fold,
-        train_mask=vote_mask(part.rows, cfg.labels.min_votes, cfg.labels.max_votes),
+        labels=job.labels,
         augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
         seed=cfg.seed,
         cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,30 +14,38 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hbac.data.cache import feature_cache
-from hbac.data.windows import Batch, EpochShuffle, WindowDataset, identity
+from hbac.data.epoch import EpochShuffle, TrainingWindows
+from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.errors import UserError
+from hbac.labels.pseudo import PseudoLabels
+from hbac.labels.recipe import LabelRecipe
 from hbac.recordings.datasets import Part
 from hbac.signal.chance import row_keys
 
+log = logging.getLogger("hbac.data")
 
-def check_cache(stages: Collection[str]) -> None:
+
+def check_cache(stages: Collection[str], jitter_s: float = 0.0) -> None:
     """Refuse a cache of what is not the same in each epoch.
 
     Parameters
     ----------
     stages : collection of str
         Stages of augmentation.
+    jitter_s : float
+        How far windows are moved.
 
     Raises
     ------
     UserError
-        When one comes before the front-end.
+        When one comes before the front-end, or windows are moved.
     """
-    if "raw" in stages:
-        raise UserError(
-            "data.cache: augment.raw changes the electrodes anew in each epoch, before the front-end; "
-            "augment.raw=null leaves it out, data.cache=false computes each window anew"
-        )
+    for anew, setting, none in (("raw" in stages, "augment.raw", "null"), (jitter_s > 0, "labels.jitter_s", "0")):
+        if anew:
+            raise UserError(
+                f"data.cache: {setting} changes the windows anew in each epoch, before the front-end; "
+                f"{setting}={none} leaves it out, data.cache=false computes each window anew"
+            )
 
 
 class WindowDataModule(L.LightningDataModule):
@@ -55,8 +64,11 @@ class WindowDataModule(L.LightningDataModule):
         Fold of each row; -1 for all where absent: everything is then there to predict, nothing to train on.
     fold : int
         Rows of this fold are validated on and predicted; the others are trained on.
-    train_mask : ndarray of bool, shape (n_rows,), optional
-        Rows that may be trained on at all.
+    labels : LabelRecipe, optional
+        Which of the others are trained on, toward what, and how much each counts; where absent, all alike, toward the
+        shares of their votes. Held-out rows are all scored, on their votes.
+    pseudo : PseudoLabels, optional
+        What other models said, of rows of `part`, or of another part, whose rows are then trained on too.
     augment : mapping of str to torch.nn.Module, optional
         What training batches go through, by the stage's name, one of `STAGES`. A callable that is no module is given
         the front-end's ``sfreq`` and returns the module.
@@ -84,7 +96,8 @@ class WindowDataModule(L.LightningDataModule):
         front_end: nn.Module,
         fold_of_row: np.ndarray | None = None,
         fold: int = -1,
-        train_mask: np.ndarray | None = None,
+        labels: LabelRecipe | None = None,
+        pseudo: PseudoLabels | None = None,
         augment: Mapping[str, Any] | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
@@ -104,23 +117,37 @@ class WindowDataModule(L.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         folds = np.full(len(part.rows), -1) if fold_of_row is None else np.asarray(fold_of_row)
         held_out = folds == fold
-        trained = ~held_out if train_mask is None else ~held_out & train_mask
+        recipe = LabelRecipe() if labels is None else labels
+        others = pseudo is not None and pseudo.part.fingerprint != part.fingerprint
+        trained = recipe.labels(part.rows, ~held_out, None if pseudo is None or others else pseudo.probs)
         self.rows_held_out = part.rows[held_out].reset_index(drop=True)
-        self.rows_trained = part.rows[trained].reset_index(drop=True)
-        sources: tuple[str, ...] = front_end.sources  # type: ignore[assignment]
+        self.rows_trained = part.rows.iloc[trained.rows].reset_index(drop=True)
+        self.sources: tuple[str, ...] = front_end.sources  # type: ignore[assignment]
+        if recipe.jitter_s and "eeg" not in self.sources:
+            log.warning("labels.jitter_s=%g is ignored: the front-end reads no EEG", recipe.jitter_s)
+        if cache is not None:
+            check_cache(self.augment, recipe.jitter_s)
+        mine, self.held_out_set = self._windows(part, cache, trained.rows, np.flatnonzero(held_out))
+        parts = [mine]
+        if pseudo is not None and others:
+            added = recipe.labels(pseudo.part.rows, None, pseudo.probs)
+            parts += self._windows(pseudo.part, cache, added.rows)
+            trained = trained.followed_by(added)
+        self.train_set = TrainingWindows(parts, trained, recipe.jitter_s, seed, with_partners="mixup" in self.augment)
+        self.one_per_eeg = recipe.rows == "one_per_eeg"
+
+    def _windows(self, part: Part, cache: str | Path | None, *members: np.ndarray) -> list[WindowDataset]:
         cached = None
         if cache is not None:
-            check_cache(self.augment)
-            cached = feature_cache(
-                Path(cache), WindowDataset(part, sources), part.fingerprint_of(sources), front_end, self.features
-            )
-        self.train_set = WindowDataset(part, sources, np.flatnonzero(trained), cached)
-        self.held_out_set = WindowDataset(part, sources, np.flatnonzero(held_out), cached)
+            rows = WindowDataset(part, self.sources)
+            cached = feature_cache(Path(cache), rows, part.fingerprint_of(self.sources), self.front_end, self.features)
+        return [WindowDataset(part, self.sources, rows, cached) for rows in members]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the training batches, shuffled by (seed, epoch); the last, smaller one is dropped."""
-        shuffle = EpochShuffle(len(self.train_set), self.seed)
-        return self._loader(self.train_set, sampler=shuffle, drop_last=len(self.train_set) > self.batch_size)
+        """Return the training batches, drawn by (seed, epoch); the last, smaller one is dropped."""
+        eeg_ids = self.train_set.eeg_ids if self.one_per_eeg else None
+        shuffle = EpochShuffle(len(self.train_set), self.seed, eeg_ids)
+        return self._loader(self.train_set, sampler=shuffle, drop_last=len(shuffle) > self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the held-out rows in their order."""
@@ -130,7 +157,7 @@ class WindowDataModule(L.LightningDataModule):
         """Return the held-out rows in their order."""
         return self._loader(self.held_out_set)
 
-    def _loader(self, windows: WindowDataset, **settings: Any) -> DataLoader[Batch]:
+    def _loader(self, windows: WindowDataset | TrainingWindows, **settings: Any) -> DataLoader[Batch]:
         return DataLoader(
             windows,
             batch_size=self.batch_size,
@@ -148,7 +175,7 @@ class WindowDataModule(L.LightningDataModule):
         Parameters
         ----------
         batch : dict of Tensor
-            As `WindowDataset.__getitems__` returns it.
+            As `WindowDataset.__getitems__` or `TrainingWindows.__getitems__` returns it.
         dataloader_idx : int
             Not used: all loaders are treated alike.
 
@@ -163,13 +190,19 @@ class WindowDataModule(L.LightningDataModule):
         if "features" in batch:
             features = batch.pop("features").float()
         else:
-            windows = {name: batch.pop(name) for name in self.train_set.sources}
+            windows = {name: batch.pop(name) for name in self.sources}
             if key_B is not None and "raw" in self.augment:
                 windows = self.augment_raw(windows, key_B)
             features = self.features(windows)
         batch["x"] = self.finish(features, key_B)
-        if key_B is not None and "mixup" in self.augment:
-            batch["x"], batch["target"] = self.augment["mixup"](batch["x"], batch["target"], key_B)
+        if "partner" not in batch:
+            return batch
+        partner_B = batch.pop("partner")
+        partner = (batch["x"][partner_B], batch["target"][partner_B])
+        batch = {name: value[: len(partner_B)] for name, value in batch.items()}
+        if key_B is not None:
+            key_B = key_B[: len(partner_B)]
+            batch["x"], batch["target"] = self.augment["mixup"](batch["x"], batch["target"], key_B, partner)
         return batch
 
     def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:

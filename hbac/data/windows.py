@@ -1,8 +1,8 @@
-"""Label rows as batches of windows cut from the stores, in an order that depends on seed and epoch alone."""
+"""Label rows as batches of windows cut from the stores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
@@ -65,28 +65,47 @@ class Source:
     shape: tuple[int, int]
     masked: NDArray[np.bool_] | None = None
 
-    def copy(self, row: NDArray[np.int64]) -> Tensor:
+    def copy(self, row: NDArray[np.int64], shift: NDArray[np.int64] | int = 0) -> Tensor:
         """Copy the windows of some label rows.
 
         Parameters
         ----------
         row : ndarray of int64, shape (B,)
             Positions of label rows.
+        shift : ndarray of int64, shape (B,), or int
+            By how many rows of the store the windows are moved; see `room`.
 
         Returns
         -------
         Tensor, shape (B, rows, columns)
             float16 as stored, NaN where nothing was recorded.
         """
+        starts = self.starts[row] + shift
         if self.masked is None:
             assert self.store is not None
-            return torch.from_numpy(self.store.copy_windows(self.ids[row], self.starts[row], self.shape[0]))
+            return torch.from_numpy(self.store.copy_windows(self.ids[row], starts, self.shape[0]))
         windows = np.full((len(row), *self.shape), np.nan, np.float16)
         there = np.flatnonzero(~self.masked[row])
         if self.store is not None and len(there):
-            kept = row[there]
-            windows[there] = self.store.copy_windows(self.ids[kept], self.starts[kept], self.shape[0])
+            windows[there] = self.store.copy_windows(self.ids[row[there]], starts[there], self.shape[0])
         return torch.from_numpy(windows)
+
+    def room(self, row: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Say how far windows can be moved within their recordings.
+
+        Parameters
+        ----------
+        row : ndarray of int64, shape (B,)
+            Positions of label rows; none is masked.
+
+        Returns
+        -------
+        tuple of ndarray of int64, shape (B,)
+            Rows of the store before and after each window.
+        """
+        assert self.store is not None
+        length = self.store.lengths[np.searchsorted(self.store.ids, self.ids[row])]
+        return self.starts[row], length - self.starts[row] - self.shape[0]
 
 
 def source_of(part: Part, name: str) -> Source:
@@ -150,6 +169,7 @@ class WindowDataset(Dataset[Batch]):
         rows = part.rows.iloc[self.members]
         # The id that chance follows: the same for a row whatever the fold or the subset it stands in.
         self.row_ids = torch.tensor(rows["label_id" if "label_id" in rows else "eeg_id"].to_numpy())
+        self.eeg_ids = rows["eeg_id"].to_numpy(np.int64)
         self.weight = torch.ones(len(rows))
         self.target: Tensor | None = None
         self.n_votes = torch.zeros(len(rows))
@@ -163,13 +183,15 @@ class WindowDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int], shift: NDArray[np.int64] | int = 0) -> Batch:
         """Return rows as one batch.
 
         Parameters
         ----------
         indices : sequence of int
             Positions among `members`.
+        shift : ndarray of int64, shape (batch,), or int
+            Samples by which the EEG's windows are moved.
 
         Returns
         -------
@@ -180,46 +202,16 @@ class WindowDataset(Dataset[Batch]):
         """
         index = np.asarray(indices, dtype=np.int64)
         row_B = torch.from_numpy(index)
-        copied: Mapping[str, Copies] = self.sources if self.cached is None else {"features": self.cached}
-        batch = {name: source.copy(self.members[index]) for name, source in copied.items()}
+        row = self.members[index]
+        if self.cached is not None:
+            batch = {"features": self.cached.copy(row)}
+        else:
+            batch = {name: source.copy(row, shift if name == "eeg" else 0) for name, source in self.sources.items()}
         batch |= {"row": row_B, "row_id": self.row_ids[row_B]}
         batch |= {"weight": self.weight[row_B], "n_votes": self.n_votes[row_B]}
         if self.target is not None:
             batch["target"] = self.target[row_B]
         return batch
-
-
-class EpochShuffle(Sampler[int]):
-    """A permutation of the rows that is a function of (seed, epoch).
-
-    Lightning calls `set_epoch` at the start of each epoch, also of the one where a resumed run goes on.
-
-    Parameters
-    ----------
-    n_rows : int
-        How many rows there are.
-    seed : int
-        Seed of the run.
-    """
-
-    def __init__(self, n_rows: int, seed: int) -> None:
-        self.n_rows, self.seed, self.epoch = n_rows, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next.
-
-        Parameters
-        ----------
-        epoch : int
-            Number of the epoch, from 0.
-        """
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.n_rows
-
-    def __iter__(self) -> Iterator[int]:
-        yield from np.random.default_rng((self.seed, self.epoch)).permutation(self.n_rows).tolist()
 
 
 def identity(batch: Any) -> Any:

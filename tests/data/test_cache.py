@@ -87,7 +87,7 @@ def test_a_killed_cache_goes_on_and_ends_with_the_same_bytes(part: Part, tmp_pat
 
 
 def test_augmentation_before_the_front_end_needs_fresh_windows(part: Part, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.cache: augment\.raw changes the electrodes anew in each epoch"):
+    with pytest.raises(UserError, match=r"data\.cache: augment\.raw changes the windows anew in each epoch"):
         eeg(part, cache=tmp_path, augment={"raw": RawAugment(swap_p=0.5)})
     assert not list(tmp_path.iterdir())
 

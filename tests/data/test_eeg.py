@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from hbac.data import EEGDataModule
-from hbac.data.windows import EpochShuffle, WindowDataset, identity
+from hbac.data.epoch import EpochShuffle
+from hbac.data.windows import WindowDataset, identity
+from hbac.labels.recipe import LabelRecipe
+from hbac.labels.targets import count_votes
 from hbac.recordings.datasets import HMS, Part
 from hbac.vocabulary import VOTE_COLUMNS, WINDOW_SAMPLES
 
@@ -57,11 +60,10 @@ def test_training_and_held_out_rows_part_the_table(part: Part) -> None:
     assert len(held_out) == (np.arange(len(part.rows)) % 3 == 1).sum()
 
 
-def test_the_mask_keeps_rows_out_of_training_only(part: Part) -> None:
-    mask = np.zeros(len(part.rows), bool)
-    mask[:6] = True
-    data = module(part, train_mask=mask)
-    assert len(data.rows_trained) == 4
+def test_the_recipe_keeps_rows_out_of_training_only(part: Part) -> None:
+    data = module(part, labels=LabelRecipe(min_votes=10))
+    folds, votes = np.arange(len(part.rows)) % 3, count_votes(part.rows)
+    assert data.rows_trained["label_id"].tolist() == part.rows["label_id"][(folds != 1) & (votes >= 10)].tolist()
     assert len(data.rows_held_out) == len(module(part).rows_held_out)
 
 
@@ -87,7 +89,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(part: Part, num_workers: int)
 
 
 def test_every_row_comes_once_an_epoch() -> None:
-    assert sorted(EpochShuffle(50, seed=1)) == list(range(50))
+    assert sorted(pick.row for pick in EpochShuffle(50, seed=1)) == list(range(50))
 
 
 def test_a_module_without_folds_predicts_everything(part: Part) -> None:

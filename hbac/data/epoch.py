@@ -1,0 +1,204 @@
+"""What one epoch of training sees: which rows, in which order, with which partners, cut where, counting how much.
+
+All of it is a function of (seed, epoch, row). The order is decided where the loader lives; it reaches the workers with
+each `Pick`, so that they need not know the epoch otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from hbac.data.windows import Batch, WindowDataset
+from hbac.labels.recipe import TrainingLabels
+from hbac.signal.chance import row_keys, uniforms
+from hbac.vocabulary import SFREQ
+
+
+class Pick(NamedTuple):
+    """A row's turn in an epoch.
+
+    Parameters
+    ----------
+    row : int
+        Position in the training set.
+    partner : int
+        Position of the row that it may be mixed with; the row itself where there is none.
+    epoch : int
+        Number of the epoch.
+    """
+
+    row: int
+    partner: int
+    epoch: int
+
+
+class EpochShuffle(Sampler[Pick]):
+    """The rows of an epoch in an order that is a function of (seed, epoch).
+
+    Rows that follow one another, first and second, third and fourth, are each other's partners: drawn at random like
+    any other pair, but nearly always in the same batch, where a mixture costs nothing more to read.
+
+    Lightning calls `set_epoch` at the start of each epoch, also of the one where a resumed run goes on.
+
+    Parameters
+    ----------
+    n_rows : int
+        How many rows there are.
+    seed : int
+        Seed of the run.
+    eeg_ids : ndarray of int, shape (n_rows,), optional
+        The EEG of each row; an epoch has then one row of each, drawn by (seed, epoch, EEG).
+    """
+
+    def __init__(self, n_rows: int, seed: int, eeg_ids: NDArray[np.int64] | None = None) -> None:
+        self.seed, self.epoch = seed, 0
+        self.by_eeg = np.arange(n_rows)
+        self.eegs: NDArray[np.int64] | None = None
+        if eeg_ids is not None:
+            self.by_eeg = np.argsort(eeg_ids, kind="stable")
+            self.eegs, self.counts = np.unique(eeg_ids, return_counts=True)
+            self.first = np.cumsum(self.counts) - self.counts
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, from 0.
+        """
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.by_eeg if self.eegs is None else self.eegs)
+
+    def __iter__(self) -> Iterator[Pick]:
+        rows = self.by_eeg
+        if self.eegs is not None:
+            u_E = uniforms(row_keys(self.seed, self.epoch, torch.from_numpy(self.eegs)), "row of the EEG")[:, 0]
+            rows = rows[self.first + (u_E.double().numpy() * self.counts).astype(np.int64)]
+        order = rows[np.random.default_rng((self.seed, self.epoch)).permutation(len(rows))]
+        partners = order.copy()
+        even = len(order) // 2 * 2
+        partners[0:even:2], partners[1:even:2] = order[1:even:2], order[0:even:2]
+        yield from (
+            Pick(row, partner, self.epoch) for row, partner in zip(order.tolist(), partners.tolist(), strict=True)
+        )
+
+
+class TrainingWindows(Dataset[Batch]):
+    """The rows that are trained on, of one part of a data set or of several behind one another.
+
+    Parameters
+    ----------
+    parts : sequence of WindowDataset
+        Rows of each part, with the same sources.
+    labels : TrainingLabels, optional
+        Targets and weights of all rows, in their order; where absent, plain shares of votes, all counting alike.
+    jitter_s : float
+        Up to so many seconds an EEG's window is moved, in whole samples, as far as its recording goes; the official
+        spectrogram stays.
+    seed : int
+        Decides, with epoch and row, by how much.
+    with_partners : bool
+        Whether a batch also brings the partners of its rows: those that are not in it follow behind the others.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[WindowDataset],
+        labels: TrainingLabels | None = None,
+        jitter_s: float = 0.0,
+        seed: int = 0,
+        with_partners: bool = False,
+    ) -> None:
+        self.parts, self.labels, self.seed, self.with_partners = list(parts), labels, seed, with_partners
+        self.ends = np.cumsum([len(part) for part in parts])
+        self.row_ids = torch.cat([part.row_ids for part in parts])
+        self.eeg_ids = np.concatenate([part.eeg_ids for part in parts])
+        self.low: NDArray[np.int64] | None = None
+        if jitter_s and all("eeg" in part.sources for part in parts):
+            furthest = int(jitter_s * SFREQ)
+            room = [part.sources["eeg"].room(part.members) for part in parts]
+            self.low = -np.minimum(np.concatenate([before for before, _ in room]), furthest)
+            self.high = np.minimum(np.concatenate([after for _, after in room]), furthest)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: int | Pick) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, picks: Sequence[int | Pick]) -> Batch:
+        """Return rows as one batch.
+
+        Parameters
+        ----------
+        picks : sequence of Pick or int
+            Rows of one epoch; a bare position is a row of epoch 0 without a partner.
+
+        Returns
+        -------
+        dict of Tensor
+            As `WindowDataset.__getitems__` has it, with the targets and weights of the epoch. With partners, also
+            ``partner`` (n picks,): where in the batch each row's partner stands. All else is then as long as rows and
+            further partners together.
+        """
+        turns = [pick if isinstance(pick, Pick) else Pick(pick, pick, 0) for pick in picks]
+        epoch = turns[0].epoch
+        place = {turn.row: k for k, turn in enumerate(turns)}
+        if self.with_partners:
+            for turn in turns:
+                place.setdefault(turn.partner, len(place))
+        index = np.fromiter(place, np.int64)
+        batch = self._fetch(index, self.shift(index, epoch))
+        batch["row"] = torch.from_numpy(index)
+        if self.labels is not None:
+            batch["target"] = torch.from_numpy(self.labels.target[index])
+            batch["weight"] = torch.from_numpy(self.labels.weight_at(epoch, index))
+        if self.with_partners:
+            batch["partner"] = torch.tensor([place[turn.partner] for turn in turns])
+        return batch
+
+    def shift(self, index: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        """Draw by how much the EEG's windows are moved.
+
+        Parameters
+        ----------
+        index : ndarray of int64, shape (B,)
+            Positions of rows.
+        epoch : int
+            Number of the epoch.
+
+        Returns
+        -------
+        ndarray of int64, shape (B,)
+            Samples; each whole number that is possible is as likely.
+        """
+        if self.low is None:
+            return np.zeros(len(index), np.int64)
+        u_B = uniforms(row_keys(self.seed, epoch, self.row_ids[torch.from_numpy(index)]), "jitter")[:, 0]
+        low, high = self.low[index], self.high[index]
+        return low + (u_B.double().numpy() * (high - low + 1)).astype(np.int64)
+
+    def _fetch(self, index: NDArray[np.int64], shift: NDArray[np.int64]) -> Batch:
+        if len(self.parts) == 1:
+            return self.parts[0].__getitems__(index, shift)  # type: ignore[arg-type]
+        number = np.searchsorted(self.ends, index, side="right")
+        fetched: list[Batch] = []
+        for k in np.unique(number):
+            chosen = number == k
+            part = self.parts[k]
+            fetched.append(part.__getitems__(index[chosen] - self.ends[k] + len(part), shift[chosen]))  # type: ignore[arg-type]
+        back = torch.from_numpy(np.argsort(np.argsort(number, kind="stable"), kind="stable"))
+        # A part without votes has no targets: those of the labels take their place.
+        names = set.intersection(*(set(batch) for batch in fetched))
+        joined: dict[str, Tensor] = {name: torch.cat([batch[name] for batch in fetched])[back] for name in names}
+        return joined

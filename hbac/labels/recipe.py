@@ -1,0 +1,301 @@
+"""The label recipe: which rows are trained on, toward which targets, and how much each counts.
+
+Votes become a target in this order: the counts are smoothed, divided by their sum, put together over an EEG, mixed with
+the prediction of another model where there is one (a pseudo-label), sharpened or flattened, and smoothed once more.
+Validation knows nothing of all this: it scores the plain shares of every held-out row.
+
+References
+----------
+Label smoothing: Szegedy et al. 2016, "Rethinking the Inception architecture", doi:10.1109/CVPR.2016.308. Temperature:
+Hinton et al. 2015, "Distilling the knowledge in a neural network", doi:10.48550/arXiv.1503.02531. Pseudo-labels that
+are soft: Xie et al. 2020, "Self-training with noisy student", doi:10.1109/CVPR42600.2020.01070.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hbac.errors import UserError
+from hbac.labels.targets import POPULATIONS, count_votes
+from hbac.signal.choices import check_choice
+from hbac.vocabulary import FEW_VOTES, N_CLASSES, VOTE_COLUMNS
+
+# Legend of array names: N row, K class.
+
+TARGETS = ("row", "eeg_mean", "eeg_sum")
+ROWS = ("all", "one_per_eeg")
+# What is added to the count of each class, given the row's number of votes; times `vote_prior`, whose default of 0.1
+# makes the second one 1 / (10 + sqrt(n)).
+VOTE_SMOOTHING: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "none": np.zeros_like,
+    "constant": np.ones_like,
+    "sqrt": lambda n: 1 / (1 + np.sqrt(n) / 10),
+}
+WEIGHTS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "none": np.ones_like,
+    "votes": lambda n: n / 20,
+    "log_votes": np.log1p,
+}
+
+
+@dataclass(frozen=True)
+class TrainingLabels:
+    """What a recipe makes of label rows.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Positions of the rows that are trained on, ascending.
+    target : ndarray of float32, shape (n, 6)
+        Their targets; each sums to 1.
+    weight : ndarray of float32, shape (n,)
+        How much each counts in epoch 0; above 0.
+    decay : ndarray of float32, shape (n,)
+        Factor on the weight from one epoch to the next, in (0, 1].
+    """
+
+    rows: NDArray[np.int64]
+    target: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    decay: NDArray[np.float32]
+
+    def weight_at(self, epoch: int, index: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float32]:
+        """Return the weights of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, from 0.
+        index : ndarray of int64, shape (B,), or slice
+            Of which rows, by their place in `rows`.
+
+        Returns
+        -------
+        ndarray of float32, shape (B,)
+            Above 0; only their ratios matter to the loss.
+        """
+        # A batch of nothing but decayed rows still has a mean.
+        return np.maximum(self.weight[index] * self.decay[index] ** np.float32(epoch), np.float32(1e-12))
+
+    def followed_by(self, other: TrainingLabels) -> TrainingLabels:
+        """Put those of another part of the data set behind these.
+
+        Parameters
+        ----------
+        other : TrainingLabels
+            Its `rows` are positions in its own part.
+
+        Returns
+        -------
+        TrainingLabels
+            Of both.
+        """
+        both = (np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
+        return TrainingLabels(*both)
+
+
+@dataclass(frozen=True)
+class LabelRecipe:
+    """Make training labels of label rows; the settings are those of the config group ``labels``.
+
+    Parameters
+    ----------
+    target : str
+        ``row``: each window's own votes. ``eeg_mean``: the mean of the shares of all rows of the EEG that are trained
+        on. ``eeg_sum``: their votes summed, so that windows which more experts saw count more.
+    vote_smoothing : str
+        What is added to the count of each class, so that few votes are smoothed more than many: ``none``, ``constant``
+        (`vote_prior`), or ``sqrt`` (`vote_prior` / (1 + sqrt(votes) / 10)).
+    vote_prior : float
+        Votes added to each class; above 0. 0.1 with ``sqrt`` is 1 / (10 + sqrt(votes)).
+    temperature : float
+        Shares are raised to 1 / temperature and renormalised: below 1 sharpens, above 1 flattens.
+    label_smoothing : float
+        Share of the target that is spread evenly over the classes, in [0, 1).
+    weight : str
+        ``none``, ``votes`` (votes / 20), or ``log_votes`` (log(1 + votes)); by the row's own votes.
+    few_votes_weight : float
+        Factor on the weight of rows with few votes, up to 7; above 0.
+    few_votes_decay : float
+        Factor on that weight from one epoch to the next, in (0, 1].
+    min_votes : int
+        Fewest votes of a row that is trained on.
+    max_votes : int or None
+        Most votes; None for no bound.
+    rows : str
+        ``all`` in each epoch, or ``one_per_eeg``: a random one.
+    jitter_s : float
+        A window is cut up to so many seconds before or after its place, anew in each epoch; 0 or more.
+    pseudo_share : float
+        Share of the pseudo-label in the target of rows that have votes too, in (0, 1]; 1 forgets the votes. Rows
+        without votes have nothing else.
+    pseudo_hard : bool
+        Whether the pseudo-label is the likeliest class alone.
+    pseudo_min_confidence : float
+        Pseudo-labels whose likeliest class has a smaller probability are not used, in [0, 1].
+    pseudo_weight : float
+        Weight of rows with a pseudo-label, in place of the one that their votes would give; above 0.
+
+    Raises
+    ------
+    UserError
+        For a setting out of its range.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"eeg_id": [7, 7]} | {column: [0, 0] for column in VOTE_COLUMNS})
+    >>> rows["lpd_vote"], rows["gpd_vote"] = [4, 2], [0, 2]
+    >>> LabelRecipe(target="eeg_sum", weight="votes").labels(rows).target[0].tolist()
+    [0.0, 0.75, 0.25, 0.0, 0.0, 0.0]
+    """
+
+    target: str = "row"
+    vote_smoothing: str = "none"
+    vote_prior: float = 0.1
+    temperature: float = 1.0
+    label_smoothing: float = 0.0
+    weight: str = "none"
+    few_votes_weight: float = 1.0
+    few_votes_decay: float = 1.0
+    min_votes: int = 1
+    max_votes: int | None = None
+    rows: str = "all"
+    jitter_s: float = 0.0
+    pseudo_share: float = 1.0
+    pseudo_hard: bool = False
+    pseudo_min_confidence: float = 0.0
+    pseudo_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, valid in (
+            ("target", TARGETS),
+            ("vote_smoothing", VOTE_SMOOTHING),
+            ("weight", WEIGHTS),
+            ("rows", ROWS),
+        ):
+            check_choice(f"labels.{name}", getattr(self, name), valid)
+        positive = "a number above 0"
+        for name, fits, range_ in (
+            ("vote_prior", lambda x: x > 0, positive),
+            ("temperature", lambda x: x > 0, positive),
+            ("few_votes_weight", lambda x: x > 0, positive),
+            ("pseudo_weight", lambda x: x > 0, positive),
+            ("few_votes_decay", lambda x: 0 < x <= 1, "above 0 and at most 1"),
+            ("pseudo_share", lambda x: 0 < x <= 1, "above 0 and at most 1"),
+            ("pseudo_min_confidence", lambda x: 0 <= x <= 1, "a probability, from 0 to 1"),
+            ("label_smoothing", lambda x: 0 <= x < 1, "a share, from 0 to below 1"),
+            ("jitter_s", lambda x: x >= 0, "seconds, 0 or more"),
+            ("min_votes", lambda x: x >= 1 and x == int(x), "a whole number, 1 or more"),
+        ):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+            if not (number and fits(value)):
+                raise UserError(f"labels.{name}={value}: must be {range_}")
+        most = self.max_votes
+        if most is not None and not (isinstance(most, int) and most >= self.min_votes):
+            raise UserError(
+                f"labels.max_votes={most}: must be a whole number, at least labels.min_votes={self.min_votes}, or null"
+            )
+        if not isinstance(self.pseudo_hard, bool):
+            raise UserError(f"labels.pseudo_hard={self.pseudo_hard}: must be true or false")
+
+    @classmethod
+    def from_config(cls, labels: Mapping[str, Any]) -> LabelRecipe:
+        """Make the recipe of a config's group ``labels``, which also says how folds are made.
+
+        Parameters
+        ----------
+        labels : mapping
+            With all of a recipe's settings; others are not looked at.
+
+        Returns
+        -------
+        LabelRecipe
+            The recipe.
+
+        Raises
+        ------
+        UserError
+            For a setting out of its range.
+        """
+        return cls(**{field.name: labels[field.name] for field in fields(cls)})
+
+    def labels(
+        self, rows: pd.DataFrame, mask: NDArray[np.bool_] | None = None, pseudo_NK: NDArray[np.floating] | None = None
+    ) -> TrainingLabels:
+        """Choose the rows to train on, and make their targets and weights.
+
+        A row is trained on if its number of votes lies within the bounds, or if it has a pseudo-label.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            Label rows, or test rows, which have no votes.
+        mask : ndarray of bool, shape (n_rows,), optional
+            Rows that may be trained on at all.
+        pseudo_NK : ndarray, shape (n_rows, 6), optional
+            Pseudo-labels; NaN where there is none.
+
+        Returns
+        -------
+        TrainingLabels
+            Of the chosen rows.
+        """
+        n_rows = len(rows)
+        has_votes = VOTE_COLUMNS[0] in rows
+        votes_N = count_votes(rows) if has_votes else np.zeros(n_rows, np.int32)
+        most = np.iinfo(np.int32).max if self.max_votes is None else self.max_votes
+        chosen_N = (votes_N >= self.min_votes) & (votes_N <= most)
+        pseudo_N = np.zeros(n_rows, bool)
+        if pseudo_NK is not None:  # NaN is never confident
+            pseudo_N = np.asarray(pseudo_NK, np.float64).max(axis=1) >= self.pseudo_min_confidence
+        chosen_N = (chosen_N | pseudo_N) & (True if mask is None else mask)
+
+        rows, votes_N, pseudo_N = rows[chosen_N], votes_N[chosen_N], pseudo_N[chosen_N]
+        target_NK = np.zeros((len(rows), N_CLASSES))
+        if has_votes and len(rows):
+            target_NK = self._from_votes(rows, votes_N)
+        if pseudo_NK is not None:
+            prediction_NK = np.asarray(pseudo_NK, np.float64)[chosen_N][pseudo_N]
+            if self.pseudo_hard:
+                prediction_NK = np.eye(N_CLASSES)[prediction_NK.argmax(axis=1)]
+            share_N = np.where(votes_N[pseudo_N] > 0, self.pseudo_share, 1.0)[:, None]
+            target_NK[pseudo_N] = (1 - share_N) * target_NK[pseudo_N] + share_N * prediction_NK
+        if self.temperature != 1:
+            # Over the largest share, or a cold temperature would round all of them to 0.
+            target_NK = (target_NK / target_NK.max(axis=1, keepdims=True)) ** (1 / self.temperature)
+            target_NK /= target_NK.sum(axis=1, keepdims=True)
+        target_NK = (1 - self.label_smoothing) * target_NK + self.label_smoothing / N_CLASSES
+
+        few_N = POPULATIONS[f"up_to_{FEW_VOTES}"].contains(votes_N) & ~pseudo_N
+        weight_N = WEIGHTS[self.weight](votes_N.astype(np.float64)) * np.where(few_N, self.few_votes_weight, 1.0)
+        return TrainingLabels(
+            rows=np.flatnonzero(chosen_N),
+            target=target_NK.astype(np.float32),
+            weight=np.where(pseudo_N, self.pseudo_weight, weight_N).astype(np.float32),
+            decay=np.where(few_N, self.few_votes_decay, 1.0).astype(np.float32),
+        )
+
+    def _from_votes(self, rows: pd.DataFrame, votes_N: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return targets (n, 6) of rows that all have votes."""
+        count_NK = rows.loc[:, list(VOTE_COLUMNS)].to_numpy(np.float64)
+        eeg_N = np.unique(rows["eeg_id"].to_numpy(), return_inverse=True)[1]
+        total_N = votes_N.astype(np.float64)
+        if self.target == "eeg_sum":
+            count_NK = _sum_by(eeg_N, count_NK)[eeg_N]
+            total_N = count_NK.sum(axis=1)
+        count_NK = count_NK + (self.vote_prior * VOTE_SMOOTHING[self.vote_smoothing](total_N))[:, None]
+        share_NK = count_NK / count_NK.sum(axis=1, keepdims=True)
+        if self.target == "eeg_mean":
+            share_NK = (_sum_by(eeg_N, share_NK) / np.bincount(eeg_N)[:, None])[eeg_N]
+        return share_NK
+
+
+def _sum_by(group_N: NDArray[np.int64], values_NK: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([np.bincount(group_N, weights=column_N) for column_N in values_NK.T], axis=1)
