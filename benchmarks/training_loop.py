@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
 
 from hbac.data import EEGDataModule
+from hbac.data.epoch import TrainingWindows
 from hbac.data.windows import WindowDataset
 from hbac.models import ResNetGRU
 from hbac.recordings.datasets import Part, Synthetic
@@ -37,7 +38,7 @@ REPEATS = 8  # of the tiny data set, in an epoch
 def make(part: Part, epochs: int) -> tuple[EEGDataModule, Classifier]:
     torch.manual_seed(0)
     data = EEGDataModule(part, EEGFrontEnd(), batch_size=32)
-    data.train_set = WindowDataset(part, members=np.tile(np.arange(len(part.rows)), REPEATS))
+    data.train_set = TrainingWindows([WindowDataset(part, members=np.tile(np.arange(len(part.rows)), REPEATS))])
     task = Classifier(ResNetGRU(), lambda parameters: torch.optim.AdamW(parameters, lr=LR), warmup_cosine)
     return data, task
 

@@ -7,7 +7,6 @@ from inspect import signature
 from typing import Any
 
 import lightning as L
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -33,8 +32,6 @@ class Classifier(L.LightningModule):
         Parameters (or groups) to optimiser.
     schedule : callable, optional
         (optimiser, total steps) to a scheduler that is stepped after each optimiser step.
-    label_smoothing : float
-        Share of the target that is spread evenly over the classes, in [0, 1); training only.
     """
 
     def __init__(
@@ -42,12 +39,10 @@ class Classifier(L.LightningModule):
         network: nn.Module,
         optimizer: Callable[[Any], Optimizer],
         schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
-        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.network = network
         self.make_optimizer, self.make_schedule = optimizer, schedule
-        self.label_smoothing = label_smoothing
         self.configure_metrics()
 
     def configure_metrics(self) -> None:
@@ -96,10 +91,7 @@ class Classifier(L.LightningModule):
         Tensor
             A scalar.
         """
-        target_BK = batch["target"]
-        if self.label_smoothing:
-            target_BK = target_BK.lerp(torch.full_like(target_BK, 1 / target_BK.shape[1]), self.label_smoothing)
-        kl_B = F.kl_div(logits_BK.log_softmax(dim=1), target_BK, reduction="none").sum(dim=1)
+        kl_B = F.kl_div(logits_BK.log_softmax(dim=1), batch["target"], reduction="none").sum(dim=1)
         weight_B = batch["weight"]
         return (kl_B * weight_B).sum() / weight_B.sum()
 
