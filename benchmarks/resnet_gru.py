@@ -22,8 +22,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.public_network import PublicNetwork
-from hbac.models import ResNetGRU
+from hbac.models import PublicResNetGRU, ResNetGRU
 
 N_TIMES = 2000
 
@@ -76,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.manual_seed(0)
-    public, ours = PublicNetwork(n_chans=8, n_times=N_TIMES), ResNetGRU(n_chans=18, n_times=N_TIMES)
+    public, ours = PublicResNetGRU(n_chans=8, n_times=N_TIMES), ResNetGRU(n_chans=18, n_times=N_TIMES)
     speed = windows_per_second(
         {
             "public, training": training_step(public, 8, options.batch),

@@ -5,8 +5,9 @@ named as in braindecode; ``forward(x)`` gives logits (window, class); the last l
 """
 
 from hbac.models.efficientnet import EfficientNet
+from hbac.models.public_resnet_gru import PublicResNetGRU
 from hbac.models.resnet_gru import ResNetGRU
 
-MODELS = (ResNetGRU, EfficientNet)
+MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU)
 
-__all__ = ["MODELS", "EfficientNet", "ResNetGRU"]
+__all__ = ["MODELS", "EfficientNet", "PublicResNetGRU", "ResNetGRU"]

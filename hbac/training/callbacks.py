@@ -15,12 +15,15 @@ import torch
 from lightning.pytorch.callbacks import (
     BasePredictionWriter,
     Callback,
+    EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
     RichProgressBar,
 )
 
+from hbac.errors import UserError
 from hbac.predictions import PredictionTable, TableMetadata
+from hbac.training.averaging import weight_average
 
 CHECKPOINTS = "checkpoints"
 EXPORTS = ("last", "best")
@@ -99,6 +102,22 @@ class SeedSteps(Callback):
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
+class Patience(EarlyStopping):
+    """Lightning's early stopping, which also stops where a run that had just been stopped is typed again."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop before the first batch if the checkpoint says so.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Is told to stop.
+        pl_module : lightning.LightningModule
+            Not used.
+        """
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
 class PredictionTableWriter(BasePredictionWriter):
     """Write the prediction table when all held-out rows have been predicted.
 
@@ -150,7 +169,7 @@ class PredictionTableWriter(BasePredictionWriter):
         PredictionTable.from_arrays(self.rows.iloc[row], prob, self.metadata, fold=self.fold).write(self.path)
 
 
-def make_callbacks(folder: Path, seed: int) -> list[Callback]:
+def make_callbacks(folder: Path, seed: int, ema: float = 0.0, patience: int | None = None) -> list[Callback]:
     """Return the callbacks of every training run.
 
     Parameters
@@ -159,19 +178,35 @@ def make_callbacks(folder: Path, seed: int) -> list[Callback]:
         The run's folder; checkpoints go below it.
     seed : int
         Seed of the run.
+    ema : float
+        Decay of the running mean of the weights (`hbac.training.averaging`), in (0, 1); 0 for none.
+    patience : int, optional
+        Stop after so many epochs in which the validation KL has not improved; never where absent.
 
     Returns
     -------
     list of Callback
-        Checkpoints (the last, and the best by validation KL), learning rates, progress.
+        Checkpoints (the last, and the best by validation KL), learning rates, progress, and what was asked for.
+
+    Raises
+    ------
+    UserError
+        For a setting out of its range.
     """
+    asked_for: list[Callback] = []
+    if ema:
+        asked_for.append(weight_average(ema))
+    if patience is not None:
+        if not isinstance(patience, int) or patience < 1:
+            raise UserError(f"patience={patience}: must be a whole number of epochs, 1 or more, or null")
+        asked_for.append(Patience("val/kl", patience=patience, check_on_train_epoch_end=False))
     # Two, because `save_last` of one that monitors writes only when the monitored value has improved.
     where: dict[str, Any] = {"dirpath": folder / CHECKPOINTS, "enable_version_counter": False}
     where["save_on_train_epoch_end"] = True  # a checkpoint from inside an epoch would repeat a part of it
     best = ModelCheckpoint(filename="best", monitor="val/kl", **where)
     last = ModelCheckpoint(filename="last", **where)
     progress = RichProgressBar() if on_terminal() else EpochLines()
-    return [SeedSteps(seed), best, last, LearningRateMonitor(logging_interval="epoch"), progress]
+    return [SeedSteps(seed), *asked_for, best, last, LearningRateMonitor(logging_interval="epoch"), progress]
 
 
 def on_terminal() -> bool:

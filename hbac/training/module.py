@@ -10,7 +10,7 @@ import lightning as L
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hbac.data.windows import Batch
 from hbac.training.metrics import PopulationKL
@@ -31,7 +31,7 @@ class Classifier(L.LightningModule):
     optimizer : callable
         Parameters (or groups) to optimiser.
     schedule : callable, optional
-        (optimiser, total steps) to a scheduler that is stepped after each optimiser step.
+        (optimiser, total steps) to a scheduler; see `hbac.training.schedules`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Classifier(L.LightningModule):
         self.val_kl = PopulationKL()
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser and its schedule, stepped per batch."""
+        """Return the optimiser and its schedule, stepped with each step of the optimiser, or after each validation."""
         parameters: Any = self.parameters()
         if hasattr(self.network, "parameter_groups"):
             parameters = self.network.parameter_groups(_rate_of(self.make_optimizer))  # type: ignore[operator]
@@ -58,7 +58,12 @@ class Classifier(L.LightningModule):
         if self.make_schedule is None:
             return optimizer
         schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        when: dict[str, Any] = {"interval": "step"}
+        if isinstance(schedule, ReduceLROnPlateau):
+            # Once an epoch, after the validation. Not `interval: epoch`, which Lightning steps after it has written the
+            # checkpoint: a run that goes on from there would miss that step.
+            when |= {"frequency": int(self.trainer.num_training_batches), "monitor": "val/kl"}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits.

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import hbac.models
-from hbac.models import MODELS, EfficientNet, ResNetGRU
+from hbac.models import MODELS, EfficientNet, PublicResNetGRU, ResNetGRU
 from hbac.vocabulary import N_CLASSES
 
 # A small instance of each: how to make it for so many channels and classes, and the shape of one window.
@@ -32,6 +32,12 @@ SMALL: dict[type[nn.Module], tuple[Make, Callable[[int], tuple[int, ...]]]] = {
             "test_efficientnet", in_chans=n_chans, n_outputs=n_outputs, pooling="gem"
         ),
         lambda n_chans: (n_chans, 64, 96),
+    ),
+    PublicResNetGRU: (
+        lambda n_chans, n_outputs: PublicResNetGRU(
+            n_chans=n_chans, n_times=200, n_outputs=n_outputs, filters=8, depth=4, gru_hidden=8
+        ),
+        lambda n_chans: (n_chans, 200),
     ),
 }
 

@@ -1,8 +1,7 @@
-"""Loss and metrics in closed form; schedules; precision; checkpoints."""
+"""Loss and metrics in closed form; precision."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -15,7 +14,6 @@ from hbac.predictions import kl_by_population, kl_divergence
 from hbac.training import Classifier
 from hbac.training.metrics import PopulationKL
 from hbac.training.precision import choose_precision
-from hbac.training.schedules import warmup_cosine
 
 
 def classifier(**settings: float) -> Classifier:
@@ -67,22 +65,6 @@ def test_population_kl_leaves_out_what_has_no_rows() -> None:
     metric = PopulationKL()
     metric.update(torch.zeros(1, 6).log_softmax(1), torch.eye(6)[:1], torch.tensor([3.0]))
     assert "kl_10_or_more" not in metric.compute()
-
-
-def test_warm_up_and_cosine() -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
-    schedule = warmup_cosine(optimizer, total_steps=100, warmup=0.1, final=0.01)
-    rates = []
-    for _ in range(101):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert rates[0] == pytest.approx(0.2)
-    assert rates[9] == rates[10] == pytest.approx(2.0)
-    assert rates[55] == pytest.approx(2.0 * (0.01 + 0.99 * 0.5))
-    assert rates[100] == pytest.approx(0.02)
-    assert all(a <= b for a, b in itertools.pairwise(rates[:11]))
-    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
 
 
 @pytest.mark.parametrize("name", ["32-true", "bf16-mixed", "16-mixed"])

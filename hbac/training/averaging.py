@@ -1,0 +1,53 @@
+"""The running mean of the weights, which is often better than any of the weights that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from hbac.errors import UserError
+
+
+def weight_average(decay: float) -> WeightAveraging:
+    """Return Lightning's averaging callback with an exponential mean over optimiser steps.
+
+    It is the mean that is validated, written to checkpoints as the module's state, exported and scored; training goes
+    on from the weights themselves, which checkpoints hold beside it. Running statistics of normalisations are averaged
+    as the weights are.
+
+    Parameters
+    ----------
+    decay : float
+        Share of the mean that stays at each step, in (0, 1): 0.998 looks back over some 500 steps. While fewer steps
+        have passed, ``(1 + n) / (10 + n)`` where that is smaller, so that the first weights, which are random, do not
+        count for long.
+
+    Returns
+    -------
+    lightning.pytorch.callbacks.WeightAveraging
+        For a Trainer.
+
+    Raises
+    ------
+    UserError
+        For a decay out of its range.
+
+    References
+    ----------
+    Polyak and Juditsky (1992), Acceleration of stochastic approximation by averaging, doi:10.1137/0330046.
+    """
+    if not (isinstance(decay, float) and 0 < decay < 1):
+        raise UserError(f"ema={decay}: must be a number above 0 and below 1, such as 0.998, or 0 for none")
+    return WeightAveraging(multi_avg_fn=_exponential(decay))
+
+
+def _exponential(decay: float) -> Callable[[Any, Any, Any], None]:
+    def update(mean: list[Tensor], current: list[Tensor], n_averaged: Tensor) -> None:
+        n = int(n_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(mean, current, n_averaged)  # type: ignore[no-untyped-call]
+
+    return update
