@@ -29,7 +29,7 @@ CONFIG_FILE = "config.json"
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 
 # What never changes a prediction: where things lie, who watches, how fast it goes.
-_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend")
+_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report", "allow_missing_folds")
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
 _NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": ("num_workers",)}
 

@@ -336,7 +336,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         trainer: L.Trainer = build(
             cfg.trainer,
             logger=loggers,
-            callbacks=[*make_callbacks(folder, cfg.seed), table_writer],
+            callbacks=[*make_callbacks(folder, cfg.seed, cfg.ema, cfg.patience), table_writer],
             precision=job.precision,
             default_root_dir=str(folder),
             enable_model_summary=False,
