@@ -140,7 +140,10 @@ class Networks:
 
     def described(self) -> list[dict[str, Any]]:
         """Say of each run which member and fold it is: what a table of pseudo-labels has to carry."""
-        return [{key: model.facts[key] for key in ("member", "fold", "fold_hash")} for model in self.models]
+        return [
+            {key: model.facts[key] for key in ("member", "fold", "fold_hash", "lineage") if key in model.facts}
+            for model in self.models
+        ]
 
     @torch.inference_mode()
     def predict(self, batch: Batch, variants: Sequence[str] = (PLAIN,)) -> Tensor:

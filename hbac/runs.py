@@ -29,9 +29,9 @@ CONFIG_FILE = "config.json"
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 
 # What never changes a prediction: where things lie, who watches, how fast it goes.
-_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report", "allow_missing_folds")
+_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report", "allow_missing_folds", "init_from")
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
-_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": ("num_workers",)}
+_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": ("num_workers",), "labels": ("pseudo",)}
 
 # Where weights came from before training is of no use to a model that has its own, and may need a network.
 _START = {"pretrained": False, "pretrained_file": None}
@@ -216,15 +216,81 @@ def save_model(
     facts : mapping
         Further entries of ``model.json``: member, fold, hashes.
     """
+    save_weights(network, folder)
+    arguments = dict(network_config) | {key: value for key, value in _START.items() if key in network_config}
+    content = {"network": arguments, "front_end": dict(front_end_config), **facts}
+    write_json(folder / MODEL_FILE, content)
+
+
+def save_weights(network: nn.Module, folder: Path) -> None:
+    """Write a network's state.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        On any device.
+    folder : Path
+        Gets ``weights.safetensors``, which is never seen half-written.
+    """
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     partial = folder / f"{WEIGHTS_FILE}.partial-{os.getpid()}"
     partial.write_bytes(save(state))
     partial.replace(folder / WEIGHTS_FILE)
-    arguments = dict(network_config) | {key: value for key, value in _START.items() if key in network_config}
-    content = {"network": arguments, "front_end": dict(front_end_config), **facts}
-    write_json(folder / MODEL_FILE, content)
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Read a network's state.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Gets it.
+    folder : Path
+        With ``weights.safetensors``.
+
+    Raises
+    ------
+    UserError
+        When there is none, or it does not fit the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{folder / WEIGHTS_FILE}: cannot be loaded into the network: {error}") from None
+
+
+def run_of_fold(path: Path, fold: int) -> Path:
+    """Find the run that a path stands for.
+
+    Parameters
+    ----------
+    path : Path
+        A run's folder, or the folder of a member's runs, of which the one of the fold is meant.
+    fold : int
+        The fold.
+
+    Returns
+    -------
+    Path
+        A finished run's folder.
+
+    Raises
+    ------
+    UserError
+        When there is none.
+    """
+    for folder in (path, path / f"fold{fold}"):
+        if (folder / MODEL_FILE).is_file():
+            return folder
+    raise UserError(
+        f"{path}: neither a finished run (with {MODEL_FILE}) nor a folder of them with fold{fold}; give a folder like "
+        "outputs/runs/… or outputs/runs/…/fold0"
+    )
 
 
 @dataclass
@@ -317,9 +383,6 @@ def load(folder: str | Path) -> Model:
     UserError
         When the folder is no finished run, or its weights do not fit its network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from hbac.instantiate import build
 
     folder = Path(folder)
@@ -329,8 +392,5 @@ def load(folder: str | Path) -> Model:
         )
     facts = read_json(folder / MODEL_FILE)
     network, front_end = build(facts["network"]), build(facts["front_end"])
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{folder / WEIGHTS_FILE}: cannot be loaded into the network: {error}") from None
+    load_weights(network, folder)
     return Model(front_end.eval(), network.eval(), facts)

@@ -7,22 +7,25 @@ One job trains one fold of one member into its run folder. At the end of a sweep
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hbac.cli import launch
 from hbac.errors import UserError
+from hbac.job import Job, Stage, make_job, register_job, weights_at_start
 
 if TYPE_CHECKING:
     import lightning as L
+    import pandas as pd
     from omegaconf import DictConfig
 
     from hbac.labels.folds import FoldTable
-    from hbac.labels.recipe import LabelRecipe
+    from hbac.labels.lineage import TrainedOn
+    from hbac.labels.pseudo import PseudoLabels
     from hbac.recordings.datasets import Part
+    from hbac.training import Classifier
 
 log = logging.getLogger("hbac.train")
 
@@ -78,156 +81,6 @@ def train(cfg: DictConfig) -> float:
         ) from None
 
 
-@dataclass
-class Job:
-    """What a config alone decides, before any recording is read.
-
-    Parameters
-    ----------
-    config : dict
-        The resolved config as plain containers; its ``model`` has all arguments that the network was made with.
-    member : str
-        Name of the config without its fold.
-    folder : Path
-        Where the run is written.
-    front_end : torch.nn.Module
-        From raw windows to the network's input.
-    network : torch.nn.Module
-        From there to logits (batch, 6); freshly initialised from the seed.
-    precision : str
-        Of Lightning's Trainer.
-    labels : LabelRecipe
-        Which rows are trained on, and toward what.
-    """
-
-    config: dict[str, Any]
-    member: str
-    folder: Path
-    front_end: Any
-    network: Any
-    precision: str
-    labels: LabelRecipe
-
-
-def make_job(cfg: DictConfig) -> Job:
-    """Check the settings and make all that needs nothing else.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/train.yaml``.
-
-    Returns
-    -------
-    Job
-        Front-end and network with the run's name and folder.
-
-    Raises
-    ------
-    UserError
-        When a setting is wrong.
-    """
-    import lightning as L
-    from omegaconf import OmegaConf
-
-    from hbac.data.base import check_cache
-    from hbac.instantiate import build
-    from hbac.labels.recipe import LabelRecipe
-    from hbac.runs import member_name
-    from hbac.signal.choices import check_choice
-    from hbac.tracking.loggers import MODES
-    from hbac.training.callbacks import EXPORTS
-    from hbac.training.precision import choose_precision
-    from hbac.training.quiet import quiet
-
-    quiet()
-    check_fold(cfg.fold, cfg.labels.n_folds)
-    check_choice("export", cfg.export, EXPORTS)
-    check_choice("logger.mode", cfg.logger.get("mode", MODES[0]), MODES)
-    recipe = LabelRecipe.from_config(cfg.labels)
-    if cfg.data.cache:
-        check_cache([stage for stage, node in cfg.augment.items() if node is not None], recipe.jitter_s)
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
-    member = member_name(config)
-    front_end = build(cfg.front_end)
-    check_montage(cfg.montage, config["front_end"])
-    L.seed_everything(cfg.seed, workers=True, verbose=False)
-    config["model"] |= front_end.network_arguments()
-    return Job(
-        config=config,
-        member=member,
-        folder=Path(cfg.outputs) / "runs" / member / f"fold{cfg.fold}",
-        front_end=front_end,
-        network=build(config["model"]),
-        precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
-        labels=recipe,
-    )
-
-
-def weights_at_start(model: Mapping[str, Any]) -> str | None:
-    """Say which weights a network begins with, where there is a choice.
-
-    Parameters
-    ----------
-    model : mapping
-        The network's config.
-
-    Returns
-    -------
-    str or None
-        None for networks that are never pretrained.
-    """
-    if "pretrained" not in model:
-        return None
-    if model.get("pretrained_file") is not None:
-        return f"the weights in {model['pretrained_file']}"
-    return f"timm's pretrained weights of {model['backbone']}" if model["pretrained"] else "random weights"
-
-
-def check_fold(fold: Any, n_folds: int) -> None:
-    """Refuse a fold that there is not.
-
-    Parameters
-    ----------
-    fold : int
-        As the user gave it.
-    n_folds : int
-        How many folds there are.
-
-    Raises
-    ------
-    UserError
-        Unless `fold` is a whole number in 0 … n_folds - 1.
-    """
-    if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < n_folds:
-        valid = ", ".join(map(str, range(n_folds)))
-        raise UserError(f"fold={fold}: there is no such fold; labels.n_folds={n_folds} makes the folds {valid}")
-
-
-def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
-    """Refuse a montage that the user asked for and the front-end does not see.
-
-    Parameters
-    ----------
-    montage : str
-        The setting ``montage``.
-    front_end : mapping
-        The front-end's resolved config.
-
-    Raises
-    ------
-    UserError
-        When ``montage=…`` was typed for images, which have a montage each.
-    """
-    from hydra.core.hydra_config import HydraConfig
-
-    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    if "montage" in front_end or not any(override.startswith("montage=") for override in typed):
-        return
-    names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})
-    raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")
-
-
 def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
     """Return the one fold table of a data set, made on first use.
 
@@ -249,25 +102,78 @@ def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
     return fold_table(part.rows, Path(cfg.outputs) / "folds" / name, cfg.labels.n_folds, cfg.labels.seed)
 
 
-def register_job(folder: Path) -> None:
-    """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them.
+@dataclass(frozen=True)
+class Source:
+    """Where a fold's rows come from.
 
     Parameters
     ----------
-    folder : Path
-        The run's folder.
+    part : Part
+        The training part of the data set.
+    folds : FoldTable
+        Its folds.
+    pseudo : mapping of str to PseudoLabels
+        By the stage that learns from them.
+    lineage : list of TrainedOn
+        The runs that went into what this one begins with and learns from.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
-    from hbac.ensembling.collect import JOBS
-    from hbac.runs import write_json
+    part: Part
+    folds: FoldTable
+    pseudo: dict[str, PseudoLabels]
+    lineage: list[TrainedOn]
 
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        jobs = Path(HydraConfig.get().sweep.dir) / JOBS
-        jobs.mkdir(parents=True, exist_ok=True)
-        number = HydraConfig.get().job.num
-        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)})
+
+def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
+    """Read what else a run learns from, and refuse what knows its validation patients.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config.
+    job : Job
+        What it describes; its network gets the weights that it begins with.
+    part : Part
+        The training part of the data set.
+    folds : FoldTable
+        Its folds.
+
+    Returns
+    -------
+    Source
+        Rows, folds and pseudo-labels.
+
+    Raises
+    ------
+    UserError
+        For a leak, or for files that do not fit.
+    """
+    from hbac.instantiate import build
+    from hbac.labels.lineage import check_unseen, lineage_of
+    from hbac.predictions.pseudo import read_pseudo
+    from hbac.runs import MODEL_FILE, load_weights, read_json
+
+    def part_of(name: str) -> Part:
+        wanted: Part = (
+            part if name == "train" else build(cfg.dataset).part(name, official="official" in job.front_end.sources)
+        )
+        return wanted
+
+    lineage = []
+    if job.start is not None:
+        lineage = lineage_of(read_json(job.start / MODEL_FILE))
+        check_unseen(f"init_from={job.start}", lineage, cfg.fold, folds.hash, job.dataset)
+        load_weights(job.network, job.start)
+        log.info("fold %d of %s starts from the weights of %s", cfg.fold, job.member, job.start)
+    elif (start := weights_at_start(job.config["model"])) is not None:
+        log.info("fold %d of %s starts from %s", cfg.fold, job.member, start)
+    pseudo = {}
+    for stage in job.stages:
+        if stage.cfg.labels.pseudo is not None:
+            path = Path(stage.cfg.labels.pseudo)
+            pseudo[stage.name], learned_from = read_pseudo(path, cfg.fold, folds.hash, job.dataset, part_of)
+            lineage += learned_from
+    return Source(part, folds, pseudo, lineage)
 
 
 def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
@@ -289,33 +195,18 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     float
         KL divergence of the held-out rows.
     """
+    import pandas as pd
+
     from hbac.instantiate import build
+    from hbac.labels.lineage import TrainedOn, as_plain
     from hbac.predictions import PredictionTable, TableMetadata, kl_by_population
     from hbac.runs import CONFIG_FILE, DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
     from hbac.tracking.loggers import RunFacts, closing
     from hbac.tracking.model_card import write_model_card
-    from hbac.training.callbacks import PredictionTableWriter, last_checkpoint, make_callbacks, on_terminal, restore
+    from hbac.training.callbacks import PredictionTableWriter
 
     folder = job.folder
-    if (start := weights_at_start(job.config["model"])) is not None:
-        log.info("fold %d of %s starts from %s", cfg.fold, job.member, start)
-    data = build(
-        cfg.data,
-        part=part,
-        front_end=job.front_end,
-        fold_of_row=folds.fold_of(part.rows["patient_id"]),
-        fold=cfg.fold,
-        labels=job.labels,
-        augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
-        seed=cfg.seed,
-        cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
-    )
-    if not len(data.train_set) or not len(data.held_out_set):
-        raise UserError(
-            f"fold {cfg.fold}: {len(data.train_set)} rows to train on and {len(data.held_out_set)} to validate on; "
-            f"widen labels.min_votes={cfg.labels.min_votes} and labels.max_votes={cfg.labels.max_votes}"
-        )
-    task = build(cfg.task, network=job.network, optimizer=build(cfg.optimizer), schedule=build(cfg.schedule))
+    source = gather(cfg, job, part, folds)
     metadata = TableMetadata(
         member=job.member,
         config_hash=config_hash(job.config),
@@ -326,37 +217,188 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         extras={f"floor_{population}": str(kl) for population, kl in part.floor.items()},
     )
     hashes = {key: getattr(metadata, key) for key in ("member", "config_hash", "fold_hash", "data_fingerprint")}
+    lineage = as_plain([TrainedOn(job.member, cfg.fold, folds.hash, job.dataset), *source.lineage])
     facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
 
     (folder / DONE_FILE).unlink(missing_ok=True)
     write_json(folder / CONFIG_FILE, job.config)
     write_json(folder / "environment.json", environment())
+    rows_trained = []
     with closing(build(cfg.logger, facts=facts)) as loggers:
+        *earlier, last = job.stages
+        for stage in earlier:
+            rows_trained.append(train_before(stage, job, source, loggers))
+        task, data = make_task(last, job), make_data(last, job, source)
         table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
-        trainer: L.Trainer = build(
-            cfg.trainer,
-            logger=loggers,
-            callbacks=[*make_callbacks(folder, cfg.seed, cfg.ema, cfg.patience), table_writer],
-            precision=job.precision,
-            default_root_dir=str(folder),
-            enable_model_summary=False,
-            enable_progress_bar=on_terminal(),
-            num_sanity_val_steps=0,
+        trainer = train_stage(last, job, task, data, loggers, table_writer)
+        save_model(
+            folder,
+            job.network,
+            job.config["model"],
+            job.config["front_end"],
+            {"fold": cfg.fold, **hashes, "lineage": lineage},
         )
-        try:
-            resumed = last_checkpoint(folder) if cfg.resume else None
-            trainer.fit(task, data, ckpt_path=resumed, weights_only=True)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
-        restore(task, folder, cfg.export)
-        save_model(folder, job.network, job.config["model"], job.config["front_end"], {"fold": cfg.fold, **hashes})
         trainer.predict(task, data, return_predictions=False)
-        write_model_card(folder, data.rows_trained)
+        rows_trained.append(data.rows_trained)
+        write_model_card(folder, pd.concat(rows_trained).drop_duplicates(ignore_index=True))
         table = PredictionTable.read(folder / TABLE_FILE)
         score = kl_by_population(table.targets, table.probs, table.frame["n_votes"])
         write_json(folder / DONE_FILE, {"kl": score, "epochs": trainer.current_epoch})
     log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
     return score["all"]
+
+
+def make_data(stage: Stage, job: Job, source: Source) -> Any:
+    """Make a stage's data module.
+
+    Parameters
+    ----------
+    stage : Stage
+        Its rows and augmentation.
+    job : Job
+        Has the front-end.
+    source : Source
+        Where the rows come from.
+
+    Returns
+    -------
+    hbac.data.base.WindowDataModule
+        With rows to train on and rows that are held out.
+
+    Raises
+    ------
+    UserError
+        When there are none.
+    """
+    from hbac.instantiate import build
+
+    cfg = stage.cfg
+    data = build(
+        cfg.data,
+        part=source.part,
+        front_end=job.front_end,
+        fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
+        fold=cfg.fold,
+        labels=stage.labels,
+        pseudo=source.pseudo.get(stage.name),
+        augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
+        seed=stage.seed,
+        cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
+    )
+    if not len(data.train_set) or not len(data.held_out_set):
+        prefix = f"stages.{stage.name}." if stage.name else ""
+        raise UserError(
+            f"fold {cfg.fold}: {len(data.train_set)} rows to train on and {len(data.held_out_set)} to validate on; "
+            f"widen {prefix}labels.min_votes={cfg.labels.min_votes} and {prefix}labels.max_votes={cfg.labels.max_votes}"
+        )
+    return data
+
+
+def make_task(stage: Stage, job: Job) -> Classifier:
+    """Make a stage's LightningModule around the run's network.
+
+    Parameters
+    ----------
+    stage : Stage
+        Its optimiser and schedule.
+    job : Job
+        Has the network.
+
+    Returns
+    -------
+    Classifier
+        To be trained.
+    """
+    from hbac.instantiate import build
+
+    cfg = stage.cfg
+    task: Classifier = build(
+        cfg.task, network=job.network, optimizer=build(cfg.optimizer), schedule=build(cfg.schedule)
+    )
+    return task
+
+
+def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: list[Any], *callbacks: Any) -> L.Trainer:
+    """Train one stage, from its last checkpoint where there is one, and put the weights that it keeps into the network.
+
+    Parameters
+    ----------
+    stage : Stage
+        What to train.
+    job : Job
+        The run that it belongs to.
+    task : Classifier
+        Around the run's network.
+    data : hbac.data.base.WindowDataModule
+        The stage's rows.
+    loggers : list of Logger
+        The run's.
+    *callbacks
+        Further callbacks.
+
+    Returns
+    -------
+    lightning.Trainer
+        After the last epoch.
+    """
+    from hbac.instantiate import build
+    from hbac.training.callbacks import CHECKPOINTS, last_checkpoint, make_callbacks, on_terminal, restore
+
+    cfg = stage.cfg
+    if not cfg.resume:
+        shutil.rmtree(stage.folder / CHECKPOINTS, ignore_errors=True)
+    trainer: L.Trainer = build(
+        cfg.trainer,
+        logger=loggers,
+        callbacks=[*make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience), *callbacks],
+        precision=job.precision,
+        default_root_dir=str(stage.folder),
+        enable_model_summary=False,
+        enable_progress_bar=on_terminal(),
+        num_sanity_val_steps=0,
+    )
+    try:
+        trainer.fit(task, data, ckpt_path=last_checkpoint(stage.folder), weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    restore(task, stage.folder, cfg.export)
+    return trainer
+
+
+def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> pd.DataFrame:
+    """Train a stage that another one goes on from; one that has been trained is only read.
+
+    Parameters
+    ----------
+    stage : Stage
+        A stage with a name.
+    job : Job
+        Its network has the stage's weights in the end.
+    source : Source
+        Where the rows come from.
+    loggers : list of Logger
+        The run's.
+
+    Returns
+    -------
+    DataFrame
+        The label rows that it was trained on.
+    """
+    from hbac.runs import WEIGHTS_FILE, load_weights, save_weights
+    from hbac.tracking.loggers import staged
+
+    data = make_data(stage, job, source)
+    if not stage.cfg.resume:
+        (stage.folder / WEIGHTS_FILE).unlink(missing_ok=True)
+    if (stage.folder / WEIGHTS_FILE).is_file():
+        load_weights(job.network, stage.folder)
+    else:
+        log.info("fold %d of %s: stage %s, on %d rows", stage.cfg.fold, job.member, stage.name, len(data.train_set))
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        train_stage(stage, job, make_task(stage, job), data, staged(loggers, stage.name))
+        save_weights(job.network, stage.folder)
+    rows_trained: pd.DataFrame = data.rows_trained
+    return rows_trained
 
 
 if __name__ == "__main__":

@@ -186,17 +186,18 @@ class TrainingWindows(Dataset[Batch]):
             return np.zeros(len(index), np.int64)
         u_B = uniforms(row_keys(self.seed, epoch, self.row_ids[torch.from_numpy(index)]), "jitter")[:, 0]
         low, high = self.low[index], self.high[index]
-        return low + (u_B.double().numpy() * (high - low + 1)).astype(np.int64)
+        shift: NDArray[np.int64] = low + (u_B.double().numpy() * (high - low + 1)).astype(np.int64)
+        return shift
 
     def _fetch(self, index: NDArray[np.int64], shift: NDArray[np.int64]) -> Batch:
         if len(self.parts) == 1:
-            return self.parts[0].__getitems__(index, shift)  # type: ignore[arg-type]
+            return self.parts[0].__getitems__(index, shift)
         number = np.searchsorted(self.ends, index, side="right")
         fetched: list[Batch] = []
         for k in np.unique(number):
             chosen = number == k
             part = self.parts[k]
-            fetched.append(part.__getitems__(index[chosen] - self.ends[k] + len(part), shift[chosen]))  # type: ignore[arg-type]
+            fetched.append(part.__getitems__(index[chosen] - self.ends[k] + len(part), shift[chosen]))
         back = torch.from_numpy(np.argsort(np.argsort(number, kind="stable"), kind="stable"))
         # A part without votes has no targets: those of the labels take their place.
         names = set.intersection(*(set(batch) for batch in fetched))

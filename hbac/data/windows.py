@@ -183,12 +183,12 @@ class WindowDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
 
-    def __getitems__(self, indices: Sequence[int], shift: NDArray[np.int64] | int = 0) -> Batch:
+    def __getitems__(self, indices: Sequence[int] | NDArray[np.int64], shift: NDArray[np.int64] | int = 0) -> Batch:
         """Return rows as one batch.
 
         Parameters
         ----------
-        indices : sequence of int
+        indices : sequence or array of int
             Positions among `members`.
         shift : ndarray of int64, shape (batch,), or int
             Samples by which the EEG's windows are moved.

@@ -181,7 +181,7 @@ class LabelRecipe:
         ):
             check_choice(f"labels.{name}", getattr(self, name), valid)
         positive = "a number above 0"
-        for name, fits, range_ in (
+        ranges: tuple[tuple[str, Callable[[float], bool], str], ...] = (
             ("vote_prior", lambda x: x > 0, positive),
             ("temperature", lambda x: x > 0, positive),
             ("few_votes_weight", lambda x: x > 0, positive),
@@ -192,7 +192,8 @@ class LabelRecipe:
             ("label_smoothing", lambda x: 0 <= x < 1, "a share, from 0 to below 1"),
             ("jitter_s", lambda x: x >= 0, "seconds, 0 or more"),
             ("min_votes", lambda x: x >= 1 and x == int(x), "a whole number, 1 or more"),
-        ):
+        )
+        for name, fits, range_ in ranges:
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
             if not (number and fits(value)):
@@ -294,8 +295,11 @@ class LabelRecipe:
         share_NK = count_NK / count_NK.sum(axis=1, keepdims=True)
         if self.target == "eeg_mean":
             share_NK = (_sum_by(eeg_N, share_NK) / np.bincount(eeg_N)[:, None])[eeg_N]
-        return share_NK
+        return np.asarray(share_NK)
 
 
 def _sum_by(group_N: NDArray[np.int64], values_NK: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack([np.bincount(group_N, weights=column_N) for column_N in values_NK.T], axis=1)
+    summed_NK: NDArray[np.float64] = np.stack(
+        [np.bincount(group_N, weights=column_N) for column_N in values_NK.T], axis=1
+    )
+    return summed_NK

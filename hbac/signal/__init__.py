@@ -8,7 +8,7 @@ from hbac.signal.augment import RawAugment
 from hbac.signal.augment_image import ImageAugment, Mixup
 from hbac.signal.augment_signal import SignalAugment
 from hbac.signal.band import BandPass, parse_band
-from hbac.signal.chance import partner_row, row_keys
+from hbac.signal.chance import row_keys
 from hbac.signal.front_end import EEGFrontEnd
 from hbac.signal.image_front_end import ImageFrontEnd, RegionSwap
 from hbac.signal.layout import ImageLayout
@@ -36,6 +36,5 @@ __all__ = [
     "get_montage",
     "montage_matrix",
     "parse_band",
-    "partner_row",
     "row_keys",
 ]

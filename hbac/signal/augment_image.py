@@ -26,7 +26,11 @@ from hbac.signal.chance import happens, uniforms
 def _torchaudio_mask() -> Callable[..., Tensor]:
     try:
         from torchaudio.functional import mask_along_axis
-    except (ImportError, OSError) as error:  # OSError: a wheel for CUDA beside a torch without
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+    ) as error:  # a wheel for CUDA beside a torch without, or for another CUDA
         raise UserError(
             "augment: time and frequency masks need torchaudio, which cannot be imported here "
             f"({error}); install the torchaudio that pairs with torch {torch.__version__} "
@@ -150,10 +154,8 @@ class ImageAugment(nn.Module):
 class Mixup(nn.Module):
     """Mix windows and their targets with those of partners.
 
-    Whether and how much a row is mixed follows from its key. Who its partner is has two answers. Given
-    `partner` (from `hbac.signal.chance.partner_row`, loaded beside the row) it is pure chance of the row as
-    well. Without, it is the row of the batch with the next larger key, which is the same in whatever order the
-    batch comes, but not in another batch.
+    Whether and how much a row is mixed follows from its key; who its partner is, the loader decides
+    (`hbac.data.epoch.EpochShuffle`), so that neither depends on the rest of the batch.
 
     Parameters
     ----------
@@ -175,7 +177,8 @@ class Mixup(nn.Module):
     Examples
     --------
     >>> from hbac.signal.chance import row_keys
-    >>> x, target = Mixup(mix_p=1.0)(torch.randn(4, 18, 100), torch.eye(6)[:4], row_keys(0, 0, torch.arange(4)))
+    >>> x_BCT, target_BK, key_B = torch.randn(4, 18, 100), torch.eye(6)[:4], row_keys(0, 0, torch.arange(4))
+    >>> x, target = Mixup(mix_p=1.0)(x_BCT, target_BK, key_B, (x_BCT.flip(0), target_BK.flip(0)))
     >>> target.sum(1).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
@@ -189,7 +192,7 @@ class Mixup(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, x: Tensor, target_BK: Tensor, key_B: Tensor, partner: tuple[Tensor, Tensor] | None = None
+        self, x: Tensor, target_BK: Tensor, key_B: Tensor, partner: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Mix a batch.
 
@@ -201,9 +204,8 @@ class Mixup(nn.Module):
             Shape (B, K), shares.
         key_B : Tensor
             The rows' keys, int64, shape (B,), on the same device.
-        partner : tuple of Tensor, or None
-            Windows and targets of the partners, shaped as `x` and `target_BK`; None to take them from the
-            batch.
+        partner : tuple of Tensor
+            Windows and targets of the partners, shaped as `x` and `target_BK`.
 
         Returns
         -------
@@ -214,10 +216,5 @@ class Mixup(nn.Module):
             return x, target_BK
         share_B = uniforms(key_B, "mix")[:, 0] * self.settings["share_max"]
         share_B = share_B * happens(key_B, "mix", self.settings["mix_p"])
-        if partner is None:
-            order_B = key_B.argsort()
-            next_B = torch.empty_like(order_B)
-            next_B[order_B] = order_B.roll(-1)
-            partner = (x[next_B], target_BK[next_B])
         share = share_B.view(-1, *[1] * (x.ndim - 1)).to(x.dtype)
         return torch.lerp(x, partner[0], share), torch.lerp(target_BK, partner[1], share_B[:, None].to(target_BK.dtype))

@@ -124,30 +124,3 @@ def happens(key_B: Tensor, purpose: str, probability: float) -> Tensor:
     True
     """
     return uniforms(key_B, f"{purpose}?")[:, 0] < probability
-
-
-def partner_row(seed: int, epoch: int, row_B: Tensor, n_rows: int) -> Tensor:
-    """Draw for each row of a data set another one, as its partner in a mixture, whatever the batch.
-
-    Parameters
-    ----------
-    seed, epoch : int
-        As in `row_keys`.
-    row_B : Tensor
-        Integers of shape (B,) from 0 to ``n_rows - 1``.
-    n_rows : int
-        Rows of the data set.
-
-    Returns
-    -------
-    Tensor
-        Int64, shape (B,), from 0 to ``n_rows - 1``, never the row itself where there is another.
-
-    Examples
-    --------
-    >>> bool((partner_row(0, 0, torch.arange(5), 5) != torch.arange(5)).all())
-    True
-    """
-    u_B = uniforms(row_keys(seed, epoch, row_B), "partner row")[:, 0].double()
-    step_B = 1 + (u_B * (n_rows - 1)).long() if n_rows > 1 else torch.zeros_like(row_B)
-    return (row_B + step_B) % n_rows

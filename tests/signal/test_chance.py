@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbac.signal.chance import happens, partner_row, row_keys, uniforms
+from hbac.signal.chance import happens, row_keys, uniforms
 
 INTS = st.integers(-(2**63), 2**63 - 1)
 
@@ -71,18 +71,3 @@ def test_numbers_are_uniform_and_uncorrelated(rows: torch.Tensor) -> None:
 def test_things_happen_as_often_as_they_should(probability: float) -> None:
     share = happens(row_keys(1, 2, torch.arange(20_000)), "swap", probability).double().mean()
     assert float(share) == pytest.approx(probability, abs=4 * np.sqrt(probability * (1 - probability) / 20_000))
-
-
-@settings(max_examples=30)
-@given(st.integers(0, 100), st.integers(0, 100), st.integers(2, 500))
-def test_partners_are_other_rows(seed: int, epoch: int, n_rows: int) -> None:
-    rows = torch.arange(n_rows)
-    partners = partner_row(seed, epoch, rows, n_rows)
-    assert bool((partners != rows).all())
-    assert int(partners.min()) >= 0
-    assert int(partners.max()) < n_rows
-    assert torch.equal(partner_row(seed, epoch, rows[:1], n_rows), partners[:1])
-
-
-def test_a_lonely_row_is_its_own_partner() -> None:
-    assert partner_row(0, 0, torch.tensor([0]), 1).tolist() == [0]

@@ -1,0 +1,306 @@
+"""What the config of a training command decides by itself: names, folders, stages, networks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hbac.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from hbac.labels.recipe import LabelRecipe
+
+# What a stage may have of its own. Network, front-end, data set, folds and seed are the run's.
+STAGE_SETTINGS = ("labels", "augment", "optimizer", "schedule", "trainer", "data", "ema", "patience")
+_FOLD_SETTINGS = ("n_folds", "seed")
+STAGES = "stages"  # in a run's folder: one folder for each stage before the last
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training run, with its own rows, rates and epochs, that goes on from the weights of the one before.
+
+    Parameters
+    ----------
+    name : str
+        Empty for the last, whose settings are those of the run.
+    cfg : DictConfig
+        The run's config with the stage's settings in it.
+    labels : LabelRecipe
+        Which rows are trained on, and toward what.
+    folder : Path
+        Gets its checkpoints.
+    seed : int
+        Its own, or each stage would draw the same numbers again.
+    """
+
+    name: str
+    cfg: DictConfig
+    labels: LabelRecipe
+    folder: Path
+    seed: int
+
+
+@dataclass
+class Job:
+    """What a config alone decides, before any recording is read.
+
+    Parameters
+    ----------
+    config : dict
+        The resolved config as plain containers; its ``model`` has all arguments that the network was made with.
+    member : str
+        Name of the config without its fold.
+    folder : Path
+        Where the run is written.
+    front_end : torch.nn.Module
+        From raw windows to the network's input.
+    network : torch.nn.Module
+        From there to logits (batch, 6); freshly initialised from the seed.
+    precision : str
+        Of Lightning's Trainer.
+    stages : list of Stage
+        In order; the last one has no name.
+    start : Path or None
+        The run whose weights it begins with.
+    """
+
+    config: dict[str, Any]
+    member: str
+    folder: Path
+    front_end: Any
+    network: Any
+    precision: str
+    stages: list[Stage]
+    start: Path | None
+
+    @property
+    def dataset(self) -> str:
+        """Kind of the data set: ``HMS``, ``Synthetic``."""
+        return str(self.config["dataset"]["_target_"]).rpartition(".")[2]
+
+
+def make_job(cfg: DictConfig) -> Job:
+    """Check the settings and make all that needs nothing else.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config of ``conf/train.yaml``.
+
+    Returns
+    -------
+    Job
+        Front-end and network with the run's name and folder.
+
+    Raises
+    ------
+    UserError
+        When a setting is wrong.
+    """
+    import lightning as L
+    from omegaconf import OmegaConf
+
+    from hbac.instantiate import build
+    from hbac.predictions.pseudo import pseudo_hash
+    from hbac.runs import member_name, read_json, run_of_fold
+    from hbac.signal.choices import check_choice
+    from hbac.tracking.loggers import MODES
+    from hbac.training.callbacks import EXPORTS
+    from hbac.training.precision import choose_precision
+    from hbac.training.quiet import quiet
+
+    quiet()
+    check_fold(cfg.fold, cfg.labels.n_folds)
+    check_choice("export", cfg.export, EXPORTS)
+    check_choice("logger.mode", cfg.logger.get("mode", MODES[0]), MODES)
+    stages = stages_of(cfg)
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    # Files that decide predictions are named by what is in them, so that a run is the same wherever they lie.
+    learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
+    config["pseudo_hash"] = {name: pseudo_hash(Path(path)) for name, path in learned_from.items()}
+    start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)
+    if start is not None:
+        config["init_from_hash"] = read_json(start / "model.json")["config_hash"]
+    member = member_name(config)
+    front_end = build(cfg.front_end)
+    check_montage(cfg.montage, config["front_end"])
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    config["model"] |= front_end.network_arguments()
+    folder = Path(cfg.outputs) / "runs" / member / f"fold{cfg.fold}"
+    return Job(
+        config=config,
+        member=member,
+        folder=folder,
+        front_end=front_end,
+        network=build(config["model"]),
+        precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+        stages=[make_stage(name, stage, number, folder) for number, (name, stage) in enumerate(stages.items())],
+        start=start,
+    )
+
+
+def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
+    """Put together the config of each stage.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config of ``conf/train.yaml``.
+
+    Returns
+    -------
+    dict of str to DictConfig
+        By the stage's name, in order; the run's own config comes last and has no name.
+
+    Raises
+    ------
+    UserError
+        For a setting that a stage cannot have, or that does not exist.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    stages: dict[str, DictConfig] = {}
+    for name, settings in (cfg.stages or {}).items():
+        for key in settings or {}:
+            if key not in STAGE_SETTINGS:
+                raise UserError(
+                    f"stages.{name}.{key}: a stage has no such setting; it may have {', '.join(STAGE_SETTINGS)}"
+                )
+        for key in (settings or {}).get("labels") or {}:
+            if key in _FOLD_SETTINGS:
+                raise UserError(f"stages.{name}.labels.{key}: all stages share the run's folds; set labels.{key}")
+        try:
+            stages[str(name)] = cast("DictConfig", OmegaConf.merge(cfg, settings or {}))
+        except OmegaConfBaseException as error:
+            raise UserError(f"stages.{name}: {str(error).splitlines()[0]}") from None
+    return stages | {"": cfg}
+
+
+def make_stage(name: str, cfg: DictConfig, number: int, run: Path) -> Stage:
+    """Check a stage's settings.
+
+    Parameters
+    ----------
+    name : str
+        Empty for the last.
+    cfg : DictConfig
+        With the stage's own settings in it.
+    number : int
+        Its place, from 0.
+    run : Path
+        The run's folder.
+
+    Returns
+    -------
+    Stage
+        Ready to be trained.
+
+    Raises
+    ------
+    UserError
+        For a setting out of its range.
+    """
+    import numpy as np
+
+    from hbac.data.base import check_cache
+    from hbac.labels.recipe import LabelRecipe
+
+    recipe = LabelRecipe.from_config(cfg.labels)
+    if cfg.data.cache:
+        check_cache([stage for stage, node in cfg.augment.items() if node is not None], recipe.jitter_s)
+    if not name:
+        return Stage(name, cfg, recipe, run, cfg.seed)
+    seed = int(np.random.SeedSequence((cfg.seed, number)).generate_state(1)[0])
+    return Stage(name, cfg, recipe, run / STAGES / name, seed)
+
+
+def weights_at_start(model: Mapping[str, Any]) -> str | None:
+    """Say which weights a network begins with, where there is a choice.
+
+    Parameters
+    ----------
+    model : mapping
+        The network's config.
+
+    Returns
+    -------
+    str or None
+        None for networks that are never pretrained.
+    """
+    if "pretrained" not in model:
+        return None
+    if model.get("pretrained_file") is not None:
+        return f"the weights in {model['pretrained_file']}"
+    return f"timm's pretrained weights of {model['backbone']}" if model["pretrained"] else "random weights"
+
+
+def check_fold(fold: Any, n_folds: int) -> None:
+    """Refuse a fold that there is not.
+
+    Parameters
+    ----------
+    fold : int
+        As the user gave it.
+    n_folds : int
+        How many folds there are.
+
+    Raises
+    ------
+    UserError
+        Unless `fold` is a whole number in 0 … n_folds - 1.
+    """
+    if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < n_folds:
+        valid = ", ".join(map(str, range(n_folds)))
+        raise UserError(f"fold={fold}: there is no such fold; labels.n_folds={n_folds} makes the folds {valid}")
+
+
+def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
+    """Refuse a montage that the user asked for and the front-end does not see.
+
+    Parameters
+    ----------
+    montage : str
+        The setting ``montage``.
+    front_end : mapping
+        The front-end's resolved config.
+
+    Raises
+    ------
+    UserError
+        When ``montage=…`` was typed for images, which have a montage each.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    if "montage" in front_end or not any(override.startswith("montage=") for override in typed):
+        return
+    names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})
+    raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")
+
+
+def register_job(folder: Path) -> None:
+    """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from hbac.ensembling.collect import JOBS
+    from hbac.runs import write_json
+
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        jobs = Path(HydraConfig.get().sweep.dir) / JOBS
+        jobs.mkdir(parents=True, exist_ok=True)
+        number = HydraConfig.get().job.num
+        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)})
