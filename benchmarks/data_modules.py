@@ -35,6 +35,8 @@ from tests.helpers import write_hms_layout
 
 JOBS = {
     "resnet_gru": ["model=resnet_gru"],
+    "augment=none": ["model=resnet_gru", "augment=none"],
+    "augment=strong": ["model=resnet_gru", "augment=strong"],
     "efficientnet": ["model=efficientnet"],
     "demo_efficientnet": ["experiment=demo_efficientnet"],
 }

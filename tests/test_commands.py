@@ -169,6 +169,20 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data_root: Path, tm
         np.testing.assert_array_equal(weight, other[name], err_msg=name)
 
 
+def test_a_seed_gives_the_same_weights_whoever_copies_the_windows(data_root: Path, tmp_path: Path) -> None:
+    line = ["hbac.train", "dataset=hms", f"dataset.root={data_root}", "labels.n_folds=2", "logger=csv", *SMALL_NET]
+    line += ["augment=strong", "trainer.max_epochs=2", "data.batch_size=4"]
+    weights = []
+    for folder, workers in (("one", 2), ("again", 2), ("alone", 0)):
+        (tmp_path / folder).mkdir()
+        command(tmp_path / folder, *line, f"data.num_workers={workers}")
+        weights.append(load_file(next((tmp_path / folder).glob("outputs/runs/*/fold0/weights.safetensors"))))
+    for other in weights[1:]:
+        assert weights[0].keys() == other.keys()
+        for name, weight in weights[0].items():
+            np.testing.assert_array_equal(weight, other[name], err_msg=name)
+
+
 def test_real_windows_from_reader_to_submission(iiic_root: Path, tmp_path: Path) -> None:
     data = ["dataset=hms", f"dataset.root={iiic_root}"]
     command(tmp_path, "hbac.train", *data, "labels.n_folds=2", "logger=csv", *SMALL_NET, "-m", "fold=0,1")

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from hbac.errors import UserError
 from hbac.signal.chance import happens, uniforms
-from hbac.signal.constants import Constants
 from hbac.signal.montage import channel_mirror
 from hbac.vocabulary import ELECTRODES
 
@@ -73,7 +72,9 @@ def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor], 
     """
     if x.device.type == "cpu":
         rows_B = chosen_B.nonzero().flatten()
-        return x if len(rows_B) == 0 else x.index_copy(0, rows_B, change(x[rows_B], rows_B).to(x.dtype))
+        if len(rows_B) == 0:
+            return x
+        return x.index_copy(0, rows_B, change(x.index_select(0, rows_B), rows_B).to(x.dtype))
     all_B = torch.arange(len(x), device=x.device)
     return torch.where(chosen_B.view(-1, *[1] * (x.ndim - 1)), change(x, all_B).to(x.dtype), x)
 
@@ -159,7 +160,12 @@ class RawAugment(nn.Module):
             raise UserError(f"drop_max={drop_max}: from 1 to {len(ELECTRODES) - 1} of {len(ELECTRODES)} electrodes")
         if not 0 < gain_low <= gain_high:
             raise UserError(f"gain_low={gain_low:g}, gain_high={gain_high:g}: above 0, the lower one first")
-        self._constants = Constants({"mirror_C": channel_mirror()})
+        # Left and right are blocks of neighbours in the stored order; to copy blocks is four times as fast as to
+        # pick channel after channel.
+        mirror = channel_mirror().tolist()
+        starts = [c for c in range(len(mirror)) if c == 0 or mirror[c] != mirror[c - 1] + 1]
+        ends = [*starts[1:], len(mirror)]
+        self._blocks = [slice(mirror[start], mirror[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
 
     @torch.no_grad()
     def forward(self, eeg_BTC: Tensor, key_B: Tensor) -> Tensor:
@@ -179,9 +185,10 @@ class RawAugment(nn.Module):
         """
         s = self.settings
         if s["swap_p"]:
-            mirror_C = self._constants.get("mirror_C", eeg_BTC)
             eeg_BTC = change_rows(
-                eeg_BTC, happens(key_B, "swap", s["swap_p"]), lambda eeg, _: eeg.index_select(2, mirror_C)
+                eeg_BTC,
+                happens(key_B, "swap", s["swap_p"]),
+                lambda eeg, _: torch.cat([eeg[..., block] for block in self._blocks], 2),
             )
         if s["gain_p"]:
             span = torch.tensor(s["gain_high"] / s["gain_low"]).log()

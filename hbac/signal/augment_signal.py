@@ -132,7 +132,7 @@ class SignalAugment(nn.Module):
         Parameters
         ----------
         x_BDT : Tensor
-            Shape (B, D, T), float32; not written to.
+            Shape (B, D, T), floating point; not written to.
         key_B : Tensor
             The rows' keys, int64, shape (B,), on the same device.
 
@@ -188,7 +188,8 @@ class SignalAugment(nn.Module):
     def _filter(self, x_BDT: Tensor, gain: Callable[[Tensor], Tensor]) -> Tensor:
         n = x_BDT.shape[-1]
         pad = min(n - 1, n // 8)
-        extended = F.pad(x_BDT, (pad, pad), mode="reflect")
+        whole = x_BDT if x_BDT.dtype == torch.float64 else x_BDT.float()  # no FFT of any length in half precision
+        extended = F.pad(whole, (pad, pad), mode="reflect")
         spectrum_BDS = torch.fft.rfft(extended)
         hz_S = torch.arange(spectrum_BDS.shape[-1], device=x_BDT.device) * (self.settings["sfreq"] / extended.shape[-1])
         filtered: Tensor = torch.fft.irfft(spectrum_BDS * gain(hz_S)[:, None, :], extended.shape[-1])
@@ -197,10 +198,12 @@ class SignalAugment(nn.Module):
     def _add_noise(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
         noise = self._constants.get("noise", x_BDT)
         n_D, n_T = x_BDT.shape[1:]
-        start_BD = (uniforms(key_B, "noise start", n_D) * len(noise)).long()
-        index_BDT = (start_BD[..., None] + torch.arange(n_T, device=x_BDT.device)) % len(noise)
+        # Each derivation gets a stretch of its own; the view of all stretches is copied row by row.
+        stretches = noise.unfold(0, n_T, 1)
+        start_N = (uniforms(key_B, "noise start", n_D).flatten() * len(stretches)).long()
+        noise_BDT = stretches.index_select(0, start_N).view(x_BDT.shape)
         size_B11 = uniforms(key_B, "noise")[:, :, None] * self.settings["noise_max"]
-        noisy: Tensor = x_BDT + size_B11 * noise[index_BDT]
+        noisy: Tensor = x_BDT + size_B11 * noise_BDT
         return noisy
 
     def _silence(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:

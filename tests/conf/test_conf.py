@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from hbac.cli import conf_dir
 from hbac.models import MODELS
+from hbac.signal import Mixup, RawAugment, SignalAugment
 
 FILES = sorted(conf_dir().rglob("*.yaml"))
 TARGETS = [path for path in FILES if "_target_:" in path.read_text()]
@@ -75,6 +76,28 @@ def test_the_contract_s_settings() -> None:
 @pytest.mark.parametrize("logger", ["csv", "wandb", "tensorboard"])
 def test_loggers(logger: str) -> None:
     assert composed("train", f"logger={logger}")["logger"]["_target_"].startswith("hbac.tracking.loggers.")
+
+
+def augmentation(name: str) -> dict[str, dict[str, object]]:
+    node = composed("train", f"augment={name}")["augment"]
+    assert isinstance(node, dict)
+    return node
+
+
+def test_strong_augmentation_has_every_piece_and_none_has_nothing() -> None:
+    strong, stages = augmentation("strong"), {"raw": RawAugment, "signal": SignalAugment, "mixup": Mixup}
+    assert strong.keys() == stages.keys()
+    for stage, module in stages.items():
+        pieces = [name for name in inspect.signature(module).parameters if name.endswith("_p")]
+        assert all(0 < float(str(strong[stage][name])) < 1 for name in pieces), stage
+    assert augmentation("none") == {}
+
+
+def test_strong_augmentation_takes_no_more_than_two_things_from_a_window_on_average() -> None:
+    strong = augmentation("strong")
+    lossy = {"raw": ("drop",), "signal": ("zero", "band", "stop", "cut", "noise")}
+    mean = sum(float(str(strong[stage][f"{name}_p"])) for stage, names in lossy.items() for name in names)
+    assert 1 <= mean <= 2
 
 
 def test_a_band_reaches_the_front_end_whatever_its_form() -> None:

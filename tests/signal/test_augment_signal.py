@@ -46,6 +46,16 @@ def test_with_all_at_zero_the_input_comes_back() -> None:
     assert SignalAugment()(x, _keys()) is x
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_precision_of_the_input_is_kept(name: str, dtype: torch.dtype) -> None:
+    augment = SignalAugment(**{f"{name}_p": 0.5})
+    x = _x().to(dtype)
+    changed = augment(x, _keys())
+    assert changed.dtype == dtype
+    torch.testing.assert_close(changed.float(), augment(x.float(), _keys()), rtol=0.02, atol=0.02)
+
+
 def test_reversal_and_polarity_twice_are_the_identity() -> None:
     x = _x()
     for name in ("reverse", "polarity"):
@@ -127,6 +137,15 @@ def test_noise_is_white_independent_and_of_the_drawn_size() -> None:
     assert correlation.abs().max() < 0.15
     assert (loud[:, 1:] * loud[:, :-1]).mean() / loud.square().mean() < 0.03
     assert abs(float(loud.mean() / loud.std())) < 0.03
+
+
+@pytest.mark.parametrize("name", ["band", "stop"])
+def test_what_is_filtered_has_no_edges_of_its_own(name: str) -> None:
+    steady = torch.full((32, 2, 2000), 5.0) + torch.sin(torch.arange(2000.0))
+    changed = SignalAugment(**{f"{name}_p": 1.0})(steady, _keys(32))
+    # A filter that wrapped around, or met zeros beyond the ends, would ring there by as much as the signal jumps.
+    assert changed.diff(dim=2)[..., :40].abs().max() < 2.0
+    assert changed.diff(dim=2)[..., -40:].abs().max() < 2.0
 
 
 @pytest.mark.parametrize(
