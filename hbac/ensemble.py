@@ -39,7 +39,24 @@ def ensemble(cfg: DictConfig) -> float:
     """
     if not cfg.members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
-    return blend(list(cfg.members), Path(cfg.out), cfg.folds, report=cfg.report, **cfg.blend)
+    return blend(list(cfg.members), Path(cfg.out), cfg.folds, **blend_settings(cfg))
+
+
+def blend_settings(cfg: DictConfig) -> dict[str, Any]:
+    """Collect what a config says about blending.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        Of a sweep or of this command.
+
+    Returns
+    -------
+    dict
+        Arguments of `hbac.ensembling.build.build_ensemble`: the group ``blend`` and some settings beside it.
+    """
+    beside = {name: cfg[name] for name in ("on_missing", "allow_missing_folds", "report") if name in cfg}
+    return beside | dict(cfg.blend)
 
 
 def blend(paths: Sequence[str | Path], out: Path, folds: str | None = None, **settings: Any) -> float:

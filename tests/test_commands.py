@@ -93,6 +93,19 @@ def test_the_same_command_keeps_finished_folds(swept: Path, data_root: Path) -> 
     assert [path.stat().st_mtime_ns for path in weights] == before
 
 
+def test_a_sweep_over_some_folds_is_blended_on_request(swept: Path, data_root: Path) -> None:
+    hms = ["dataset=hms", f"dataset.root={data_root}", "labels.n_folds=3", "logger=csv", "band=0.5-20,1-12"]
+    before = set(swept.glob("outputs/sweeps/*"))
+    refused = command(swept, "hbac.train", *hms, *SMALL_NET, "-m", "fold=0,2", "hydra.sweep.dir=some", ok=False)
+    assert refused.returncode == 2
+    assert "fold(s) 1 of 3 are missing; train them, or set allow_missing_folds=true" in refused.stderr
+    by_hand = ["members=[some]", "out=some", "on_missing=renormalise", "allow_missing_folds=true"]
+    result = command(swept, "hbac.ensemble", *by_hand)
+    assert result.stdout.count("fold(s) 1 are missing: resnet_gru-0.5-20-") == 1
+    assert PredictionTable.read(swept / "some" / "oof.parquet").folds == [0, 2]
+    assert set(swept.glob("outputs/sweeps/*")) == before
+
+
 def test_ensemble_by_hand(swept: Path) -> None:
     members = sorted(path.relative_to(swept) for path in swept.glob("outputs/runs/*"))
     command(swept, "hbac.ensemble", f"members=[{members[0]},{members[1]}]", "out=blend")
@@ -111,6 +124,9 @@ def test_an_experiment_brings_its_sweep(data_root: Path, tmp_path: Path) -> None
     members = sorted(path.parent.name[:-9] for path in tmp_path.glob("outputs/runs/*/fold0"))
     assert members == ["resnet_gru-0.5-20", "resnet_gru-1-12"]
     assert len(list(tmp_path.glob("outputs/runs/*/fold*"))) == 4
+    summary = pd.read_csv(ensemble.parent / "summary.csv")
+    assert sorted(summary["band"].dropna()) == ["0.5-20", "1-12"]
+    assert summary.columns[-1] == "band"  # nothing else was swept
     result = command(tmp_path, "hbac.ensemble", f"members=[{ensemble.parent}]", "out=mine", "report=true")
     assert "report:     mine/report" in result.stdout
     scores = pd.read_csv(tmp_path / "mine" / "report" / "scores.csv")

@@ -192,7 +192,7 @@ def _checked(
             if not allow_missing:
                 raise UserError(
                     f"table {name}: fold(s) {', '.join(map(str, table.missing_folds))} of {table.metadata.n_folds} "
-                    "are missing; train them, or set blend.allow_missing_folds=true to go on without"
+                    "are missing; train them, or set allow_missing_folds=true to go on without"
                 )
             missing[name] = table.missing_folds
         yield table

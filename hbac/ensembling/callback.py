@@ -28,11 +28,14 @@ class MergeSweep(Callback):
         **kwargs
             Not used.
         """
-        from hbac.ensemble import blend
+        from hbac.ensemble import blend, blend_settings
+        from hbac.ensembling.collect import JOBS
 
         sweep = Path(config.hydra.sweep.dir)
+        if not (sweep / JOBS).is_dir():
+            return  # of another command than training
         try:
-            blend([sweep], sweep, **config.blend)
+            blend([sweep], sweep, **blend_settings(config))
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hbac.ensembling.methods import fit_nested
-from hbac.ensembling.nested import BlendData, NestedFit
+from hbac.ensembling.methods import SINGLE
+from hbac.ensembling.nested import BlendData, FoldFits, NestedFit
 from hbac.ensembling.summary import BLEND, population_scores, write_csv
 from hbac.predictions.bootstrap import (
     N_RESAMPLES,
@@ -266,20 +266,22 @@ def disagreement(probs: dict[str, Array]) -> pd.DataFrame:
     Lin, Divergence measures based on the Shannon entropy, doi:10.1109/18.61115.
     """
     names = list(probs)
+    entropy = [_entropy(prob) for prob in probs.values()]
     matrix = np.zeros((len(names), len(names)))
     for i, a in enumerate(probs.values()):
         for j, b in enumerate(list(probs.values())[:i]):
-            middle = (a + b) / 2
-            rows = (kl_rows(a, middle) + kl_rows(b, middle)) / 2
+            rows = _entropy((a + b) / 2) - (entropy[i] + entropy[j]) / 2
             both = np.isfinite(rows)
             matrix[i, j] = matrix[j, i] = max(float(rows[both].mean()), 0.0) if both.any() else float("nan")
     return pd.DataFrame(matrix, index=names, columns=names)
 
 
-def leave_one_out(
-    data: BlendData, names: tuple[str, ...], patient_id_N: npt.NDArray[np.int64], method: str = "convex"
-) -> pd.DataFrame:
-    """Fit the blend again without each member, to see what it adds.
+def _entropy(prob_NK: Array) -> Array:
+    return np.asarray(-(prob_NK * np.log(np.maximum(prob_NK, 1e-300))).sum(axis=1))
+
+
+def leave_one_out(data: BlendData, names: tuple[str, ...], patient_id_N: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Fit the convex blend again without each member, to see what it adds.
 
     Parameters
     ----------
@@ -289,20 +291,22 @@ def leave_one_out(
         Of the members.
     patient_id_N : ndarray of int, shape (rows,)
         Patient of each row.
-    method : str
-        Blending method; ``convex`` takes seconds for thirty members.
 
     Returns
     -------
     DataFrame
         The most useful first: ``name, gain, low, high``; the nested score without the member less that with it,
-        in nats, with its paired 95 % bootstrap. NaN for the only member.
+        in nats, with its paired 95 % bootstrap. 0 for a member that no fit gives any weight, NaN for the only
+        member.
     """
+    if len(names) == 1:
+        return pd.DataFrame({"name": names} | {key: [np.nan] for key in ("gain", "low", "high")})
+    fits = FoldFits(data, SINGLE["convex"]())
+    whole = fits.result()
     rows = []
-    whole = next(iter(fit_nested(data, method).values())) if len(names) > 1 else None
     for m, name in enumerate(names):
-        if whole is None:
-            rows.append((name, float("nan"), float("nan"), float("nan")))
+        if data.present is None and not fits.used[m]:
+            rows.append((name, 0.0, 0.0, 0.0))
             continue
         kept = np.arange(len(names)) != m
         present = None if data.present is None else data.present[kept]
@@ -310,7 +314,7 @@ def leave_one_out(
         rest = BlendData(
             data.probs[kept][:, row], data.targets[row], data.fold[row], None if present is None else present[:, row]
         )
-        without = next(iter(fit_nested(rest, method).values()))
+        without = FoldFits(rest, SINGLE["convex"]()).result()
         gain = paired_bootstrap(
             kl_rows(data.targets[row], without.nested), kl_rows(data.targets[row], whole.nested[row]), patient_id_N[row]
         )

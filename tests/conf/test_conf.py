@@ -107,3 +107,14 @@ def test_a_band_reaches_the_front_end_whatever_its_form() -> None:
 
 def test_nothing_goes_to_a_network_by_default() -> None:
     assert composed("train")["logger"]["mode"] == "offline"
+
+
+@pytest.mark.parametrize("name", ["bands", "kernels", "optuna"])
+def test_an_experiment_s_sweep_is_over_settings_that_there_are(name: str) -> None:
+    """Optuna's plugin is an extra: read here, not composed."""
+    node = yaml.safe_load((conf_dir() / "experiment" / f"{name}.yaml").read_text())
+    groups = dict(next(iter(entry.items())) for entry in node["defaults"])
+    assert node["hydra"]["mode"] == "MULTIRUN"
+    config = OmegaConf.create(composed("train", f"model={groups['override /model']}"))
+    for key in node["hydra"]["sweeper"]["params"]:
+        assert OmegaConf.select(config, key) is not None, key
