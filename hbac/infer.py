@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 
     from hbac.inference import Networks
     from hbac.predictions import TableMetadata
-    from hbac.recordings.datasets import Part
 
 log = logging.getLogger("hbac.infer")
 
-SPLITS = ("test", "train", "few_votes")
 _TIMED = 3  # batches of a dry run
 
 
@@ -51,6 +49,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.ensembling.ensemble_file import Ensemble
     from hbac.inference import Networks, forget, kept_folder, members_of_runs, predict_runs
     from hbac.instantiate import build
+    from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import TableMetadata
     from hbac.predictions.submission import write_submission
     from hbac.signal.choices import check_choice
@@ -67,7 +66,7 @@ def infer(cfg: DictConfig) -> None:
     ensemble = Ensemble.read(path)
     networks = Networks.of(ensemble, cfg.device, cfg.precision)
     part = build(cfg.dataset).part("test" if split == "test" else "train", official="official" in networks.sources)
-    members = rows_of_split(part, split)
+    members = rows_of_split(part.rows, split)
     windows = WindowDataset(part, networks.sources, members)
     if cfg.dry_run:
         dry_run(networks, windows, cfg.batch_size, variants)
@@ -113,31 +112,6 @@ def infer(cfg: DictConfig) -> None:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
         )
-
-
-def rows_of_split(part: Part, split: str) -> np.ndarray:
-    """Return the positions of a split's rows.
-
-    Parameters
-    ----------
-    part : Part
-        The data set's part.
-    split : str
-        ``few_votes``: rows of the vote population with the fewest; else all.
-
-    Returns
-    -------
-    ndarray of int
-        Positions of rows.
-    """
-    import numpy as np
-
-    from hbac.labels.targets import POPULATIONS, count_votes
-    from hbac.vocabulary import FEW_VOTES
-
-    if split != "few_votes":
-        return np.arange(len(part.rows))
-    return np.flatnonzero(POPULATIONS[f"up_to_{FEW_VOTES}"].contains(count_votes(part.rows)))
 
 
 def write_fold_tables(

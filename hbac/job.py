@@ -37,6 +37,8 @@ class Stage:
         Gets its checkpoints.
     seed : int
         Its own, or each stage would draw the same numbers again.
+    teacher : str
+        The earlier stage whose predictions it learns from; empty where there is none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Stage:
     labels: LabelRecipe
     folder: Path
     seed: int
+    teacher: str
 
 
 @dataclass
@@ -123,7 +126,8 @@ def make_job(cfg: DictConfig) -> Job:
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     # Files that decide predictions are named by what is in them, so that a run is the same wherever they lie.
     learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
-    config["pseudo_hash"] = {name: pseudo_hash(Path(path)) for name, path in learned_from.items()}
+    paths = {name: Path(pseudo) for name, pseudo in learned_from.items() if pseudo not in stages}
+    config["pseudo_hash"] = {name: pseudo_hash(path) for name, path in paths.items()}
     start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)
     if start is not None:
         config["init_from_hash"] = read_json(start / "model.json")["config_hash"]
@@ -140,7 +144,7 @@ def make_job(cfg: DictConfig) -> Job:
         front_end=front_end,
         network=build(config["model"]),
         precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
-        stages=[make_stage(name, stage, number, folder) for number, (name, stage) in enumerate(stages.items())],
+        stages=[make_stage(stages, name, folder) for name in stages],
         start=start,
     )
 
@@ -183,17 +187,15 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
     return stages | {"": cfg}
 
 
-def make_stage(name: str, cfg: DictConfig, number: int, run: Path) -> Stage:
+def make_stage(stages: Mapping[str, DictConfig], name: str, run: Path) -> Stage:
     """Check a stage's settings.
 
     Parameters
     ----------
+    stages : mapping of str to DictConfig
+        All stages, as `stages_of` returns them.
     name : str
-        Empty for the last.
-    cfg : DictConfig
-        With the stage's own settings in it.
-    number : int
-        Its place, from 0.
+        The stage.
     run : Path
         The run's folder.
 
@@ -211,14 +213,19 @@ def make_stage(name: str, cfg: DictConfig, number: int, run: Path) -> Stage:
 
     from hbac.data.base import check_cache
     from hbac.labels.recipe import LabelRecipe
+    from hbac.labels.targets import SPLITS
+    from hbac.signal.choices import check_choice
 
+    cfg, number = stages[name], list(stages).index(name)
     recipe = LabelRecipe.from_config(cfg.labels)
     if cfg.data.cache:
         check_cache([stage for stage, node in cfg.augment.items() if node is not None], recipe.jitter_s)
-    if not name:
-        return Stage(name, cfg, recipe, run, cfg.seed)
-    seed = int(np.random.SeedSequence((cfg.seed, number)).generate_state(1)[0])
-    return Stage(name, cfg, recipe, run / STAGES / name, seed)
+    check_choice("labels.pseudo_split", cfg.labels.pseudo_split, SPLITS)
+    teacher = cfg.labels.pseudo if cfg.labels.pseudo in stages else ""
+    if teacher and list(stages).index(teacher) >= number:
+        raise UserError(f"stages.{name}.labels.pseudo={teacher}: a stage can only learn from one before it")
+    seed = int(np.random.SeedSequence((cfg.seed, number)).generate_state(1)[0]) if name else cfg.seed
+    return Stage(name, cfg, recipe, run / STAGES / name if name else run, seed, teacher)
 
 
 def weights_at_start(model: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,12 +117,15 @@ class Source:
         By the stage that learns from them.
     lineage : list of TrainedOn
         The runs that went into what this one begins with and learns from.
+    part_of : callable
+        Returns the data set's part of a name.
     """
 
     part: Part
     folds: FoldTable
     pseudo: dict[str, PseudoLabels]
     lineage: list[TrainedOn]
+    part_of: Callable[[str], Part]
 
 
 def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
@@ -169,11 +173,13 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
         log.info("fold %d of %s starts from %s", cfg.fold, job.member, start)
     pseudo = {}
     for stage in job.stages:
-        if stage.cfg.labels.pseudo is not None:
+        if stage.cfg.labels.pseudo is not None and not stage.teacher:
             path = Path(stage.cfg.labels.pseudo)
             pseudo[stage.name], learned_from = read_pseudo(path, cfg.fold, folds.hash, job.dataset, part_of)
             lineage += learned_from
-    return Source(part, folds, pseudo, lineage)
+        elif stage.teacher and stage.cfg.labels.pseudo_split == "test":
+            part_of("test")  # its problems are said now, not after the first stage
+    return Source(part, folds, pseudo, lineage, part_of)
 
 
 def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
@@ -228,6 +234,9 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         *earlier, last = job.stages
         for stage in earlier:
             rows_trained.append(train_before(stage, job, source, loggers))
+            for pupil in job.stages:
+                if pupil.teacher == stage.name:
+                    source.pseudo[pupil.name] = predict_for(pupil, stage, job, source)
         task, data = make_task(last, job), make_data(last, job, source)
         table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
         trainer = train_stage(last, job, task, data, loggers, table_writer)
@@ -399,6 +408,64 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
         save_weights(job.network, stage.folder)
     rows_trained: pd.DataFrame = data.rows_trained
     return rows_trained
+
+
+def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> PseudoLabels:
+    """Predict what a later stage learns from; never rows of the fold, nor with weights that saw its patients.
+
+    Parameters
+    ----------
+    pupil : Stage
+        Says which rows it wants.
+    teacher : Stage
+        The stage whose weights are in the network.
+    job : Job
+        Has the network.
+    source : Source
+        Where the rows come from.
+
+    Returns
+    -------
+    PseudoLabels
+        Of all rows of the split outside the fold.
+    """
+    import numpy as np
+    import torch
+
+    from hbac.instantiate import build
+    from hbac.labels.pseudo import PseudoLabels
+    from hbac.labels.targets import rows_of_split
+    from hbac.vocabulary import N_CLASSES
+
+    cfg, split = pupil.cfg, pupil.cfg.labels.pseudo_split
+    part = source.part_of("test" if split == "test" else "train")
+    wanted = np.isin(np.arange(len(part.rows)), rows_of_split(part.rows, split))
+    if part is source.part:
+        wanted &= source.folds.fold_of(part.rows["patient_id"]) != cfg.fold
+    data = build(
+        cfg.data,
+        part=part,
+        front_end=job.front_end,
+        fold_of_row=np.where(wanted, 0, 1),
+        fold=0,
+        cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
+    )
+    trainer: L.Trainer = build(
+        cfg.trainer,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        precision=job.precision,
+    )
+    log.info(
+        "fold %d of %s: stage %s predicts %d rows (%s)", cfg.fold, job.member, teacher.name, int(wanted.sum()), split
+    )
+    batches: Any = trainer.predict(make_task(teacher, job), data)
+    prob_NK = np.full((len(wanted), N_CLASSES), np.nan)
+    rows, prob = (torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in ("row", "prob"))
+    prob_NK[np.flatnonzero(wanted)[rows]] = prob
+    return PseudoLabels(part, prob_NK)
 
 
 if __name__ == "__main__":

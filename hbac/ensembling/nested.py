@@ -266,7 +266,7 @@ class FoldFits:
     @property
     def used(self) -> npt.NDArray[np.bool_]:
         """Which members any of the fits so far uses, shape (members,)."""
-        return np.any([blend.used for blends in self._blends.values() for blend in blends], axis=0)
+        return np.asarray(np.any([blend.used for blends in self._blends.values() for blend in blends], axis=0))
 
     def rows(self, fold: int) -> npt.NDArray[np.bool_]:
         """Say which rows are a fold's.

@@ -62,6 +62,9 @@ class Population:
 
 
 _NO_LIMIT = int(np.iinfo(np.int32).max)
+# What is predicted: the test part, or of the training part all rows or those with few votes.
+SPLITS = ("test", "train", "few_votes")
+
 POPULATIONS: dict[str, Population] = {
     population.name: population
     for population in (
@@ -204,3 +207,23 @@ def sum_votes(rows: pd.DataFrame, by: str | Sequence[str] = "eeg_id") -> pd.Data
         raise UserError(f"label rows: missing column(s) {', '.join(missing)}")
     summed = rows.groupby(keys if len(keys) > 1 else keys[0], sort=True)[list(VOTE_COLUMNS)].sum()
     return pd.DataFrame(summed)
+
+
+def rows_of_split(rows: pd.DataFrame, split: str) -> npt.NDArray[np.int64]:
+    """Return the positions of a split's rows.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The label rows of the split's part.
+    split : str
+        One of `SPLITS`.
+
+    Returns
+    -------
+    ndarray of int64
+        Positions of rows.
+    """
+    if split != "few_votes":
+        return np.arange(len(rows))
+    return np.flatnonzero(POPULATIONS[f"up_to_{FEW_VOTES}"].contains(count_votes(rows)))
