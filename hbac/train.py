@@ -205,7 +205,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
 
     from hbac.instantiate import build
     from hbac.labels.lineage import TrainedOn, as_plain
-    from hbac.predictions import PredictionTable, TableMetadata, kl_by_population
+    from hbac.predictions import PredictionTable, TableMetadata
+    from hbac.predictions.scores import scores
     from hbac.runs import CONFIG_FILE, DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
     from hbac.tracking.loggers import RunFacts, closing
     from hbac.tracking.model_card import write_model_card
@@ -251,10 +252,11 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         rows_trained.append(data.rows_trained)
         write_model_card(folder, pd.concat(rows_trained).drop_duplicates(ignore_index=True))
         table = PredictionTable.read(folder / TABLE_FILE)
-        score = kl_by_population(table.targets, table.probs, table.frame["n_votes"])
-        write_json(folder / DONE_FILE, {"kl": score, "epochs": trainer.current_epoch})
+        found = scores(table.targets, table.probs, table.frame["n_votes"])
+        score = {population: values.get("kl") for population, values in found.items()}
+        write_json(folder / DONE_FILE, {"kl": score, "scores": found, "epochs": trainer.current_epoch})
     log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
-    return score["all"]
+    return float(score["all"])
 
 
 def make_data(stage: Stage, job: Job, source: Source) -> Any:

@@ -20,6 +20,7 @@ import pandas as pd
 from hbac.ensembling.methods import SINGLE
 from hbac.ensembling.nested import BlendData, FoldFits, NestedFit
 from hbac.ensembling.summary import BLEND, population_scores, write_csv
+from hbac.labels.targets import POPULATIONS
 from hbac.predictions.bootstrap import (
     N_RESAMPLES,
     bootstrap_means,
@@ -127,16 +128,33 @@ def score_table(
     Returns
     -------
     DataFrame
-        Indexed by name; for each metric ``<metric>, <metric>_low, <metric>_high``: ``kl_<population>``,
-        ``kl_class_<class>`` (the contributions, which sum to ``kl_all``), ``log_loss, accuracy,
-        balanced_accuracy, auroc, auprc, ece``.
+        Indexed by name; for each metric ``<metric>, <metric>_low, <metric>_high``: ``kl_<population>``, and on all
+        rows ``kl_class_<class>`` (the contributions, which sum to ``kl_all``), ``log_loss, accuracy,
+        balanced_accuracy, auroc, auprc, ece``; those again for each vote population that has rows, with
+        ``_<population>`` behind the metric.
     """
     kl_JN = np.stack([_where_present(prob, lambda t, p: kl_rows(t, p), target_NK) for prob in probs.values()])
     populations = population_scores(kl_JN, n_votes_N, patient_id_N, n_resamples, seed)
-    rows = [
-        _scores_of_one(target_NK, prob, patient_id_N, n_resamples, n_resamples_rank, seed) for prob in probs.values()
-    ]
-    return pd.concat([populations, pd.DataFrame(rows)], axis=1).set_index(pd.Index(list(probs), name="name"))
+    tables = [populations]
+    for population, group in POPULATIONS.items():
+        inside = group.contains(n_votes_N)
+        if not inside.any():
+            continue
+        scores = [
+            _scores_of_one(target_NK[inside], prob[inside], patient_id_N[inside], n_resamples, n_resamples_rank, seed)
+            for prob in probs.values()
+        ]
+        suffix = "" if population == "all" else f"_{population}"
+        tables.append(pd.DataFrame([{_suffixed(name, suffix): v for name, v in row.items()} for row in scores]))
+    return pd.concat(tables, axis=1).set_index(pd.Index(list(probs), name="name"))
+
+
+def _suffixed(name: str, suffix: str) -> str:
+    """Put a suffix behind a metric's name, before the end of its interval."""
+    for end in ("_low", "_high"):
+        if name.endswith(end):
+            return f"{name.removesuffix(end)}{suffix}{end}"
+    return name + suffix
 
 
 def _where_present(prob_NK: Array, metric: Callable[[Array, Array], Array], target_NK: Array) -> Array:
@@ -155,6 +173,8 @@ def _scores_of_one(
     seed: int,
 ) -> dict[str, float]:
     here = np.isfinite(prob_NK).all(axis=1)
+    if not here.any():
+        return {}
     target_NK, prob_NK, patient_id_N = target_NK[here], prob_NK[here], patient_id_N[here]
     index_N, n_patients = patient_index(patient_id_N)
     label_N = target_NK.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""KL divergence on the vote populations, gathered over an epoch."""
+"""KL divergence on the vote populations, whole and per class, gathered over an epoch and over devices."""
 
 from __future__ import annotations
 
@@ -12,11 +12,35 @@ from hbac.vocabulary import CLASSES, N_CLASSES
 # B window, K class, P population
 
 
-class PopulationKL(Metric):
-    """Mean KL divergence over all rows and over the vote populations; per class over all rows.
+def kl_name(population: str, class_name: str | None = None) -> str:
+    """Name a divergence as it is logged.
 
-    The metric of the competition, in nats: ``sum_k t_k log(t_k / p_k)``, averaged over rows. A population without
-    rows is left out.
+    Parameters
+    ----------
+    population : str
+        Key of `hbac.labels.targets.POPULATIONS`.
+    class_name : str, optional
+        One of `hbac.vocabulary.CLASSES`; all together where absent.
+
+    Returns
+    -------
+    str
+        ``kl[_<class>][_<population>]``; nothing stands for all rows.
+
+    Examples
+    --------
+    >>> kl_name("all"), kl_name("10_or_more"), kl_name("all", "lpd"), kl_name("up_to_7", "lpd")
+    ('kl', 'kl_10_or_more', 'kl_lpd', 'kl_lpd_up_to_7')
+    """
+    return "_".join(["kl", *([class_name] if class_name else []), *([population] if population != "all" else [])])
+
+
+class PopulationKL(Metric):
+    """Mean KL divergence over all rows and over the vote populations, whole and per class.
+
+    The metric of the competition, in nats: ``sum_k t_k log(t_k / p_k)``, averaged over rows. The part of class k is the
+    mean of its term, so that the parts of a population sum to its score; single ones may be negative. A population
+    without rows is left out.
     """
 
     full_state_update = False
@@ -40,16 +64,20 @@ class PopulationKL(Metric):
         n_votes_B : Tensor, shape (batch,)
             How many experts voted.
         """
-        terms_BK = torch.xlogy(target_BK, target_BK) - target_BK * log_prob_BK
+        # A class that nobody voted for costs nothing, also where its probability has underflown to 0.
+        costs_BK = torch.where(target_BK > 0, target_BK * log_prob_BK, 0.0)
+        terms_BK = torch.xlogy(target_BK, target_BK) - costs_BK
         inside = [(n_votes_B >= group.least) & (n_votes_B <= group.most) for group in POPULATIONS.values()]
         inside_PB = torch.stack(inside).to(terms_BK)
         self.terms += inside_PB @ terms_BK
         self.rows += inside_PB.sum(dim=1)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return ``kl``, ``kl_up_to_7``, ``kl_10_or_more`` and ``kl_<class>``, the parts of ``kl``."""
+        """Return every divergence under its `kl_name`; ``kl`` comes first."""
         kl_PK = self.terms / self.rows.clamp(min=1)[:, None]
-        names = ["kl" if name == "all" else f"kl_{name}" for name in POPULATIONS]
-        scores = zip(names, kl_PK.sum(dim=1), self.rows.tolist(), strict=True)
-        by_population = {name: kl for name, kl, n_rows in scores if n_rows or name == "kl"}
-        return by_population | {f"kl_{name}": kl_PK[0, k] for k, name in enumerate(CLASSES)}
+        found: dict[str, Tensor] = {}
+        for population, kl_K, n_rows in zip(POPULATIONS, kl_PK, self.rows.tolist(), strict=True):
+            if n_rows or population == "all":
+                found[kl_name(population)] = kl_K.sum()
+                found |= {kl_name(population, name): kl_K[k] for k, name in enumerate(CLASSES)}
+        return found

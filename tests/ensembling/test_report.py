@@ -64,12 +64,26 @@ def test_kl_parts(standin, scores):
         parts = [table.loc[name, f"kl_class_{c}"] for c in CLASSES]
         np.testing.assert_allclose(parts, list(kl_by_class(standin.targets, prob).values()))
         assert sum(parts) == pytest.approx(table.loc[name, "kl_all"])
+        for population in ("up_to_7", "10_or_more"):
+            parts = [table.loc[name, f"kl_class_{c}_{population}"] for c in CLASSES]
+            assert sum(parts) == pytest.approx(table.loc[name, f"kl_{population}"])
+
+
+def test_a_population_s_metrics_are_those_of_its_rows(standin, scores):
+    probs, table = scores
+    many = standin.n_votes >= 10
+    label = standin.targets[many].argmax(axis=1)
+    for name, prob in probs.items():
+        expected = metrics.accuracy_score(label, prob[many].argmax(axis=1))
+        assert table.loc[name, "accuracy_10_or_more"] == pytest.approx(expected)
+        areas = metrics.roc_auc_score(label, prob[many], multi_class="ovr", average="macro")
+        assert table.loc[name, "auroc_10_or_more"] == pytest.approx(areas)
 
 
 def test_every_figure_has_its_interval(scores):
     _, table = scores
     figures = [column for column in table.columns if not column.endswith(("_low", "_high"))]
-    assert len(figures) == 3 + 6 + 6
+    assert len(figures) == 3 + 3 * (6 + 6)  # KL, then the others on each vote population
     for figure in figures:
         assert (table[f"{figure}_low"] < table[f"{figure}_high"]).all(), figure
         if figure != "ece":  # a biased statistic: a resample has more of it

@@ -14,6 +14,7 @@ from hbac.predictions import kl_by_population, kl_divergence
 from hbac.training import Classifier
 from hbac.training.metrics import PopulationKL
 from hbac.training.precision import choose_precision
+from hbac.vocabulary import CLASSES
 
 
 def classifier(**settings: float) -> Classifier:
@@ -56,9 +57,16 @@ def test_population_kl_equals_the_table_s() -> None:
     assert values["kl"] == pytest.approx(expected["all"], rel=1e-5)
     assert values["kl_up_to_7"] == pytest.approx(expected["up_to_7"], rel=1e-5)
     assert values["kl_10_or_more"] == pytest.approx(expected["10_or_more"], rel=1e-5)
-    assert sum(values[f"kl_{name}"] for name in ("seizure", "lpd", "gpd", "lrda", "grda", "other")) == pytest.approx(
-        values["kl"], rel=1e-5
-    )
+    for population in ("", "_up_to_7", "_10_or_more"):
+        parts = sum(values[f"kl_{name}{population}"] for name in CLASSES)
+        assert parts == pytest.approx(values[f"kl{population}"], rel=1e-5)
+    assert len(values) == 3 * (1 + 6)
+
+
+def test_a_class_without_votes_costs_nothing_even_where_its_probability_underflows() -> None:
+    metric = PopulationKL()
+    metric.update(torch.tensor([[0.0, *[-torch.inf] * 5]]), torch.eye(6)[:1], torch.tensor([3.0]))
+    assert float(metric.compute()["kl"]) == 0.0
 
 
 def test_population_kl_leaves_out_what_has_no_rows() -> None:
