@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from hbac import __version__
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.errors import UserError
+from hbac.files import whole_file
 from hbac.progress import progress
 from hbac.runs import MODEL_FILE, WEIGHTS_FILE, Model, load
 from hbac.signal.choices import check_choice
@@ -283,15 +283,8 @@ def _read(path: Path) -> NDArray[np.float32] | None:
 
 
 def _write(path: Path, prob_RNK: NDArray[np.float32]) -> None:
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, prob_RNK, allow_pickle=False)
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.save(file, prob_RNK, allow_pickle=False)
 
 
 def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:

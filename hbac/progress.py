@@ -1,13 +1,15 @@
-"""How far a long step is: a bar with rate and time left on a terminal, one line elsewhere, nothing when it is quick."""
+"""How far a long step is: a bar with rate and time left on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 T = TypeVar("T", covariant=True)
+LINE_EACH_S = 20.0  # where nobody watches: often enough for a log, seldom enough to read it
 
 
 class _Steps(Sized, Protocol[T]):
@@ -29,23 +31,44 @@ def progress(doing: str) -> Iterator[Callable[[int, int], None]]:
         To be called as ``report(done, total)``. A step that never calls it (all was there already) shows nothing.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class RateAndTimeLeft(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(_pace(task.completed, task.total or 0, task.elapsed or 0))
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateAndTimeLeft())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(doing, total=None, visible=False)
-    told = False
+    began = told = 0.0
+    first = 0
 
     def report(done: int, total: int) -> None:
-        nonlocal told
-        if not told and not console.is_terminal:
-            sys.stderr.write(f"{doing} …\n")
-        told = True
-        bar.update(task, completed=done, total=total, visible=True)
+        nonlocal began, told, first
+        now = time.monotonic()
+        if not began:
+            began, first = now, done
+            bar.reset(task, visible=True)
+        bar.update(task, completed=done, total=total)
+        if not console.is_terminal and (not told or now - told > LINE_EACH_S):
+            pace = _pace(done - first, total - first, now - began)
+            sys.stderr.write(f"{doing}: {done} of {total}, {pace}\n" if told else f"{doing} …\n")
+            told = now
 
     with bar:
         yield report
+
+
+def _pace(done: float, total: float, seconds: float) -> str:
+    """Say how fast it goes and how long it will still take, once that can be known."""
+    if not done or not seconds:
+        return ""
+    rate = done / seconds
+    left = round((total - done) / rate)
+    shown = f"{rate:.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
+    return f"{shown}, {left // 60}:{left % 60:02d} left"
 
 
 def track(steps: _Steps[T], doing: str) -> Iterator[T]:

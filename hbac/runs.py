@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbac import __version__
 from hbac.errors import UserError
+from hbac.files import whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -152,9 +153,8 @@ def write_text(path: Path, content: str) -> None:
     content : str
         The text.
     """
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(content, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -235,9 +235,8 @@ def save_weights(network: nn.Module, folder: Path) -> None:
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    partial = folder / f"{WEIGHTS_FILE}.partial-{os.getpid()}"
-    partial.write_bytes(save(state))
-    partial.replace(folder / WEIGHTS_FILE)
+    with whole_file(folder / WEIGHTS_FILE) as partial:
+        partial.write_bytes(save(state))
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:

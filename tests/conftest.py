@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +31,21 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def conf() -> Path:
     """The folder of the configs."""
     return Path(__file__).resolve().parents[1] / "conf"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A disk of a given size, such as ``2m``; needs the right to mount."""
+    folder = tmp_path / "disk"
+
+    def mount(size: str) -> Path:
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+            folder.rmdir()
+            pytest.skip("may not mount a small disk")
+        return folder
+
+    yield mount
+    if folder.is_dir():
+        subprocess.run(["umount", "-l", str(folder)], check=True)

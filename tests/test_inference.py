@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -223,3 +225,23 @@ def test_a_killed_prediction_goes_on(ensemble: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(one, other, check_exact=True)
     assert one[list(PROB_COLUMNS)].to_numpy().std() > 0
     assert not list(tmp_path.glob("killed/cache/infer-*"))
+
+
+def test_a_full_disk_at_the_end_loses_nothing(
+    ensemble: Path, data_root: Path, tmp_path: Path, small_disk: Callable[[str], Path]
+) -> None:
+    """All is predicted; then the tables go to a disk of 12 kB. With room, nothing is predicted again."""
+    hms = ["dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}", "split=train"]
+    disk = small_disk("12k")
+    full = command(tmp_path, "hbac.infer", *hms, f"out={disk / 'said'}", ok=False)
+    assert full.returncode == 2
+    assert re.fullmatch(rf"error: {disk}/said/\S+: cannot be written: No space left on device", _last(full.stderr))
+    assert not [path for path in disk.rglob("*") if "partial" in path.name]
+    assert all(PredictionTable.read(path) for path in disk.rglob("*.parquet"))
+    again = command(tmp_path, "hbac.infer", *hms, "out=said")
+    assert "windows in" not in again.stderr
+    assert len(PredictionTable.read(tmp_path / "said" / "train_predictions.parquet").frame) > 0
+
+
+def _last(text: str) -> str:
+    return text.strip().splitlines()[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 
 from hbac.ensembling.nested import NestedFit
 from hbac.ensembling.settings import swept_settings
+from hbac.files import whole_file
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_means, percentile_interval
 from hbac.predictions.join import JoinedTables
@@ -140,7 +140,5 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     path : Path
         File to write. Its folder is made when missing.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    frame.to_csv(partial, index=False)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        frame.to_csv(partial, index=False)

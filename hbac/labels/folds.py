@@ -9,7 +9,6 @@ carries.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import warnings
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from filelock import FileLock
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hbac.errors import UserError
+from hbac.files import whole_file
 from hbac.labels.targets import consensus, sum_votes
 
 _HEADER = re.compile(r"# hbac folds 1; n_folds=(\d+); seed=(-?\d+); sha256=([0-9a-f]{64})")
@@ -125,12 +125,10 @@ class FoldTable:
         True
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         body = self._content().split("\n", 1)[1]
         header = f"# hbac folds 1; n_folds={self.n_folds}; seed={self.seed}; sha256={self.hash}\n"
-        partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-        partial.write_text(header + body, encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(header + body, encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> FoldTable:

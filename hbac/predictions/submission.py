@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hbac.errors import UserError
+from hbac.files import whole_file
 from hbac.predictions.metric import check_distribution
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
@@ -90,12 +90,7 @@ def write_submission(frame: pd.DataFrame, path: str | Path, eeg_ids: npt.ArrayLi
     wanted = submission["eeg_id"].to_numpy() if eeg_ids is None else np.asarray(eeg_ids)
     check_submission(submission, wanted, f"submission {path.name}")
     submission = submission.set_index("eeg_id").loc[wanted].reset_index()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    try:
+    with whole_file(path) as partial:
         submission.to_csv(partial, index=False)
         check_submission(pd.read_csv(partial), wanted, f"submission {path.name}")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 import hbac
 from hbac.errors import UserError
+from hbac.files import whole_file
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions.metric import check_distribution
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
@@ -203,12 +204,8 @@ class PredictionTable:
         }
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         table = table.replace_schema_metadata({_PREFIX + key: value for key, value in flat.items()})
-        partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-        try:
+        with whole_file(path) as partial:
             pq.write_table(table, partial, compression="zstd")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
         return path
 
     @classmethod

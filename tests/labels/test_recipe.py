@@ -174,5 +174,10 @@ def test_settings_out_of_range(settings, message):
 def test_the_config_shows_the_defaults(conf):
     config = yaml.safe_load((conf / "labels" / "default.yaml").read_text())
     assert LabelRecipe.from_config(config) == LabelRecipe()
-    assert set(config) == {f.name for f in dataclasses.fields(LabelRecipe)} | {"n_folds", "seed", "pseudo"}
+    assert set(config) == {f.name for f in dataclasses.fields(LabelRecipe)} | {
+        "n_folds",
+        "seed",
+        "pseudo",
+        "pseudo_split",
+    }
     assert ROWS[0] == config["rows"]

@@ -12,7 +12,7 @@ from hbac.errors import UserError
 from hbac.labels.folds import FoldTable
 from hbac.predictions.foreign import UncheckedTableWarning, read_table
 from hbac.predictions.join import join_tables
-from hbac.vocabulary import VOTE_COLUMNS
+from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 from tests.predictions.tables import make_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::hbac.predictions.foreign.UncheckedTableWarning")
@@ -35,6 +35,17 @@ def test_plain_files_join_with_ours(tmp_path: Path, suffix):
     assert read.metadata.hbac_version == ""
     joined = join_tables([ours, read])
     np.testing.assert_allclose(joined.probs[1], join_tables([ours, theirs]).probs[1], rtol=1e-6)
+
+
+def test_rounded_probabilities_are_divided_by_their_sum_and_the_warning_counts_them(tmp_path: Path):
+    table = make_table("a")
+    frame = table.frame.copy()
+    frame.loc[:4, list(PROB_COLUMNS)] *= 1.0005
+    frame.to_parquet(tmp_path / "b.parquet")
+    said = r"probabilities of 5 rows add up to 1 only within 0.0005 and were divided by their sum"
+    with pytest.warns(UncheckedTableWarning, match=said):
+        read = read_table(tmp_path / "b.parquet")
+    np.testing.assert_allclose(read.probs, table.probs, rtol=1e-12)
 
 
 def test_our_own_file_is_read_without_a_warning(tmp_path: Path, recwarn):

@@ -11,7 +11,6 @@ import sys
 import textwrap
 import zlib
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -394,32 +393,23 @@ def test_too_little_room_is_said_before_anything_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["store.lock"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("may not mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_disk_fills_up_meanwhile(many: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_fills_up_meanwhile(
+    many: Path, small_disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """2.4 MB go to a disk of 2 MB that said before that it had room; with room, the next run goes on."""
+    disk = small_disk("2m")
     files = {int(path.stem): path for path in many.glob("*.parquet")}
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patched:
         patched.setattr(building.shutil, "disk_usage", lambda _: usage(10**12, 0, 10**12))
         with pytest.raises(UserError) as caught:
-            build_store(files, CHANNELS, small_disk / "store", n_threads=1)
+            build_store(files, CHANNELS, disk / "store", n_threads=1)
     assert "No space left on device" in str(caught.value)
     assert "make room and run it again" in str(caught.value)
-    assert not (small_disk / "store").exists()
-    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
+    assert not (disk / "store").exists()
+    subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
     calls: list[tuple[int, int]] = []
-    store = build_store(files, CHANNELS, small_disk / "store", progress=lambda *args: calls.append(args))
+    store = build_store(files, CHANNELS, disk / "store", progress=lambda *args: calls.append(args))
     assert calls[0][0] > 1_000_000
     assert store.damaged_ids() == []
 
