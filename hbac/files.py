@@ -44,9 +44,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        reason = (
-            error.strerror or str(error).rpartition("] ")[2]
-        )  # Arrow: "… Detail: [errno 28] No space left on device"
+        # Arrow has its own text before it: "Error writing bytes to file. Detail: [errno 28] No space left on device".
+        reason = (error.strerror or str(error)).rpartition("] ")[2]
         raise UserError(f"{path}: cannot be written: {reason}") from None
     finally:
         partial.unlink(missing_ok=True)

@@ -253,10 +253,10 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         write_model_card(folder, pd.concat(rows_trained).drop_duplicates(ignore_index=True))
         table = PredictionTable.read(folder / TABLE_FILE)
         found = scores(table.targets, table.probs, table.frame["n_votes"])
-        score = {population: values.get("kl") for population, values in found.items()}
+        score = {population: float(values.get("kl", "nan")) for population, values in found.items()}
         write_json(folder / DONE_FILE, {"kl": score, "scores": found, "epochs": trainer.current_epoch})
     log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
-    return float(score["all"])
+    return score["all"]
 
 
 def make_data(stage: Stage, job: Job, source: Source) -> Any:

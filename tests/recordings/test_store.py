@@ -11,6 +11,7 @@ import sys
 import textwrap
 import zlib
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
