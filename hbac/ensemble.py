@@ -86,6 +86,8 @@ def blend(paths: Sequence[str | Path], out: Path, folds: str | None = None, **se
     ensemble_table(out)
     if settings.get("report"):
         sys.stdout.write(f"report:     {out / REPORT}\n")
+    for line in result.audit.lines():
+        sys.stdout.write(f"leak audit: {line}\n")
     for note in result.notes:
         sys.stdout.write(f"note:       {note}\n")
     return float(result.nested_kl)

@@ -1,7 +1,9 @@
-"""``python -m hbac.prepare``: check a data set's files, build its stores, make its folds."""
+"""``python -m hbac.prepare``: check a data set's files, build its stores, make its folds, look for leaks."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hbac.cli import launch
@@ -26,8 +28,9 @@ def prepare(cfg: DictConfig) -> None:
     Raises
     ------
     UserError
-        With all problems of the data set.
+        With all problems of the data set, or for a leak between its folds.
     """
+    from hbac.audit import audit
     from hbac.instantiate import build
     from hbac.tracking.console import part_table
     from hbac.train import fold_table_of
@@ -36,6 +39,9 @@ def prepare(cfg: DictConfig) -> None:
     parts = {name: dataset.part(name) for name in dataset.parts()}
     folds = fold_table_of(parts["train"], cfg)
     part_table(parts, folds)
+    report = audit(parts["train"], folds, Path(cfg.outputs), compare=cfg.audit or None)
+    sys.stdout.write("".join(f"leak audit: {line}\n" for line in report.lines()))
+    report.require_none(f"data set {parts['train'].recordings.root}")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def train(cfg: DictConfig) -> float:
     """
     from filelock import FileLock, Timeout
 
+    from hbac.audit import require_no_leak
     from hbac.instantiate import build
     from hbac.runs import DONE_FILE, read_json
 
@@ -65,6 +66,7 @@ def train(cfg: DictConfig) -> float:
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
     part = build(cfg.dataset).part("train", official="official" in job.front_end.sources)
     folds = fold_table_of(part, cfg)
+    require_no_leak(part, folds, Path(cfg.outputs))
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(job.folder / ".lock", timeout=0):
@@ -179,6 +181,9 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
             lineage += learned_from
         elif stage.teacher and stage.cfg.labels.pseudo_split == "test":
             part_of("test")  # its problems are said now, not after the first stage
+    if lineage:
+        n_runs = len(set(lineage))
+        log.info("leak audit: 0 of %d runs behind its weights and pseudo-labels that saw fold %d", n_runs, cfg.fold)
     return Source(part, folds, pseudo, lineage, part_of)
 
 
@@ -279,11 +284,14 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
     Raises
     ------
     UserError
-        When there are none.
+        When there are none, or one is learned from whose patient is validated on.
     """
-    from hbac.instantiate import build
+    import pandas as pd
 
-    cfg = stage.cfg
+    from hbac.instantiate import build
+    from hbac.labels.audit import AuditReport, check_apart
+
+    cfg, pseudo = stage.cfg, source.pseudo.get(stage.name)
     data = build(
         cfg.data,
         part=source.part,
@@ -291,7 +299,7 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
         fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
         fold=cfg.fold,
         labels=stage.labels,
-        pseudo=source.pseudo.get(stage.name),
+        pseudo=pseudo,
         augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
         seed=stage.seed,
         cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
@@ -302,6 +310,11 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
             f"fold {cfg.fold}: {len(data.train_set)} rows to train on and {len(data.held_out_set)} to validate on; "
             f"widen {prefix}labels.min_votes={cfg.labels.min_votes} and {prefix}labels.max_votes={cfg.labels.max_votes}"
         )
+    learned_from, where = [data.rows_trained], f"fold {cfg.fold}"
+    if pseudo is not None and pseudo.part is not source.part:
+        learned_from.append(pseudo.part.rows)
+        where += f", labels.pseudo of the {pseudo.part.recordings.part} part"
+    AuditReport(tuple(check_apart(pd.concat(learned_from), data.rows_held_out))).require_none(where)
     return data
 
 

@@ -128,6 +128,25 @@ def test_pseudo_labels_of_models_that_saw_the_fold_are_refused(swept: Path, root
         )
 
 
+def test_pseudo_labels_of_test_rows_whose_patient_is_validated_on_are_refused(
+    swept: Path, root: Path, tmp_path: Path
+) -> None:
+    both = shutil.copytree(root, tmp_path / "data")
+    predictions = PredictionTable.read(member(swept) / "fold1" / "predictions.parquet").frame
+    patient = int(predictions["patient_id"].iloc[0])
+    rows = pd.read_csv(both / "test.csv")
+    rows.loc[0, "patient_id"] = patient
+    rows.to_csv(both / "test.csv", index=False)
+    out = tmp_path / "predicted"
+    command(swept, "hbac.infer", "dataset=hms", f"dataset.root={both}", "split=test", f"out={out}")
+    learn = [*settings(both), f"labels.pseudo={out}"]
+    result = command(swept, "hbac.train", *learn, "fold=1", ok=False)
+    assert result.returncode == 2
+    assert "fold 1, labels.pseudo of the test part: leak: 1 of" in result.stderr
+    assert f"patients both trained and validated on: patient_id {patient}" in result.stderr
+    command(swept, "hbac.train", *learn, "fold=2")
+
+
 def test_predictions_of_other_recordings_are_refused(swept: Path, tmp_path: Path) -> None:
     elsewhere = write_hms_layout(tmp_path / "other", n_eegs=20, seed=2)
     shutil.copytree(swept / "outputs" / "folds", tmp_path / "outputs" / "folds")

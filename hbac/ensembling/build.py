@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from hbac.ensembling.nested import BlendData, NestedFit
 from hbac.ensembling.report import write_report
 from hbac.ensembling.summary import summarise, write_csv
 from hbac.errors import UserError
+from hbac.labels.audit import AuditReport, check_folds
 from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_interval
 from hbac.predictions.join import JoinedTables, OnMissing, join_tables
 from hbac.predictions.metric import kl_rows
@@ -48,6 +49,8 @@ class EnsembleResult:
         The ensemble file.
     notes : tuple of str
         What a user should know, such as folds that are missing.
+    audit : AuditReport
+        What was looked at for leaks between the folds of the joined tables.
     """
 
     ensemble: Ensemble
@@ -56,6 +59,7 @@ class EnsembleResult:
     compared: dict[str, NestedFit]
     path: Path
     notes: tuple[str, ...] = ()
+    audit: AuditReport = field(default_factory=AuditReport)
 
     @property
     def nested_kl(self) -> float:
@@ -113,11 +117,14 @@ def build_ensemble(
     ------
     UserError
         No tables; tables that don't go together (names both members); rows without targets; folds that are
-        missing (names member and folds); unknown method.
+        missing (names member and folds); a patient, EEG or spectrogram in two folds; unknown method.
     """
     out = Path(out)
     missing: dict[str, list[int]] = {}
     joined = _ranked(join_tables(_checked(tables, allow_missing_folds, missing), on_missing, allow_missing_folds))
+    # Each table was checked by itself; with rows that only some have, they can leak together all the same.
+    audit = AuditReport(tuple(check_folds(joined.frame, joined.fold)))
+    audit.require_none(f"tables {', '.join(joined.members)}")
     notes = _notes(missing)
     n_members = len(joined.members)
     present = None if joined.present.all() else joined.present
@@ -177,7 +184,7 @@ def build_ensemble(
     if report:
         write_report(joined, best, out / REPORT, n_resamples, seed)
     path = ensemble.write(out)  # last: where it is, the rest is complete
-    return EnsembleResult(ensemble, table, summary, compared, path, tuple(notes))
+    return EnsembleResult(ensemble, table, summary, compared, path, tuple(notes), audit)
 
 
 def _checked(
@@ -195,6 +202,7 @@ def _checked(
                     "are missing; train them, or set allow_missing_folds=true to go on without"
                 )
             missing[name] = table.missing_folds
+        AuditReport(tuple(check_folds(table.frame, table.frame["fold"]))).require_none(f"table {name}")
         yield table
 
 

@@ -22,6 +22,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from hbac.errors import UserError
 from hbac.files import whole_file
+from hbac.labels.audit import AuditReport, check_folds, check_owners
 from hbac.labels.targets import consensus, sum_votes
 
 _HEADER = re.compile(r"# hbac folds 1; n_folds=(\d+); seed=(-?\d+); sha256=([0-9a-f]{64})")
@@ -202,9 +203,7 @@ def make_folds(rows: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> FoldTable
     scikit-learn's StratifiedGroupKFold, doi:10.48550/arXiv.1201.0490.
     """
     votes = sum_votes(rows, by=("patient_id", "eeg_id"))
-    _check_one_patient(rows, "eeg_id")
-    if "spectrogram_id" in rows.columns:
-        _check_one_patient(rows, "spectrogram_id")
+    AuditReport(tuple(check_owners(rows))).require_none("label rows")
     patient = votes.index.get_level_values("patient_id").to_numpy(dtype=np.int64)
     patients = np.unique(patient)
     if n_folds < 2:
@@ -231,19 +230,6 @@ def _fill_empty(fold: npt.NDArray[np.int16], n_folds: int) -> None:
     for empty in np.flatnonzero(counts == 0):
         fullest = int(np.bincount(fold, minlength=n_folds).argmax())
         fold[np.flatnonzero(fold == fullest)[-1]] = empty
-
-
-def _check_one_patient(rows: pd.DataFrame, column: str) -> None:
-    pairs = rows[[column, "patient_id"]].drop_duplicates().sort_values([column, "patient_id"])
-    shared = pairs[pairs.duplicated(column, keep=False)]
-    if len(shared):
-        first = shared.iloc[0][column]
-        owners = shared.loc[shared[column] == first, "patient_id"].tolist()
-        raise UserError(
-            f"label rows: {column} {first} belongs to {len(owners)} patients "
-            f"({', '.join(map(str, owners[:4]))}); "
-            f"{shared[column].nunique()} such id(s): folds by patient would leak"
-        )
 
 
 def fold_table(rows: pd.DataFrame, path: str | Path, n_folds: int = 5, seed: int = 0) -> FoldTable:
@@ -289,85 +275,5 @@ def fold_table(rows: pd.DataFrame, path: str | Path, n_folds: int = 5, seed: int
         fold = table.fold_of(rows["patient_id"].to_numpy())
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    check_leaks(rows, fold).require_none()
+    AuditReport(tuple(check_folds(rows, fold))).require_none(str(path))
     return table
-
-
-@dataclass(frozen=True)
-class LeakReport:
-    """Ids that stand in more than one fold, and how many there were to look at.
-
-    Parameters
-    ----------
-    leaking : dict of str to ndarray of int64
-        For each id column the ids found in more than one fold, ascending.
-    examined : dict of str to int
-        For each id column the number of different ids.
-    """
-
-    leaking: dict[str, npt.NDArray[np.int64]]
-    examined: dict[str, int]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing leaks."""
-        return not any(len(ids) for ids in self.leaking.values())
-
-    def require_none(self) -> None:
-        """Raise when something leaks.
-
-        Raises
-        ------
-        UserError
-            Names the kinds of id, how many of how many leak, and the first of each.
-        """
-        if not self.ok:
-            parts = [
-                f"{len(ids)} of {self.examined[column]} {column} (first: {ids[0]})"
-                for column, ids in self.leaking.items()
-                if len(ids)
-            ]
-            raise UserError("folds leak, these ids stand in more than one fold: " + "; ".join(parts))
-
-
-def check_leaks(rows: pd.DataFrame, fold: npt.ArrayLike) -> LeakReport:
-    """Look for patients, EEGs and spectrograms that occur in more than one fold.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows with ``patient_id, eeg_id`` and, where there are any, ``spectrogram_id``.
-    fold : array_like of int, shape (rows,)
-        The fold of each row.
-
-    Returns
-    -------
-    LeakReport
-        What leaks; `LeakReport.require_none` makes it an error.
-
-    Raises
-    ------
-    UserError
-        `fold` doesn't have one entry for each row, or an id column is missing.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"patient_id": [1, 1, 2], "eeg_id": [5, 6, 7]})
-    >>> report = check_leaks(rows, [0, 1, 1])
-    >>> report.ok, report.leaking["patient_id"].tolist(), report.leaking["eeg_id"].tolist()
-    (False, [1], [])
-    """
-    folds = np.asarray(fold)
-    if folds.shape != (len(rows),):
-        raise UserError(f"folds of shape {folds.shape} for {len(rows)} rows")
-    for column in ("patient_id", "eeg_id"):
-        if column not in rows.columns:
-            raise UserError(f"label rows: missing column {column}")
-    leaking, examined = {}, {}
-    for column in ("patient_id", "eeg_id", "spectrogram_id"):
-        if column in rows.columns:
-            ids = rows[column].to_numpy(dtype=np.int64)
-            pairs = np.unique(np.stack([ids, folds.astype(np.int64)]), axis=1)
-            names, counts = np.unique(pairs[0], return_counts=True)
-            leaking[column], examined[column] = names[counts > 1], len(names)
-    return LeakReport(leaking, examined)

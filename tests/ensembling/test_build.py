@@ -155,3 +155,37 @@ def test_report_and_every_method_through_the_file(tables, tmp_path: Path):
     probs = np.stack([frame.filter(like="_prob").to_numpy() for frame in order])
     targets = by_name[ensemble.members[0].name].frame.sort_values("label_id").filter(regex="^(?!n_).*_vote").to_numpy()
     assert kl_divergence(targets, ensemble.apply(probs)) == pytest.approx(ensemble.in_sample.estimate, abs=1e-5)
+
+
+def test_a_patient_in_two_folds_is_a_leak(tables, tmp_path: Path):
+    table = tables[0]
+    frame = table.frame.copy()
+    row = int(np.flatnonzero(frame["patient_id"] == frame["patient_id"].mode()[0])[0])
+    frame.loc[row, "fold"] = (frame.loc[row, "fold"] + 1) % 5
+    patient = frame.loc[row, "patient_id"]
+    words = rf"table {table.metadata.member}: leak: 1 of \d+ patients in more than one fold: patient_id {patient} in"
+    with pytest.raises(UserError, match=words):
+        build_ensemble([PredictionTable(frame, table.metadata), *tables[1:]], tmp_path, n_resamples=10)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_that_leak_together(tables, tmp_path: Path):
+    """Each by itself keeps a patient in one fold; the rows that only one of them has put it into another one."""
+    one, other = (table.frame for table in tables[:2])
+    patient = int(one["patient_id"].mode()[0])
+    rows = np.flatnonzero(one["patient_id"] == patient)
+    theirs = other.drop(index=rows[:-1]).copy()
+    theirs.loc[rows[-1], "fold"] = (theirs.loc[rows[-1], "fold"] + 1) % 5
+    pair = [
+        PredictionTable(one.drop(index=rows[-1]), tables[0].metadata),
+        PredictionTable(theirs, tables[1].metadata),
+    ]
+    names = ", ".join(table.metadata.member for table in pair)
+    with pytest.raises(UserError, match=rf"tables {names}: leak: 1 of \d+ patients .*: patient_id {patient} in folds"):
+        build_ensemble(pair, tmp_path, on_missing="renormalise", n_resamples=10)
+
+
+def test_the_audit_is_told(tables, tmp_path: Path):
+    lines = build_ensemble(tables[:2], tmp_path, n_resamples=10).audit.lines()
+    assert lines[0] == f"0 of {tables[0].frame['patient_id'].nunique():,} patients in more than one fold"
+    assert len(lines) == 3

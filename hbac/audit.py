@@ -1,0 +1,132 @@
+"""The leak audit of a data set, as training and ``hbac.prepare`` make it; its checks are in `hbac.labels`.
+
+To compare all recordings means to read all of them, once: what is found is kept in ``outputs/audit/``, under the data
+set's fingerprint, for all folds and seeds. A training does it by itself where it is a matter of seconds, and otherwise
+says that it has not been done.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from hbac.progress import progress
+from hbac.runs import read_json, write_json
+
+if TYPE_CHECKING:
+    from hbac.labels.audit import AuditReport
+    from hbac.labels.duplicates import Duplicates
+    from hbac.labels.folds import FoldTable
+    from hbac.recordings.datasets import Part
+
+log = logging.getLogger("hbac.audit")
+
+_told: set[tuple[str, ...]] = set()  # a sweep's jobs find the same, and say it once
+
+# Stores up to this size are compared by a training without being asked: some seconds.
+QUICK_BYTES = 2_000_000_000
+
+
+def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = None) -> AuditReport:
+    """Look for everything that a data set and its folds could leak.
+
+    Parameters
+    ----------
+    part : Part
+        The training part.
+    folds : FoldTable
+        Its folds.
+    outputs : Path
+        Where results are kept.
+    compare : bool, optional
+        Whether to compare the recordings with one another where nobody has done so yet; None: where that is quick.
+
+    Returns
+    -------
+    AuditReport
+        All checks. Whether a leak stops the command is the caller's affair (`AuditReport.require_none`).
+    """
+    from hbac.labels.audit import AuditReport, Check, check_folds, check_owners
+    from hbac.labels.duplicates import QUESTION, check_duplicates
+
+    fold = folds.fold_of(part.rows["patient_id"])
+    checks = [*check_folds(part.rows, fold), *check_owners(part.rows)]
+    n_bytes = part.eeg.rows_total * len(part.eeg.columns) * 2
+    path = outputs / "audit" / f"{part.fingerprint[:12]}.json"
+    found = kept_duplicates(part, path, n_bytes <= QUICK_BYTES if compare is None else compare)
+    if found is None:
+        checks.append(Check(QUESTION, 0, remark="not compared: python -m hbac.prepare audit=true does it once"))
+    else:
+        remark = f"{found.featureless:,} flat ones left out" if found.featureless else ""
+        checks.append(check_duplicates(found.shared, found.compared, part.rows, fold, remark))
+    return AuditReport(tuple(checks))
+
+
+def require_no_leak(part: Part, folds: FoldTable, outputs: Path) -> None:
+    """Audit before a training: say what was checked, once in a process, and stop at a leak.
+
+    Parameters
+    ----------
+    part : Part
+        The training part.
+    folds : FoldTable
+        Its folds.
+    outputs : Path
+        Where results are kept.
+
+    Raises
+    ------
+    UserError
+        For a leak; names ids, files and folds.
+    """
+    report = audit(part, folds, outputs)
+    report.require_none(f"data set {part.recordings.root}")
+    if (lines := tuple(report.lines())) not in _told:
+        _told.add(lines)
+        for line in lines:
+            log.info("leak audit: %s", line)
+
+
+def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
+    """Read what a comparison of the recordings found, or compare them.
+
+    Parameters
+    ----------
+    part : Part
+        The training part.
+    path : Path
+        The file in which the result is kept.
+    compare : bool
+        Whether to compare them when there is no result yet. Of several processes one does, the others wait.
+
+    Returns
+    -------
+    Duplicates or None
+        None when there is no result and none is wanted.
+    """
+    if (found := _read(part, path)) is not None or not compare:
+        return found
+    from hbac.labels.duplicates import METHOD, find_duplicates
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if (found := _read(part, path)) is None:
+            with progress("comparing the EEGs with one another") as report:
+                found = find_duplicates(part.eeg, part.rows, report)
+            write_json(path, {"method": METHOD, "fingerprint": part.fingerprint, **asdict(found)})
+    return found
+
+
+def _read(part: Part, path: Path) -> Duplicates | None:
+    from hbac.labels.duplicates import METHOD, Duplicates, SharedSignal
+
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if content.pop("method", None) != METHOD or content.pop("fingerprint", None) != part.fingerprint:
+        return None
+    return Duplicates(**content | {"shared": tuple(SharedSignal(**pair) for pair in content["shared"])})

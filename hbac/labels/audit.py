@@ -1,0 +1,234 @@
+"""The leak audit: what must not stand on both sides of a fold, counted and named.
+
+A leak is not seen in the scores, it makes them better. So every training and every ensemble looks for leaks before it
+does anything else, says what it looked at, and stops when there is one. ``python -m hbac.prepare audit=true`` does all
+of it, the comparison of the recordings themselves included (`hbac.labels.duplicates`). What weights and predictions
+have learned from is checked in `hbac.labels.lineage`.
+
+A check says what a leak of its kind would be, how many were looked at, and which leak; a report is a list of checks. To
+add one, make a `Check` and put it into the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hbac.errors import UserError
+
+# What an id column counts, and whether rows can be told apart without it.
+_COUNTED = {"patient_id": "patients", "eeg_id": "EEGs", "spectrogram_id": "spectrograms"}
+_REQUIRED = ("patient_id", "eeg_id")
+_NO_ID = -1  # tables of other code may lack an id
+_SHOWN = 3  # offenders that a message writes out
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question of the audit and its answer.
+
+    Parameters
+    ----------
+    question : str
+        What a leak would be, in the plural: ``"patients in more than one fold"``.
+    examined : int
+        How many were looked at.
+    offenders : tuple of str
+        Those that leak, each with the ids, files and folds that a person needs to find it.
+    remedy : str
+        What a person can do about them.
+    remark : str
+        What else should be known, such as why nothing was examined.
+    """
+
+    question: str
+    examined: int
+    offenders: tuple[str, ...] = ()
+    remedy: str = ""
+    remark: str = ""
+
+    def __str__(self) -> str:
+        counts = f"{len(self.offenders):,} of {self.examined:,} {self.question}"
+        return f"{counts} ({self.remark})" if self.remark else counts
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """All checks of one audit.
+
+    Parameters
+    ----------
+    checks : tuple of Check
+        In the order in which they are told.
+    """
+
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing leaks."""
+        return not any(check.offenders for check in self.checks)
+
+    def lines(self) -> list[str]:
+        """Say what was checked, with counts.
+
+        Returns
+        -------
+        list of str
+            One line a check.
+        """
+        return [str(check) for check in self.checks]
+
+    def require_none(self, where: str) -> None:
+        """Stop at a leak.
+
+        Parameters
+        ----------
+        where : str
+            The file, table or folds that were audited, for the message.
+
+        Raises
+        ------
+        UserError
+            Names for each kind of leak how many of how many leak, and the first of them.
+        """
+        if self.ok:
+            return
+        parts = []
+        for check in self.checks:
+            if check.offenders:
+                more = len(check.offenders) - _SHOWN
+                named = "; ".join(check.offenders[:_SHOWN]) + (f"; and {more:,} more" if more > 0 else "")
+                counts = f"{len(check.offenders):,} of {check.examined:,} {check.question}"
+                parts.append(f"{counts}: {named}" + (f": {check.remedy}" if check.remedy else ""))
+        raise UserError(f"{where}: leak: {'. '.join(parts)}")
+
+
+def check_folds(rows: pd.DataFrame, fold: npt.ArrayLike) -> list[Check]:
+    """Look for patients, EEGs and spectrograms in more than one fold.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows with ``patient_id, eeg_id`` and, where there are any, ``spectrogram_id``. An id of −1 is unknown and left
+        out.
+    fold : array_like of int, shape (rows,)
+        The fold of each row.
+
+    Returns
+    -------
+    list of Check
+        One a column.
+
+    Raises
+    ------
+    UserError
+        `fold` doesn't have one entry for each row, or an id column is missing.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"patient_id": [1, 1, 2], "eeg_id": [5, 6, 7]})
+    >>> [str(check) for check in check_folds(rows, [0, 1, 1])]
+    ['1 of 2 patients in more than one fold', '0 of 3 EEGs in more than one fold']
+    """
+    folds = np.asarray(fold)
+    if folds.shape != (len(rows),):
+        raise UserError(f"folds of shape {folds.shape} for {len(rows)} rows")
+    checks = []
+    for column, examined, shared in _shared(rows, folds.astype(np.int64)):
+        offenders = [f"{column} {name} in folds {', '.join(map(str, found))}" for name, found in shared]
+        checks.append(Check(f"{_COUNTED[column]} in more than one fold", examined, tuple(offenders)))
+    return checks
+
+
+def check_owners(rows: pd.DataFrame) -> list[Check]:
+    """Look for EEGs and spectrograms of more than one patient, which no folds by patient could keep apart.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `check_folds`.
+
+    Returns
+    -------
+    list of Check
+        One a column.
+
+    Raises
+    ------
+    UserError
+        An id column is missing.
+    """
+    known = rows[rows["patient_id"] != _NO_ID] if "patient_id" in rows else rows
+    checks = []
+    for column, examined, shared in _shared(known, None):
+        if column != "patient_id":
+            offenders = [
+                f"{column} {name} belongs to {len(found)} patients ({', '.join(map(str, found[:4]))})"
+                for name, found in shared
+            ]
+            remedy = "folds by patient cannot keep them apart; correct patient_id"
+            checks.append(Check(f"{_COUNTED[column]} of more than one patient", examined, tuple(offenders), remedy))
+    return checks
+
+
+def check_apart(rows_trained: pd.DataFrame, rows_held_out: pd.DataFrame) -> list[Check]:
+    """Look for patients, EEGs and spectrograms that are both trained on and validated on.
+
+    Parameters
+    ----------
+    rows_trained : DataFrame
+        All rows that a run learns from, of whatever part of the data set.
+    rows_held_out : DataFrame
+        The rows that it is scored on.
+
+    Returns
+    -------
+    list of Check
+        One a column.
+
+    Raises
+    ------
+    UserError
+        An id column is missing.
+    """
+    columns = [column for column in _COUNTED if column in rows_trained and column in rows_held_out]
+    both = pd.concat([rows_trained[columns], rows_held_out[columns]], ignore_index=True)
+    side = np.repeat([0, 1], [len(rows_trained), len(rows_held_out)])
+    return [
+        Check(
+            f"{_COUNTED[column]} both trained and validated on",
+            examined,
+            tuple(f"{column} {name}" for name, _ in shared),
+        )
+        for column, examined, shared in _shared(both, side)
+    ]
+
+
+def _shared(
+    rows: pd.DataFrame, group: npt.NDArray[np.int64] | None
+) -> list[tuple[str, int, list[tuple[int, Sequence[int]]]]]:
+    """For each id column: its name, how many ids there are, and those in several groups with these groups.
+
+    The groups are the rows' patients where none are given.
+    """
+    for column in _REQUIRED:
+        if column not in rows.columns:
+            raise UserError(f"label rows: missing column {column}")
+    groups = rows["patient_id"].to_numpy(dtype=np.int64) if group is None else group
+    found = []
+    for column in _COUNTED:
+        if column in rows.columns:
+            ids = rows[column].to_numpy(dtype=np.int64)
+            known = ids != _NO_ID
+            pairs = np.unique(np.stack([ids[known], groups[known]]), axis=1)
+            names, first, counts = np.unique(pairs[0], return_index=True, return_counts=True)
+            shared = [
+                (int(names[i]), pairs[1, first[i] : first[i] + counts[i]].tolist()) for i in np.flatnonzero(counts > 1)
+            ]
+            found.append((column, len(names), shared))
+    return found
