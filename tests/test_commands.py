@@ -239,6 +239,14 @@ def test_prepare_says_what_there_is(data_root: Path, tmp_path: Path) -> None:
     assert list(tmp_path.glob("outputs/folds/*.csv"))
 
 
+def test_prepare_of_a_test_part_alone_makes_no_folds(tmp_path: Path) -> None:
+    root = write_hms_layout(tmp_path / "data", n_eegs=1, n_test=2)
+    (root / "train.csv").unlink()
+    result = command(tmp_path, "hbac.prepare", "dataset=hms", f"dataset.root={root}")
+    assert "test" in result.stdout
+    assert not list(tmp_path.glob("outputs/folds/*"))
+
+
 @pytest.mark.slow
 def test_the_wheel_works_from_any_folder(tmp_path: Path) -> None:
     subprocess.run(

@@ -29,22 +29,23 @@ def show(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
-def part_table(parts: Mapping[str, Part], folds: FoldTable) -> None:
+def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
     """Print what ``hbac.prepare`` found.
 
     Parameters
     ----------
     parts : mapping of str to Part
         By name.
-    folds : FoldTable
-        Of the training part.
+    folds : FoldTable or None
+        Of the training part; None where there is no such part.
     """
     table = Table("part", "label rows", "EEGs", "patients", "store", "fingerprint")
     for name, part in parts.items():
         counts = [len(part.rows), part.rows["eeg_id"].nunique(), part.rows["patient_id"].nunique()]
         table.add_row(name, *(f"{n:,}" for n in counts), str(part.eeg.folder), part.fingerprint[:12])
     show(table)
-    sys.stdout.write(f"{folds.n_folds} folds by patient, hash {folds.hash[:12]}\n")
+    if folds is not None:
+        sys.stdout.write(f"{folds.n_folds} folds by patient, hash {folds.hash[:12]}\n")
 
 
 def ensemble_table(folder: Path, submission: Path | None = None) -> None:
