@@ -13,6 +13,8 @@ from hbac.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from hbac.tracking.loggers import CSV
+
 
 def main() -> None:
     """Run the command."""
@@ -37,9 +39,11 @@ def ensemble(cfg: DictConfig) -> float:
     UserError
         When no members are given, or they do not go together.
     """
+    from hbac.instantiate import build
+
     if not cfg.members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
-    return blend(list(cfg.members), Path(cfg.out), cfg.folds, **blend_settings(cfg))
+    return blend(list(cfg.members), Path(cfg.out), cfg.folds, build(cfg.logger), **blend_settings(cfg))
 
 
 def blend_settings(cfg: DictConfig) -> dict[str, Any]:
@@ -59,7 +63,9 @@ def blend_settings(cfg: DictConfig) -> dict[str, Any]:
     return beside | dict(cfg.blend)
 
 
-def blend(paths: Sequence[str | Path], out: Path, folds: str | None = None, **settings: Any) -> float:
+def blend(
+    paths: Sequence[str | Path], out: Path, folds: str | None = None, logger: CSV | None = None, **settings: Any
+) -> float:
     """Collect tables, write the ensemble, print its table.
 
     Parameters
@@ -70,6 +76,8 @@ def blend(paths: Sequence[str | Path], out: Path, folds: str | None = None, **se
         Folder of the ensemble.
     folds : str, optional
         Fold table for tables of other code that say no fold.
+    logger : CSV, optional
+        Is told of the ensemble (`hbac.tracking.loggers`).
     **settings
         As `hbac.ensembling.build.build_ensemble` takes them.
 
@@ -81,8 +89,11 @@ def blend(paths: Sequence[str | Path], out: Path, folds: str | None = None, **se
     from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
     from hbac.tracking.console import ensemble_table
+    from hbac.tracking.results import log_ensemble
 
     result = build_ensemble(collect(paths, folds), out, **settings)
+    if logger is not None:
+        log_ensemble(logger, result, settings)
     ensemble_table(out)
     if settings.get("report"):
         sys.stdout.write(f"report:     {out / REPORT}\n")

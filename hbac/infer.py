@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from hbac.cli import launch
 from hbac.errors import UserError
@@ -55,6 +55,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.signal.choices import check_choice
     from hbac.signal.tta import check_variants
     from hbac.tracking.console import ensemble_table
+    from hbac.tracking.loggers import RunFacts
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
     split = check_choice("split", cfg.split, SPLITS)
@@ -104,6 +105,12 @@ def infer(cfg: DictConfig) -> None:
         write_submission(table[["eeg_id", *PROB_COLUMNS]].rename(columns=votes), submission, rows["eeg_id"])
     forget(kept)
     described = path if path.is_dir() else path.parent
+    # Beside a submission that was named by its own path, no folder of W&B's is expected.
+    where = Path(cfg.outputs) if out.suffix == ".csv" else folder
+    facts = RunFacts(f"infer-{split}", described.name, _facts(cfg, metadata), where, "infer")
+    with build(cfg.logger).single(facts) as run:
+        if run is not None:
+            run.summary.update({"windows": len(rows), "networks": len(networks.models), "seconds": spent_s})
     if split == "test" and (described / OOF_FILE).is_file():
         ensemble_table(described, submission)
     elif split == "test":  # an ensemble file that travelled without its tables
@@ -112,6 +119,14 @@ def infer(cfg: DictConfig) -> None:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
         )
+
+
+def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:
+    """Return the settings and whose predictions they are, plain, for a logger."""
+    from omegaconf import OmegaConf
+
+    hashes = {"fold_hash": metadata.fold_hash, "data_fingerprint": metadata.data_fingerprint}
+    return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True)) | hashes
 
 
 def write_fold_tables(

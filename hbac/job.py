@@ -113,7 +113,6 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.predictions.pseudo import pseudo_hash
     from hbac.runs import member_name, read_json, run_of_fold
     from hbac.signal.choices import check_choice
-    from hbac.tracking.loggers import MODES
     from hbac.training.callbacks import EXPORTS
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
@@ -121,7 +120,7 @@ def make_job(cfg: DictConfig) -> Job:
     quiet()
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
-    check_choice("logger.mode", cfg.logger.get("mode", MODES[0]), MODES)
+    build(cfg.logger)
     stages = stages_of(cfg)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     # Files that decide predictions are named by what is in them, so that a run is the same wherever they lie.

@@ -213,8 +213,9 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.scores import scores
     from hbac.runs import CONFIG_FILE, DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
-    from hbac.tracking.loggers import RunFacts, closing
+    from hbac.tracking.loggers import RunFacts, find_run
     from hbac.tracking.model_card import write_model_card
+    from hbac.tracking.results import log_results
     from hbac.training.callbacks import PredictionTableWriter
 
     folder = job.folder
@@ -236,7 +237,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     write_json(folder / CONFIG_FILE, job.config)
     write_json(folder / "environment.json", environment())
     rows_trained = []
-    with closing(build(cfg.logger, facts=facts)) as loggers:
+    with build(cfg.logger).training(facts) as loggers:
         *earlier, last = job.stages
         for stage in earlier:
             rows_trained.append(train_before(stage, job, source, loggers))
@@ -259,6 +260,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         table = PredictionTable.read(folder / TABLE_FILE)
         found = scores(table.targets, table.probs, table.frame["n_votes"])
         score = {population: float(values.get("kl", "nan")) for population, values in found.items()}
+        if (run := find_run(loggers)) is not None:
+            log_results(run, table, part, cfg.logger.worst_windows)
         write_json(folder / DONE_FILE, {"kl": score, "scores": found, "epochs": trainer.current_epoch})
     log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
     return score["all"]
@@ -409,7 +412,7 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
         The label rows that it was trained on.
     """
     from hbac.runs import WEIGHTS_FILE, load_weights, save_weights
-    from hbac.tracking.loggers import staged
+    from hbac.tracking.stages import staged
 
     data = make_data(stage, job, source)
     if not stage.cfg.resume:

@@ -30,12 +30,13 @@ class MergeSweep(Callback):
         """
         from hbac.ensemble import blend, blend_settings
         from hbac.ensembling.collect import JOBS
+        from hbac.instantiate import build
 
         sweep = Path(config.hydra.sweep.dir)
         if not (sweep / JOBS).is_dir():
             return  # of another command than training
         try:
-            blend([sweep], sweep, **blend_settings(config))
+            blend([sweep], sweep, logger=build(config.logger), **blend_settings(config))
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)

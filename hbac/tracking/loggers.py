@@ -1,18 +1,25 @@
-"""Loggers: W&B, TensorBoard, or none beside the CSV file that every run writes."""
+"""Where a run is told of: W&B, TensorBoard, or the CSV file alone that every training writes.
+
+What ``logger=…`` names is one of the classes here. Each offers `training`, the loggers of one fold, and `single`, a W&B
+run of another command; both close what they opened, as failed where their block raised.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-
+import hbac
 from hbac.errors import UserError
 from hbac.signal.choices import check_choice
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+    from wandb import Run
 
 MODES = ("offline", "online", "disabled")
 
@@ -42,35 +49,80 @@ class RunFacts:
     job_type: str = "train"
 
 
-def none(facts: RunFacts) -> list[Logger]:
-    """Return the CSV logger alone.
+class CSV:
+    """The CSV file alone: ``logs/version_<n>/metrics.csv``, one version for each time the run was started."""
 
-    Parameters
-    ----------
-    facts : RunFacts
-        Of the run.
+    @contextmanager
+    def training(self, facts: RunFacts) -> Iterator[list[Logger]]:
+        """Open the loggers of one fold.
 
-    Returns
-    -------
-    list of Logger
-        Writes ``logs/version_<n>/metrics.csv``, one version for each time the run was started.
+        Parameters
+        ----------
+        facts : RunFacts
+            Of the run.
+
+        Yields
+        ------
+        list of Logger
+            For Lightning's Trainer.
+        """
+        loggers = self._loggers(facts)
+        status = "failed"
+        try:
+            yield loggers
+            status = "success"
+        finally:
+            for logger in loggers:
+                logger.finalize(status)
+
+    @contextmanager
+    def single(self, facts: RunFacts) -> Iterator[Run | None]:
+        """Open the W&B run of a command that trains nothing.
+
+        Parameters
+        ----------
+        facts : RunFacts
+            Of the run.
+
+        Yields
+        ------
+        wandb.Run or None
+            None where W&B is not asked for: the files that the command writes say it all.
+        """
+        yield None
+
+    def _loggers(self, facts: RunFacts) -> list[Logger]:
+        from lightning.pytorch.loggers import CSVLogger
+
+        return [CSVLogger(facts.folder, name="logs")]
+
+
+class TensorBoard(CSV):
+    """TensorBoard beside the CSV file.
+
+    Raises
+    ------
+    UserError
+        When tensorboard is not installed.
     """
-    return [CSVLogger(facts.folder, name="logs")]
+
+    def __init__(self) -> None:
+        from importlib.util import find_spec
+
+        if not (find_spec("tensorboard") or find_spec("tensorboardX")):
+            raise UserError("logger=tensorboard: it is not installed; pip install tensorboard, or logger=csv")
+
+    def _loggers(self, facts: RunFacts) -> list[Logger]:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        return [*super()._loggers(facts), TensorBoardLogger(facts.folder, name="tensorboard")]
 
 
-def wandb(
-    facts: RunFacts,
-    mode: Literal["offline", "online", "disabled"] = "offline",
-    project: str = "hbac",
-    entity: str | None = None,
-    tags: Sequence[str] = (),
-) -> list[Logger]:
-    """Return W&B beside the CSV logger.
+class WandB(CSV):
+    """W&B beside the CSV file.
 
     Parameters
     ----------
-    facts : RunFacts
-        Of the run.
     mode : str
         ``offline`` needs neither account nor network: ``wandb leet`` shows the run, ``wandb sync`` uploads it.
         ``online`` uses the account that `wandb login` set up. ``disabled`` writes nothing.
@@ -79,134 +131,156 @@ def wandb(
     entity : str, optional
         W&B user or team; the account's default where absent.
     tags : sequence of str
-        Further tags.
-
-    Returns
-    -------
-    list of Logger
-        Both loggers.
+        Further tags, beside data set, model and band.
+    worst_windows : int
+        How many of the worst held-out windows are shown with a picture; 0 for none.
 
     Raises
     ------
     UserError
-        For another `mode`.
+        For another `mode`; when a run is opened, for ``online`` without an account or a network.
     """
-    check_choice("logger.mode", mode, MODES)
-    # Lightning passes an argument that W&B no longer knows, and W&B says so each time.
-    os.environ.setdefault("WANDB_SILENT", "true")
-    logger = WandbLogger(
-        name=facts.name,
-        save_dir=facts.folder,
-        project=project,
-        entity=entity,
-        group=facts.group,
-        job_type=facts.job_type,
-        tags=[facts.config["dataset"]["_target_"].rsplit(".", 1)[-1].lower(), *tags],
-        config=facts.config,
-        mode=mode,
-        offline=mode == "offline",
-        # A new W&B run for each fold, also where several are trained in one process.
-        reinit="finish_previous",
-        settings={"console": "off", "silent": True, "disable_git": False, "x_disable_stats": False},
-    )
-    run = logger.experiment
-    run.define_metric("val/*", step_metric="epoch")
-    run.define_metric("val/kl", step_metric="epoch", summary="min")
-    return [*none(facts), logger]
+
+    def __init__(
+        self,
+        mode: Literal["offline", "online", "disabled"] = "offline",
+        project: str = "hbac",
+        entity: str | None = None,
+        tags: Sequence[str] = (),
+        worst_windows: int = 8,
+    ) -> None:
+        if not isinstance(worst_windows, int) or worst_windows < 0:
+            raise UserError(f"logger.worst_windows={worst_windows}: must be a whole number, 0 or more")
+        self.mode = check_choice("logger.mode", mode, MODES)
+        self.project, self.entity, self.tags = project, entity, tuple(tags)
+
+    @contextmanager
+    def training(self, facts: RunFacts) -> Iterator[list[Logger]]:
+        """Open the loggers of one fold.
+
+        Parameters
+        ----------
+        facts : RunFacts
+            Of the run.
+
+        Yields
+        ------
+        list of Logger
+            For Lightning's Trainer; the last one is W&B's.
+        """
+        from lightning.pytorch.loggers import WandbLogger
+
+        from hbac.labels.targets import POPULATIONS
+        from hbac.training.metrics import kl_name
+
+        logger = WandbLogger(**self._settings(facts))
+        # Processes of further devices get a run that does nothing.
+        with self._closing(self._opened(lambda: logger.experiment)) as run:
+            for metrics in ("val/*", "train/*"):
+                run.define_metric(metrics, step_metric="epoch")
+            for population in POPULATIONS:  # each with its best value beside the last one
+                run.define_metric(f"val/{kl_name(population)}", step_metric="epoch", summary="last,min")
+            with super().training(facts) as loggers:
+                yield [*loggers, logger]
+
+    @contextmanager
+    def single(self, facts: RunFacts) -> Iterator[Run | None]:
+        """Open the W&B run of a command that trains nothing.
+
+        Parameters
+        ----------
+        facts : RunFacts
+            Of the run.
+
+        Yields
+        ------
+        wandb.Run
+            Closed afterwards.
+        """
+        import wandb
+
+        settings = self._settings(facts)
+        folder = settings.pop("save_dir")
+        with self._closing(self._opened(lambda: wandb.init(dir=folder, **settings))) as run:
+            yield run
+
+    def _opened(self, make: Callable[[], Run]) -> Run:
+        from wandb.errors import Error
+
+        try:
+            return make()
+        except Error as error:
+            raise UserError(
+                f"logger.mode={self.mode}: {str(error).splitlines()[0]}; type `wandb login` or set WANDB_API_KEY, "
+                "or take logger.mode=offline (`wandb sync` uploads such runs later)"
+            ) from None
+
+    @contextmanager
+    def _closing(self, run: Run) -> Iterator[Run]:
+        status = 1
+        try:
+            yield run
+            status = 0
+        finally:
+            run.finish(exit_code=status)
+
+    def _settings(self, facts: RunFacts) -> dict[str, Any]:
+        return {
+            "name": facts.name,
+            "save_dir": str(facts.folder),
+            "project": self.project,
+            "entity": self.entity,
+            "group": facts.group,
+            "job_type": facts.job_type,
+            "tags": [*_tags(facts.config), *self.tags],
+            "config": facts.config | {"git": git_state()},
+            "mode": self.mode,
+            # A new run for each fold, also where several are trained in one process.
+            "reinit": "finish_previous",
+            # Of git we say the commit ourselves: W&B's own record has the remote's address and the whole difference.
+            "settings": {"console": "off", "silent": True, "disable_git": True, "disable_code": True},
+        }
 
 
-def tensorboard(facts: RunFacts) -> list[Logger]:
-    """Return TensorBoard beside the CSV logger.
-
-    Parameters
-    ----------
-    facts : RunFacts
-        Of the run.
-
-    Returns
-    -------
-    list of Logger
-        Both loggers.
-
-    Raises
-    ------
-    UserError
-        When tensorboard is not installed.
-    """
-    try:
-        return [*none(facts), TensorBoardLogger(facts.folder, name="tensorboard")]
-    except ModuleNotFoundError as error:
-        raise UserError(f"logger=tensorboard: {error}; pip install tensorboard, or logger=csv") from error
-
-
-@contextmanager
-def closing(loggers: list[Logger]) -> Iterator[list[Logger]]:
-    """Finish every W&B run, as failed where the block raised: the next fold of this process needs its own.
-
-    Parameters
-    ----------
-    loggers : list of Logger
-        Of one run.
-
-    Yields
-    ------
-    list of Logger
-        The same.
-    """
-    status = 1
-    try:
-        yield loggers
-        status = 0
-    finally:
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish(exit_code=status)
-            else:
-                logger.finalize("success" if status == 0 else "failed")
-
-
-class _Staged(Logger):
-    """Hands metrics on under a stage's name, so that the stages of a run stay apart."""
-
-    def __init__(self, logger: Logger, stage: str) -> None:
-        super().__init__()
-        self.logger, self.stage = logger, stage
-
-    @property
-    def name(self) -> str | None:
-        """Of the logger behind it."""
-        return self.logger.name
-
-    @property
-    def version(self) -> int | str | None:
-        """Of the logger behind it."""
-        return self.logger.version
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Log nothing: the run has said it all."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log a stage's metrics."""
-        self.logger.log_metrics({f"{self.stage}/{name}": value for name, value in metrics.items()}, step)
-
-    def save(self) -> None:
-        """Write what is waiting."""
-        self.logger.save()
-
-
-def staged(loggers: Sequence[Logger], stage: str) -> list[Logger]:
-    """Return loggers for a stage of a run, whose metrics then begin with the stage's name.
+def find_run(loggers: Sequence[Logger]) -> Run | None:
+    """Return the W&B run among a training's loggers.
 
     Parameters
     ----------
     loggers : sequence of Logger
-        The run's.
-    stage : str
-        Name of the stage.
+        As `CSV.training` and its kin yield them.
 
     Returns
     -------
-    list of Logger
-        One for each.
+    wandb.Run or None
+        None where W&B is not asked for.
     """
-    return [_Staged(logger, stage) for logger in loggers]
+    from lightning.pytorch.loggers import WandbLogger
+
+    found = [logger.experiment for logger in loggers if isinstance(logger, WandbLogger)]
+    return found[0] if found else None
+
+
+def git_state() -> dict[str, Any]:
+    """Return the commit that this code is at.
+
+    Returns
+    -------
+    dict
+        ``commit`` and whether it is ``dirty``; empty where the package is no git checkout, as an installed one.
+    """
+    root = Path(hbac.__file__).parents[1]
+    if not (root / ".git").exists():
+        return {}
+    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": found.removesuffix("-dirty"), "dirty": found.endswith("-dirty")}
+
+
+def _tags(config: dict[str, Any]) -> list[str]:
+    """Name data set, model and band, as far as a command has them."""
+    names = [config[key]["_target_"].rpartition(".")[2].lower() for key in ("dataset", "model") if key in config]
+    return [*names, *([f"band {config['band']}"] if "band" in config else [])]

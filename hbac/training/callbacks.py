@@ -65,6 +65,73 @@ class EpochLines(Callback):
         )
 
 
+class Pace(Callback):
+    """Log each epoch's rate in windows a second, and the mean norm of the gradients before they are clipped."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Not used.
+        pl_module : lightning.LightningModule
+            Not used.
+        """
+        self.began, self.spent, self.windows = time.monotonic(), 0.0, 0
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Measure the gradients, which mixed precision has scaled back by now.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Not used.
+        pl_module : lightning.LightningModule
+            Has them.
+        optimizer : torch.optim.Optimizer
+            Not used.
+        """
+        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True, batch_size=1)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch's windows.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Not used.
+        pl_module : lightning.LightningModule
+            Not used.
+        outputs : object
+            Not used.
+        batch : dict of Tensor
+            With ``row`` (batch,).
+        batch_idx : int
+            Not used.
+        """
+        self.windows += len(batch["row"])
+        self.spent = time.monotonic() - self.began  # up to here, for the epoch's validation is not training
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the rate.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Not used.
+        pl_module : lightning.LightningModule
+            Logs it.
+        """
+        pl_module.log("train/windows_per_s", self.windows * trainer.world_size / self.spent)
+
+
 class SeedSteps(Callback):
     """Seed torch's generators anew before each batch.
 
@@ -206,7 +273,7 @@ def make_callbacks(folder: Path, seed: int, ema: float = 0.0, patience: int | No
     best = ModelCheckpoint(filename="best", monitor="val/kl", **where)
     last = ModelCheckpoint(filename="last", **where)
     progress = RichProgressBar() if on_terminal() else EpochLines()
-    return [SeedSteps(seed), *asked_for, best, last, LearningRateMonitor(logging_interval="epoch"), progress]
+    return [SeedSteps(seed), Pace(), *asked_for, best, last, LearningRateMonitor(logging_interval="epoch"), progress]
 
 
 def on_terminal() -> bool:

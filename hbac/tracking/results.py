@@ -1,0 +1,162 @@
+"""What a W&B run shows when it is over: confusion, reliability, the worst windows, the out-of-fold table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hbac.predictions.calibration import reliability
+from hbac.predictions.metric import kl_rows
+from hbac.vocabulary import CLASSES
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+    from hbac.ensembling.build import EnsembleResult
+    from hbac.predictions import PredictionTable
+    from hbac.recordings.datasets import Part
+    from hbac.tracking.loggers import CSV
+
+_WORST = ("eeg_id", "label_id", "patient_id", "n_votes", "kl")
+_SAID = 0.05  # smaller shares are not worth the room
+
+
+def log_results(run: Run, table: PredictionTable, part: Part, n_worst: int) -> None:
+    """Show the held-out rows of a training.
+
+    Parameters
+    ----------
+    run : wandb.Run
+        Open.
+    table : PredictionTable
+        Of the held-out rows.
+    part : Part
+        The training part, for the pictures.
+    n_worst : int
+        How many windows get a picture.
+    """
+    import wandb
+
+    log_diagrams(run, table)
+    if n_worst:
+        log_worst_windows(run, table, part, n_worst)
+    with tempfile.TemporaryDirectory() as folder:
+        artifact = wandb.Artifact(f"oof-{run.id}", type="predictions", metadata={"member": table.metadata.member})
+        artifact.add_file(str(table.write(Path(folder) / "oof.parquet")))
+        run.log_artifact(artifact)
+
+
+def log_ensemble(logger: CSV, result: EnsembleResult, settings: Mapping[str, Any]) -> None:
+    """Tell of an ensemble: its out-of-fold score, its weights, and how it compares with its members.
+
+    Parameters
+    ----------
+    logger : CSV
+        Or one of its kin.
+    result : EnsembleResult
+        What was written.
+    settings : mapping
+        Of the blend.
+    """
+    from hbac.tracking.loggers import RunFacts
+
+    ensemble, folder = result.ensemble, result.path.parent
+    config = {
+        **settings,
+        "members": [member.name for member in ensemble.members],
+        "fold_hash": ensemble.fold_hash,
+        "data_fingerprint": ensemble.data_fingerprint,
+    }
+    facts = RunFacts(f"ensemble-{ensemble.method}", folder.name, config, folder, "ensemble")
+    with logger.single(facts) as run:
+        if run is None:
+            return
+        import wandb
+
+        scores = result.summary[result.summary["kind"] == "ensemble"].iloc[0]
+        figures = {name: float(scores[name]) for name in scores.index if str(name).startswith("kl_")}
+        gap = ensemble.nested.estimate - ensemble.in_sample.estimate
+        run.summary.update(figures | {"over-fit": gap, "kl_in_sample": ensemble.in_sample.estimate})
+        log_diagrams(run, result.table)
+        run.log({"members": wandb.Table(dataframe=result.summary)})
+        run.summary["blend"] = ensemble.blend.to_dict()
+        artifact = wandb.Artifact(f"oof-{run.id}", type="predictions")
+        artifact.add_file(str(folder / "oof.parquet"))
+        run.log_artifact(artifact)
+
+
+def log_diagrams(run: Run, table: PredictionTable) -> None:
+    """Show the confusion of classes and how far a probability can be believed.
+
+    Parameters
+    ----------
+    run : wandb.Run
+        Open.
+    table : PredictionTable
+        With targets.
+    """
+    import wandb
+
+    truth, guess = table.targets.argmax(axis=1), table.probs.argmax(axis=1)
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), int)
+    np.add.at(confusion, (truth, guess), 1)
+    rows: list[Any] = [[name, *counts] for name, counts in zip(CLASSES, confusion.tolist(), strict=True)]
+    bins = reliability(table.targets, table.probs).dropna()
+    points: list[Any] = bins[["confidence", "accuracy", "n"]].to_numpy().tolist()
+    run.log(
+        {
+            "confusion": wandb.Table(columns=["experts \\ network", *CLASSES], data=rows),
+            "confusion matrix": wandb.plot.confusion_matrix(
+                y_true=truth.tolist(), preds=guess.tolist(), class_names=list(CLASSES)
+            ),
+            "reliability": wandb.plot.line(
+                wandb.Table(columns=["confidence", "accuracy", "rows"], data=points),
+                "confidence",
+                "accuracy",
+                title="Reliability",
+            ),
+        }
+    )
+
+
+def log_worst_windows(run: Run, table: PredictionTable, part: Part, n_worst: int) -> None:
+    """Show the windows that cost most: a table, and a picture of each row beside it.
+
+    Offline, W&B loses the pictures that stand in a table; as media of the run they stay in its folder.
+
+    Parameters
+    ----------
+    run : wandb.Run
+        Open.
+    table : PredictionTable
+        Of rows of the part.
+    part : Part
+        Has the recordings.
+    n_worst : int
+        How many; at most one of each EEG.
+    """
+    import wandb
+
+    from hbac.data.windows import source_of
+    from hbac.tracking.picture import window_picture
+
+    kl_N = kl_rows(table.targets, table.probs)
+    ranked = table.frame.assign(kl=kl_N).sort_values("kl", ascending=False).drop_duplicates("eeg_id").head(n_worst)
+    position = {label: row for row, label in enumerate(part.rows["label_id"])}
+    eeg = source_of(part, "eeg")
+    shown = wandb.Table(columns=["picture", *_WORST, "experts", "network"])
+    pictures = []
+    for number, row in enumerate(ranked.to_dict("records"), start=1):
+        experts, network = (
+            ", ".join(f"{name} {row[f'{name}_{kind}']:.2f}" for name in CLASSES if row[f"{name}_{kind}"] >= _SAID)
+            for kind in ("vote", "prob")
+        )
+        window = eeg.copy(np.array([position[row["label_id"]]]))[0]
+        title = f"EEG {row['eeg_id']}, label {row['label_id']}   experts: {experts}   network: {network}"
+        pictures.append(wandb.Image(window_picture(window, title), caption=f"{number}: KL {row['kl']:.3f}"))
+        shown.add_data(number, *(row[name] for name in _WORST), experts, network)
+    run.log({"worst windows": shown, "worst windows, pictures": pictures})

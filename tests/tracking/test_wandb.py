@@ -1,0 +1,111 @@
+"""W&B offline, read back with its own tool: a run a fold, failed after a crash, one of ensemble and infer each."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hbac.errors import UserError
+from hbac.tracking.loggers import WandB
+from tests.helpers import write_hms_layout
+from tests.test_commands import SMALL_NET, command
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_hms_layout(tmp_path_factory.mktemp("data"), n_eegs=20, seed=1)
+
+
+@pytest.fixture(scope="module")
+def swept(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("swept")
+    line = ["hbac.train", "dataset=hms", f"dataset.root={root}", "labels.n_folds=2", *SMALL_NET]
+    command(folder, *line, "logger.worst_windows=2", "-m", "fold=0,1")
+    command(folder, "hbac.infer", "dataset=hms", f"dataset.root={root}", "out=said")
+    return folder
+
+
+def inspected(folder: Path) -> dict[str, Any]:
+    """What ``wandb leet`` reads in the one offline run under a folder."""
+    (run,) = folder.glob("wandb/offline-run-*")
+    leet = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", str(run), "--summary", "--json"]
+    result = subprocess.run(leet, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_each_fold_is_a_run(swept: Path) -> None:
+    member = next(swept.glob("outputs/runs/*")).name
+    found = [inspected(next(swept.glob(f"outputs/runs/*/fold{fold}"))) for fold in (0, 1)]
+    assert [run["name"] for run in found] == ["resnet_gru-0.5-20-f0", "resnet_gru-0.5-20-f1"]
+    assert len({run["run_id"] for run in found}) == 2
+    for fold, run in enumerate(found):
+        assert (run["state"], run["exit_code"]) == ("finished", 0)
+        assert run["tags"] == ["hms", "resnetgru", "band 0.5-20"]
+        config, summary = run["config"], run["summary"]
+        assert (config["fold"], config["member"]) == (fold, member)
+        assert {"config_hash", "fold_hash", "data_fingerprint"} <= config.keys()
+        score = json.loads((swept / f"outputs/runs/{member}/fold{fold}/metrics.json").read_text())["kl"]
+        for name, population in (("kl", "all"), ("kl_up_to_7", "up_to_7"), ("kl_10_or_more", "10_or_more")):
+            assert summary[f"val/{name}"]["min"] <= summary[f"val/{name}"]["last"]
+            assert summary[f"val/{name}"]["last"] == pytest.approx(score[population], rel=0.02)  # the network in bf16
+            assert f"val/kl_lpd{name.removeprefix('kl')}" in summary
+        assert summary["train/grad_norm"] > 0
+        assert summary["train/windows_per_s"] > 0
+        assert summary["lr-AdamW"] > 0
+        assert (summary["confusion"]["nrows"], summary["confusion"]["ncols"]) == (6, 7)
+        assert summary["worst windows"]["nrows"] == 2
+        assert "reliability_table" in summary
+
+
+def test_worst_windows_have_pictures(swept: Path) -> None:
+    for run in swept.glob("outputs/runs/*/fold*"):
+        pictures = list(run.glob("wandb/offline-run-*/files/media/images/*.png"))
+        assert len(pictures) == 2
+        assert all(picture.stat().st_size < 200_000 for picture in pictures)
+
+
+def test_the_ensemble_is_one_run(swept: Path) -> None:
+    (sweep,) = swept.glob("outputs/sweeps/*")
+    run = inspected(sweep)
+    written = json.loads((sweep / "ensemble.json").read_text())
+    assert run["name"] == f"ensemble-{written['method']}"
+    assert run["config"]["fold_hash"] == written["fold_hash"]
+    summary = run["summary"]
+    assert summary["kl_all"] == pytest.approx(written["score"]["nested"]["kl"])
+    assert summary["kl_all_low"] < summary["kl_all"] < summary["kl_all_high"]
+    assert {"kl_10_or_more", "blend", "over-fit", "members", "confusion"} <= summary.keys()
+
+
+def test_an_inference_is_a_run(swept: Path) -> None:
+    run = inspected(swept / "said")
+    assert run["name"] == "infer-test"
+    assert run["summary"]["networks"] == 2
+    assert run["config"]["split"] == "test"
+
+
+def test_a_crash_closes_its_run_as_failed(root: Path, tmp_path: Path) -> None:
+    """A network whose output explodes: Lightning goes on, the prediction table refuses."""
+    line = ["hbac.train", "dataset=hms", f"dataset.root={root}", "labels.n_folds=2", *SMALL_NET]
+    crashed = command(tmp_path, *line, "optimizer.lr=1e30", "trainer.gradient_clip_val=null", ok=False)
+    assert crashed.returncode != 0
+    run = inspected(next(tmp_path.glob("outputs/runs/*/fold0")))
+    assert (run["state"], run["exit_code"]) == ("failed", 1)
+
+
+def test_without_wandb_nothing_of_it(root: Path, tmp_path: Path) -> None:
+    line = ["hbac.train", "dataset=hms", f"dataset.root={root}", "labels.n_folds=2", *SMALL_NET, "logger=csv"]
+    command(tmp_path, *line)
+    assert not list(tmp_path.rglob("wandb"))
+    (metrics,) = tmp_path.glob("outputs/runs/*/fold0/logs/version_0/metrics.csv")
+    assert {"train/grad_norm", "val/kl_lpd_10_or_more"} <= set(metrics.read_text().splitlines()[0].split(","))
+
+
+def test_a_mode_there_is_not() -> None:
+    with pytest.raises(UserError, match="logger.mode"):
+        WandB(mode="cloud")  # type: ignore[arg-type]
