@@ -29,6 +29,7 @@ from hydra import compose, initialize_config_dir
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hbac.cli import conf_dir
+from hbac.data.epoch import EpochShuffle
 from hbac.instantiate import build
 from hbac.recordings.datasets import HMS, Part
 from tests.helpers import write_hms_layout
@@ -64,7 +65,10 @@ def speeds(part: Part, overrides: list[str], batch: int, rounds: int) -> tuple[f
     data.trainer = SimpleNamespace(training=True, current_epoch=0)
     network = build(cfg.model, **front_end.network_arguments())
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
-    rows = np.random.default_rng(0).integers(0, len(part.rows), (rounds + 1, batch)).tolist()
+    shuffle, rows = EpochShuffle(len(part.rows), seed=0), []
+    for epoch in range(rounds + 1):  # with the partners of mixup, as in training
+        shuffle.set_epoch(epoch)
+        rows.append(list(shuffle)[:batch])
     ready = data.on_after_batch_transfer(data.train_set.__getitems__(rows[0]), 0)
 
     def step(_: int) -> None:

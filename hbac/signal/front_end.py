@@ -46,8 +46,19 @@ def fill_missing(x_BCT: Tensor) -> Tensor:
     >>> fill_missing(torch.tensor([[1.0, float("nan"), 3.0], [float("nan")] * 3])).tolist()
     [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
     """
-    if x_BCT.device.type == "cpu" and bool(x_BCT.sum().isfinite()):
-        return x_BCT
+    if x_BCT.device.type == "cpu":
+        bad_BC = ~x_BCT.sum(-1).isfinite()
+        n_bad = int(bad_BC.sum())
+        if n_bad == 0:
+            return x_BCT
+        if n_bad < bad_BC.numel():  # most often a lost electrode or two: the others need no second look
+            filled_BCT = x_BCT.clone()
+            filled_BCT[bad_BC] = _fill(x_BCT[bad_BC])
+            return filled_BCT
+    return _fill(x_BCT)
+
+
+def _fill(x_BCT: Tensor) -> Tensor:
     valid_BCT = x_BCT.isfinite()
     zeroed_BCT = x_BCT.where(valid_BCT, 0.0)
     mean_BC1 = zeroed_BCT.sum(-1, keepdim=True) / valid_BCT.sum(-1, keepdim=True).clamp(min=1)
