@@ -29,11 +29,11 @@ class Line(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         self.log("train/kl", self.weight.detach(), on_epoch=True, on_step=False)
         return self.weight * 1.0
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self.validated.append(float(self.weight))
         late = self.current_epoch >= self.worse_from
         self.log("val/kl", float(self.current_epoch) if late else float(self.weight))
@@ -42,11 +42,11 @@ class Line(L.LightningModule):
 class Rows(L.LightningDataModule):
     batch_size = 1
 
-    def train_dataloader(self) -> DataLoader[float]:
-        return DataLoader([0.0] * N_STEPS)  # type: ignore[arg-type]
+    def train_dataloader(self) -> DataLoader[dict[str, int]]:
+        return DataLoader([{"row": row} for row in range(N_STEPS)])  # type: ignore[arg-type]
 
-    def val_dataloader(self) -> DataLoader[float]:
-        return DataLoader([0.0])  # type: ignore[arg-type]
+    def val_dataloader(self) -> DataLoader[dict[str, int]]:
+        return DataLoader([{"row": 0}])  # type: ignore[arg-type]
 
 
 def fitted(folder: Path, epochs: int, ema: float = 0.0, patience: int | None = None, **task: int) -> tuple[Line, int]:
