@@ -66,7 +66,19 @@ class EpochLines(Callback):
 
 
 class Pace(Callback):
-    """Log each epoch's rate in windows a second, and the mean norm of the gradients before they are clipped."""
+    """Log each epoch's rate and the time that has passed, and the mean norm of the gradients before they are clipped."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note when it began.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Not used.
+        pl_module : lightning.LightningModule
+            Not used.
+        """
+        self.fit_began = time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock.
@@ -120,16 +132,17 @@ class Pace(Callback):
         self.spent = time.monotonic() - self.began  # up to here, for the epoch's validation is not training
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the rate.
+        """Log the rate, and the seconds since training began, validation among them.
 
         Parameters
         ----------
         trainer : lightning.Trainer
-            Not used.
+            Knows how many processes train.
         pl_module : lightning.LightningModule
             Logs it.
         """
         pl_module.log("train/windows_per_s", self.windows * trainer.world_size / self.spent)
+        pl_module.log("train/elapsed_s", time.monotonic() - self.fit_began)
 
 
 class SeedSteps(Callback):

@@ -1,0 +1,125 @@
+"""What each ingredient of the training recipe is worth: out-of-fold KL of a plain recipe, and of it with one thing changed.
+
+    python benchmarks/ingredients.py --outputs outputs/ingredients --jobs 2
+
+Every recipe is trained on the folds of the simulated medium data set by the command that a user would type, each in one
+thread, `--jobs` of them at a time; what is there already is not trained again. Then follows a table in Markdown: KL on
+the rows with 10 or more votes, with up to 7 votes and on all, each with its 95 % interval over patients; the paired
+difference to the plain recipe (below 0: better); and the processor time of training all folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hbac.ensembling.collect import collect
+from hbac.labels.targets import POPULATIONS
+from hbac.predictions import PredictionTable
+from hbac.predictions.bootstrap import bootstrap_interval, paired_bootstrap
+from hbac.predictions.metric import kl_rows
+
+PLAIN = ("model=resnet_gru", "augment=none", "trainer.max_epochs=6")
+# What is typed behind the plain recipe; an experiment of its own replaces it.
+RECIPES: dict[str, tuple[str, ...]] = {
+    "plain: all rows, their own votes, no augmentation, 6 epochs": PLAIN,
+    "`augment=seed`": (*PLAIN, "augment=seed"),
+    "`augment=strong`": (*PLAIN, "augment=strong"),
+    "`labels.weight=log_votes`": (*PLAIN, "labels.weight=log_votes"),
+    "`labels.weight=votes`": (*PLAIN, "labels.weight=votes"),
+    "`labels.vote_smoothing=sqrt`": (*PLAIN, "labels.vote_smoothing=sqrt"),
+    "`labels.target=eeg_mean`": (*PLAIN, "labels.target=eeg_mean"),
+    "`labels.jitter_s=2`": (*PLAIN, "labels.jitter_s=2"),
+    "`labels.min_votes=10`": (*PLAIN, "labels.min_votes=10"),
+    "`ema=0.99`": (*PLAIN, "ema=0.99"),
+    "two stages: 4 epochs on all rows, 2 on those with 10 or more votes": (
+        "experiment=two_stage", "augment=none", "stages.all_rows.trainer.max_epochs=4", "trainer.max_epochs=2",
+    ),  # fmt: skip
+    "pseudo-labels: a teacher of 3 epochs, then 3": (
+        "experiment=pseudo", "augment=none", "stages.teacher.trainer.max_epochs=3", "trainer.max_epochs=3",
+    ),  # fmt: skip
+    "`experiment=strong`": ("experiment=strong",),
+    "`experiment=public_resnet_gru`": ("experiment=public_resnet_gru",),
+}  # fmt: skip
+
+
+def train(recipe: str, outputs: Path, folds: str) -> None:
+    """Train a recipe's folds in one thread, and add the processor time that it took to what is known."""
+    command = [
+        sys.executable, "-m", "hbac.train", *RECIPES[recipe], "dataset.size=medium", "logger=csv", "blend=mean",
+        "allow_missing_folds=true", f"outputs={outputs}", f"hydra.sweep.dir={folder_of(recipe, outputs)}",
+        "-m", f"fold={folds}",
+    ]  # fmt: skip
+    log = folder_of(recipe, outputs) / "log.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=file, stderr=file)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{recipe}: training failed, see {log}")
+    spent = log.parent / "seconds.json"
+    before = json.loads(spent.read_text()) if spent.exists() else 0.0
+    spent.write_text(json.dumps(before + usage.ru_utime + usage.ru_stime))
+
+
+def folder_of(recipe: str, outputs: Path) -> Path:
+    """Return the sweep folder of a recipe."""
+    return outputs / "sweeps" / f"{list(RECIPES).index(recipe):02d}"
+
+
+def table(outputs: Path, recipes: list[str]) -> str:
+    """Compare the recipes that have been trained."""
+    tables: dict[str, PredictionTable] = {r: next(iter(collect([folder_of(r, outputs)]))) for r in recipes}
+    populations = list(reversed(POPULATIONS.items()))
+    head = ["recipe", *(f"KL {p.title}" for _, p in populations), *(f"change, {p.title}" for _, p in populations[:2])]
+    lines = [" | ".join([*head, "CPU min"]), " | ".join(["---"] * (len(head) + 1))]
+    plain = by_label(tables[recipes[0]])
+    for recipe, found in tables.items():
+        own = by_label(found)
+        cells = [recipe]
+        for _, population in populations:
+            inside = population.contains(own["n_votes"])
+            cells.append(show(bootstrap_interval(own["kl"][inside], own["patient_id"][inside])))
+        for _, population in populations[:2]:
+            inside = population.contains(own["n_votes"])
+            pair = paired_bootstrap(own["kl"][inside], plain["kl"][inside], own["patient_id"][inside])
+            cells.append("" if recipe == recipes[0] else show(pair, sign="+"))
+        seconds = json.loads((folder_of(recipe, outputs) / "seconds.json").read_text())
+        lines.append(" | ".join([*cells, f"{seconds / 60:.0f}"]))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def by_label(found: PredictionTable):  # noqa: ANN201
+    """Return a table's rows in the order of their ids, with the divergence of each."""
+    frame = found.frame.assign(kl=kl_rows(found.targets, found.probs))
+    return frame.sort_values("label_id", ignore_index=True)
+
+
+def show(interval, sign: str = "") -> str:  # noqa: ANN001
+    """Write an interval."""
+    estimate, low, high = (f"{value:{sign}.3f}" for value in (interval.estimate, interval.low, interval.high))
+    return f"{estimate} ({low} to {high})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--outputs", type=Path, default=Path("outputs/ingredients"))
+    parser.add_argument("--jobs", type=int, default=2, help="recipes at a time, each in one thread")
+    parser.add_argument("--folds", default="0,1,2,3,4")
+    parser.add_argument("--only", nargs="*", help="numbers of the recipes; all where absent")
+    parser.add_argument("--table", action="store_true", help="train nothing: the table of what has been trained")
+    options = parser.parse_args()
+    recipes = [recipe for number, recipe in enumerate(RECIPES) if not options.only or str(number) in options.only]
+    if not options.table:
+        with ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(lambda recipe: train(recipe, options.outputs, options.folds), recipes))
+    print(table(options.outputs, [r for r in recipes if (folder_of(r, options.outputs) / "seconds.json").exists()]))
+
+
+if __name__ == "__main__":
+    main()
