@@ -1,11 +1,11 @@
-"""What each ingredient of the training recipe is worth: out-of-fold KL of a plain recipe, and of it with one thing changed.
+"""What each ingredient of the training recipe is worth: a plain recipe, and the same with one thing changed.
 
     python benchmarks/ingredients.py --outputs outputs/ingredients --jobs 2
 
 Every recipe is trained on the folds of the simulated medium data set by the command that a user would type, each in one
-thread, `--jobs` of them at a time; what is there already is not trained again. Then follows a table in Markdown: KL on
-the rows with 10 or more votes, with up to 7 votes and on all, each with its 95 % interval over patients; the paired
-difference to the plain recipe (below 0: better); and the processor time of training all folds.
+thread, `--jobs` of them at a time; what is there already is not trained again. Then follows a table in Markdown:
+out-of-fold KL on the rows with 10 or more votes, with up to 7 votes and on all, each with its 95 % interval over
+patients; the paired difference to the plain recipe (below 0: better); and the processor time of training all folds.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
+
 from hbac.ensembling.collect import collect
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions import PredictionTable
-from hbac.predictions.bootstrap import bootstrap_interval, paired_bootstrap
+from hbac.predictions.bootstrap import Interval, bootstrap_interval, paired_bootstrap
 from hbac.predictions.metric import kl_rows
 
 PLAIN = ("model=resnet_gru", "augment=none", "trainer.max_epochs=6")
-# What is typed behind the plain recipe; an experiment of its own replaces it.
+# What a user types; the first is what the others are compared with.
 RECIPES: dict[str, tuple[str, ...]] = {
     "plain: all rows, their own votes, no augmentation, 6 epochs": PLAIN,
     "`augment=seed`": (*PLAIN, "augment=seed"),
@@ -38,14 +40,20 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "`labels.min_votes=10`": (*PLAIN, "labels.min_votes=10"),
     "`ema=0.99`": (*PLAIN, "ema=0.99"),
     "two stages: 4 epochs on all rows, 2 on those with 10 or more votes": (
-        "experiment=two_stage", "augment=none", "stages.all_rows.trainer.max_epochs=4", "trainer.max_epochs=2",
-    ),  # fmt: skip
+        "experiment=two_stage",
+        "augment=none",
+        "stages.all_rows.trainer.max_epochs=4",
+        "trainer.max_epochs=2",
+    ),
     "pseudo-labels: a teacher of 3 epochs, then 3": (
-        "experiment=pseudo", "augment=none", "stages.teacher.trainer.max_epochs=3", "trainer.max_epochs=3",
-    ),  # fmt: skip
+        "experiment=pseudo",
+        "augment=none",
+        "stages.teacher.trainer.max_epochs=3",
+        "trainer.max_epochs=3",
+    ),
     "`experiment=strong`": ("experiment=strong",),
     "`experiment=public_resnet_gru`": ("experiment=public_resnet_gru",),
-}  # fmt: skip
+}
 
 
 def train(recipe: str, outputs: Path, folds: str) -> None:
@@ -94,13 +102,13 @@ def table(outputs: Path, recipes: list[str]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def by_label(found: PredictionTable):  # noqa: ANN201
+def by_label(found: PredictionTable) -> pd.DataFrame:
     """Return a table's rows in the order of their ids, with the divergence of each."""
     frame = found.frame.assign(kl=kl_rows(found.targets, found.probs))
     return frame.sort_values("label_id", ignore_index=True)
 
 
-def show(interval, sign: str = "") -> str:  # noqa: ANN001
+def show(interval: Interval, sign: str = "") -> str:
     """Write an interval."""
     estimate, low, high = (f"{value:{sign}.3f}" for value in (interval.estimate, interval.low, interval.high))
     return f"{estimate} ({low} to {high})"

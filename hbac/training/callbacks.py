@@ -66,7 +66,7 @@ class EpochLines(Callback):
 
 
 class Pace(Callback):
-    """Log each epoch's rate and the time that has passed, and the mean norm of the gradients before they are clipped."""
+    """Log each epoch's rate, the time that has passed, and the mean norm of the gradients before they are clipped."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note when it began.
