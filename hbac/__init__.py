@@ -5,12 +5,12 @@ score, ensemble, submission and report read only that table.
 
 Examples
 --------
-From a run's folder to probabilities, in a notebook::
+From the folder of a run, or of an ensemble, to probabilities, in a notebook::
 
     import hbac
 
     model = hbac.load("outputs/runs/resnet_gru-0.5-20-1a2b3c4d/fold0")
-    prob = model(eeg)  # (batch, 10000, 20) microvolt to (batch, 6)
+    prob = model(eeg)  # (batch, 10000, 20) microvolt at 200 Hz, to (batch, 6)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hbac.runs import load
+    from hbac.loading import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -27,7 +27,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     # Lazy, so that the command line answers before anything heavy is imported.
     if name == "load":
-        from hbac.runs import load
+        from hbac.loading import load
 
         return load
     raise AttributeError(f"module 'hbac' has no attribute {name!r}")

@@ -27,7 +27,7 @@ from hbac.ensembling.ensemble_file import Ensemble
 from hbac.errors import UserError
 from hbac.files import whole_file
 from hbac.progress import progress
-from hbac.runs import MODEL_FILE, WEIGHTS_FILE, Model, load
+from hbac.runs import MODEL_FILE, WEIGHTS_FILE, Model, load_run
 from hbac.signal.choices import check_choice
 from hbac.signal.image_front_end import SOURCES
 from hbac.signal.tta import PLAIN, variant_of
@@ -105,7 +105,7 @@ class Networks:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         runs = [(m, run) for m, member in enumerate(ensemble.members) for run in member.runs]
-        models = [load(run) for _, run in runs]
+        models = [load_run(run) for _, run in runs]
         try:
             where = torch.device(device)
             models = [model.to(where) for model in models]

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from hbac.errors import UserError
 from hbac.files import whole_file
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "predictions.parquet"
@@ -316,34 +317,33 @@ class Model:
         sources: tuple[str, ...] = self.front_end.sources  # type: ignore[assignment]
         return sources
 
-    def __call__(self, *windows: Tensor) -> Tensor:
+    def __call__(self, *windows: Tensor | NDArray[Any]) -> Tensor:
         """Return class probabilities of raw windows.
 
         Parameters
         ----------
-        *windows : Tensor
-            One for each of `sources`, float16 or float32, on any device (the model follows), NaN where nothing was
-            recorded. EEG: shape (batch, 10000, 20), microvolt at 200 Hz, channels in the order of
-            `hbac.vocabulary.CHANNELS`. Official spectrogram: (batch, 300, 400), power, columns in the order of
-            `hbac.recordings.columns.SPECTROGRAM_COLUMNS`.
+        *windows : Tensor or ndarray
+            One for each of `sources`, NaN where nothing was recorded. EEG: shape (batch, 10000, 20), microvolt at
+            200 Hz, channels in the order of `hbac.vocabulary.CHANNELS`. Official spectrogram: (batch, 300, 400),
+            power, columns in the order of `hbac.recordings.columns.SPECTROGRAM_COLUMNS`. The model follows a tensor
+            to its device.
 
         Returns
         -------
         Tensor, shape (batch, 6)
-            Probabilities in the order of `hbac.vocabulary.CLASSES`; each row sums to 1.
+            Probabilities in the order of `hbac.vocabulary.CLASSES`, on the windows' device; each row sums to 1.
 
         Raises
         ------
         ValueError
-            When the number of windows is not that of the sources.
+            When there is not one array for each source, or its shape is another.
         """
         import torch
 
-        if len(windows) != len(self.sources):
-            raise ValueError(f"this model reads {', '.join(self.sources)}; {len(windows)} tensors were given")
+        given = as_windows(self.sources, windows)
         with torch.inference_mode():
-            self.to(windows[0].device)
-            logits_BK: Tensor = self.network(self.front_end(*windows))
+            self.to(given[0].device)
+            logits_BK: Tensor = self.network(self.front_end(*given))
             return logits_BK.float().softmax(dim=1)
 
     def to(self, device: Any) -> Model:
@@ -364,7 +364,37 @@ class Model:
         return self
 
 
-def load(folder: str | Path) -> Model:
+def as_windows(sources: Sequence[str], windows: Sequence[Tensor | NDArray[Any]]) -> list[Tensor]:
+    """Take arrays of any kind as a model's input.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        What the model reads of a window.
+    windows : sequence of Tensor or ndarray
+        One for each source, of any kind of number.
+
+    Returns
+    -------
+    list of Tensor
+        float16 or float32; tensors stay on their device.
+
+    Raises
+    ------
+    ValueError
+        When there is not one for each source.
+    """
+    import numpy as np
+    import torch
+
+    if len(windows) != len(sources):
+        raise ValueError(f"this model reads {', '.join(sources)}; {len(windows)} arrays were given")
+    # What pandas hands out may be read-only, which torch warns of.
+    given = [w if isinstance(w, torch.Tensor) else torch.from_numpy(np.require(w, np.float32, "W")) for w in windows]
+    return [window if window.dtype == torch.float16 else window.float() for window in given]
+
+
+def load_run(folder: str | Path) -> Model:
     """Return the model of a run folder.
 
     Parameters

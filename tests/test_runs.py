@@ -78,7 +78,7 @@ def test_a_model_comes_back_the_same(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a finished run"):
+    with pytest.raises(UserError, match="neither a finished run"):
         hbac.load(tmp_path)
 
 

@@ -1,0 +1,110 @@
+"""``hbac.load``: from the folder of a run, or of an ensemble, to a model that predicts arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
+from hbac.errors import UserError
+from hbac.inference import Networks, members_of_runs
+from hbac.runs import MODEL_FILE, Model, as_windows, load_run
+
+
+@dataclass
+class EnsembleModel:
+    """All networks of an ensemble, ready to predict as one.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The members, how they are blended, and with what score.
+    networks : Networks
+        The networks of their folds.
+    """
+
+    ensemble: Ensemble
+    networks: Networks
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the members read of a window, in the order of the arguments: ``eeg``, ``official``."""
+        return tuple(self.networks.sources)
+
+    def __call__(self, *windows: Tensor | NDArray[Any]) -> Tensor:
+        """Return class probabilities of raw windows: the blend of all members, each the mean of its folds.
+
+        Parameters
+        ----------
+        *windows : Tensor or ndarray
+            One for each of `sources`, as `hbac.runs.Model` takes them.
+
+        Returns
+        -------
+        Tensor, shape (batch, 6)
+            Probabilities in the order of `hbac.vocabulary.CLASSES`, on the windows' device; each row sums to 1.
+
+        Raises
+        ------
+        ValueError
+            When there is not one array for each source, or its shape is another.
+        """
+        given = as_windows(self.sources, windows)
+        self.to(given[0].device)
+        batch = dict(zip(self.sources, given, strict=True)) | {"row": torch.arange(len(given[0]))}
+        prob_RBK = self.networks.predict(batch).cpu().numpy()
+        prob_BK = self.ensemble.apply(members_of_runs(prob_RBK, self.networks.member))
+        return torch.from_numpy(prob_BK).float().to(given[0].device)
+
+    def to(self, device: torch.device | str) -> EnsembleModel:
+        """Move all networks and front-ends to a device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Where to.
+
+        Returns
+        -------
+        EnsembleModel
+            Itself.
+        """
+        for model in self.networks.models:
+            model.to(device)
+        return self
+
+
+def load(folder: str | Path) -> Model | EnsembleModel:
+    """Return the model of a run or of an ensemble.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A run's folder, ``outputs/runs/<member>/fold<k>``; or an ensemble's: that of a sweep, or of
+        ``hbac.ensemble``.
+
+    Returns
+    -------
+    Model or EnsembleModel
+        On the CPU, in evaluation mode, computing in float32.
+
+    Raises
+    ------
+    UserError
+        When the folder is neither, a run of the ensemble is missing, or weights do not fit their network.
+    """
+    folder = Path(folder)
+    if (folder / MODEL_FILE).is_file():
+        return load_run(folder)
+    if (folder / ENSEMBLE_FILE).is_file():
+        ensemble = Ensemble.read(folder)
+        return EnsembleModel(ensemble, Networks.of(ensemble, "cpu", "32-true"))
+    raise UserError(
+        f"{folder}: neither a finished run (with {MODEL_FILE}) nor an ensemble (with {ENSEMBLE_FILE}); give a folder "
+        "like outputs/runs/…/fold0 or outputs/sweeps/…"
+    )
