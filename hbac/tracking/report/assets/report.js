@@ -1,0 +1,106 @@
+/* Draws the figures of a page in the colours of its theme, and lets the reader switch both. No module, no fetch:
+   neither works from the disk. */
+"use strict";
+
+const hbac = (() => {
+  const root = document.documentElement;
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const specs = new Map(); // the div of a figure, to what Python wrote
+
+  function remembered() {
+    try { return window.localStorage.getItem("hbac-theme"); } catch { return null; }
+  }
+
+  function setTheme(theme) {
+    root.dataset.theme = theme;
+    for (const div of specs.keys()) if (div.classList.contains("js-plotly-plot")) draw(div);
+    root.dispatchEvent(new CustomEvent("hbac-theme", { detail: theme }));
+  }
+
+  function colour(name) {
+    return getComputedStyle(root).getPropertyValue(name).trim();
+  }
+
+  /* A copy of plain data in which every "var(--name)" is the colour of that name. */
+  function coloured(value) {
+    if (typeof value === "string") {
+      const found = /^var\((--[\w-]+)\)$/.exec(value);
+      return found ? colour(found[1]) : value;
+    }
+    if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(coloured);
+    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, coloured(inner)]));
+  }
+
+  function themed(layout) {
+    const themedLayout = coloured(layout);
+    const ink = colour("--ink"), line = colour("--line"), grid = colour("--grid"), panel = colour("--panel");
+    themedLayout.paper_bgcolor = themedLayout.plot_bgcolor = "rgba(0,0,0,0)";
+    themedLayout.font = { family: getComputedStyle(document.body).fontFamily, size: 12, ...themedLayout.font, color: ink };
+    themedLayout.hoverlabel = { bgcolor: panel, bordercolor: line, font: { color: ink }, namelength: -1 };
+    themedLayout.legend = { bgcolor: "rgba(0,0,0,0)", ...themedLayout.legend };
+    themedLayout.uirevision = "kept";
+    for (const key of Object.keys(themedLayout)) {
+      if (/^[xy]axis\d*$/.test(key)) {
+        themedLayout[key] = { gridcolor: grid, zerolinecolor: grid, linecolor: line, tickcolor: line, automargin: true,
+          ...themedLayout[key] };
+      }
+    }
+    return themedLayout;
+  }
+
+  /* Draws a figure, or draws it again in the colours of today. */
+  function draw(div) {
+    const spec = specs.get(div);
+    const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"], ...spec.config };
+    return Plotly.react(div, coloured(spec.data), themed(spec.layout), config);
+  }
+
+  /* Registers a figure: {data, layout, config}. Call again with another spec to change it. */
+  function show(div, spec) {
+    specs.set(div, spec);
+    return draw(div);
+  }
+
+  function drawWhereVisible() {
+    const waiting = [...document.querySelectorAll(".figure > script")].map((script) => script.parentElement)
+      .filter((div) => !specs.has(div) && div.closest("[hidden]") === null);
+    const next = () => {
+      const div = waiting.shift();
+      if (!div) { root.dataset.drawn = "true"; return; }
+      show(div, JSON.parse(div.querySelector("script").textContent));
+      setTimeout(next); // the page stays alive between two figures
+    };
+    next();
+  }
+
+  /* One of several panels: buttons or a list, whose values are the panels' ids. */
+  function choose(id) {
+    const panel = document.getElementById(id);
+    for (const other of panel.parentElement.children) if (other.classList.contains("option")) other.hidden = other !== panel;
+    for (const button of panel.parentElement.querySelectorAll(":scope > .choice > button")) {
+      button.setAttribute("aria-pressed", String(button.value === id));
+    }
+    drawWhereVisible();
+    for (const div of panel.querySelectorAll(".js-plotly-plot")) Plotly.Plots.resize(div);
+  }
+
+  root.dataset.theme = remembered() ?? (dark.matches ? "dark" : "light");
+  dark.addEventListener("change", () => { if (!remembered()) setTheme(dark.matches ? "dark" : "light"); });
+  document.addEventListener("DOMContentLoaded", () => {
+    document.getElementById("theme").addEventListener("click", () => {
+      const theme = root.dataset.theme === "dark" ? "light" : "dark";
+      try { window.localStorage.setItem("hbac-theme", theme); } catch { /* a browser may forbid it on the disk */ }
+      setTheme(theme);
+    });
+    for (const control of document.querySelectorAll(".choice > button")) {
+      control.addEventListener("click", () => choose(control.value));
+    }
+    for (const control of document.querySelectorAll(".choice > select")) {
+      control.addEventListener("change", () => choose(control.value));
+    }
+    drawWhereVisible();
+  });
+
+  return { show, colour, coloured };
+})();

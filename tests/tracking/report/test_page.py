@@ -1,0 +1,83 @@
+"""A page opens from the disk without a network, and its figures follow the theme."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+from hbac.tracking.report.page import choice, figure, page, table, write_assets
+from tests.browser import Browser
+
+DRAWN = "document.documentElement.dataset.drawn"
+INK = "return document.querySelector('.js-plotly-plot').layout.font.color"
+LINE = "return document.querySelector('.js-plotly-plot').data[0].line.color"
+
+
+def write_page(folder: Path, body: str) -> Path:
+    write_assets(folder)
+    path = folder / "index.html"
+    path.write_text(page("A <title>", body, {"Top": "#top"}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def two_figures(tmp_path: Path) -> Path:
+    line = {"color": "var(--series-0)"}
+    made = [go.Figure(go.Scatter(x=[0, 1], y=[y, 2], name="</script>", line=line)) for y in (0, 1)]
+    return write_page(tmp_path, choice("which", {"first": figure(made[0], 200), "second": figure(made[1], 200)}))
+
+
+def test_it_opens_without_errors_and_asks_for_nothing_but_files(browser: Browser, two_figures: Path) -> None:
+    browser.open(two_figures)
+    browser.wait(DRAWN)
+    asked = browser.requests()
+    assert browser.console() == []
+    assert {Path(url).name for url in asked} == {"index.html", "plotly.min.js", "report.css", "report.js"}
+    assert all(url.startswith("file://") for url in asked)
+    assert browser.run("return document.querySelector('h1').textContent") == "A <title>"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_figures_follow_the_system_and_the_button(browser: Browser, two_figures: Path, dark: bool) -> None:
+    light, night = ("#1d2126", "#1f5fa8"), ("#e4e7ea", "#6aa7ea")
+    browser.open(two_figures, dark=dark)
+    browser.wait(DRAWN)
+    assert (browser.run(INK), browser.run(LINE)) == (night if dark else light)
+    browser.click("#theme")
+    assert (browser.run(INK), browser.run(LINE)) == (light if dark else night)
+
+
+def test_one_of_several_panels_is_shown_and_drawn_when_chosen(browser: Browser, two_figures: Path) -> None:
+    count = "return document.querySelectorAll('.js-plotly-plot').length"
+    browser.open(two_figures)
+    browser.wait(DRAWN)
+    assert browser.run(count) == 1
+    browser.click("button[value='which-1']")
+    browser.wait("document.querySelectorAll('.js-plotly-plot').length === 2")
+    shown = "return [...document.querySelectorAll('.option')].map(panel => panel.offsetHeight > 0)"
+    assert browser.run(shown) == [False, True]
+    assert browser.run("return document.querySelector('[aria-pressed=true]').textContent") == "second"
+
+
+def test_many_panels_are_chosen_from_a_list(browser: Browser, tmp_path: Path) -> None:
+    browser.open(write_page(tmp_path, choice("which", {str(i): f"<p>panel {i}</p>" for i in range(7)})))
+    browser.run("const s = document.querySelector('select'); s.value = 'which-4'; s.dispatchEvent(new Event('change'))")
+    assert "panel 4" in browser.run("return document.querySelector('main').innerText")
+    assert "panel 0" not in browser.run("return document.querySelector('main').innerText")
+
+
+def test_assets_are_written_once(tmp_path: Path) -> None:
+    write_assets(tmp_path)
+    (tmp_path / "report.css").write_text("mine")
+    write_assets(tmp_path)
+    assert (tmp_path / "report.css").read_text() == "mine"
+    assert (tmp_path / "plotly.min.js").stat().st_size > 1e6
+
+
+def test_cells_are_text() -> None:
+    made = table(["name", "KL"], [["<b>", 1.5]], numbers=[1], classes=["strong"])
+    assert "&lt;b&gt;" in made
+    assert '<td class="number">1.5</td>' in made
+    assert '<tr class="strong">' in made
