@@ -89,9 +89,11 @@ def blend(
     from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
     from hbac.tracking.console import ensemble_table
+    from hbac.tracking.model_card import write_ensemble_card
     from hbac.tracking.results import log_ensemble
 
     result = build_ensemble(collect(paths, folds), out, **settings)
+    write_ensemble_card(result)
     if logger is not None:
         log_ensemble(logger, result, settings)
     ensemble_table(out)

@@ -1,14 +1,20 @@
-"""The model card says what a model reads, what it was trained on, how well it does, and what it is not for."""
+"""The model cards say what a model reads, what it was trained on, how well it does, and what it is not for."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.predictions import PredictionTable, TableMetadata
-from hbac.tracking.model_card import model_card
+from hbac.tracking.model_card import ensemble_card, model_card
 from hbac.vocabulary import VOTE_COLUMNS
+from tests.ensembles import SMALL_NET, write_ensemble
 
 FACTS = {
     "member": "resnet_gru-0.5-20-abcdef01",
@@ -16,10 +22,16 @@ FACTS = {
     "data_fingerprint": "d" * 64,
     "fold_hash": "e" * 64,
     "config_hash": "c" * 64,
-    "front_end": {"_target_": "hbac.signal.EEGFrontEnd", "montage": "public_8"},
-    "network": {"_target_": "hbac.models.ResNetGRU"},
+    "front_end": {"_target_": "hbac.signal.EEGFrontEnd", "band": "0.5-20", "montage": "public_8"},
+    "network": {"_target_": "hbac.models.ResNetGRU", "n_chans": 8, "n_times": 2000, "sfreq": 40.0},
+    "lineage": [{"member": "itself", "fold": 2}],
 }
-CONFIG = {"band": "0.5-20", "seed": 7, "dataset": {"_target_": "hbac.recordings.datasets.HMS"}}
+CONFIG = {"seed": 7, "labels": {"n_folds": 5}, "dataset": {"_target_": "hbac.recordings.datasets.HMS"}}
+IMAGES = {
+    "_target_": "hbac.signal.ImageFrontEnd",
+    "sources": "both",
+    "image": {"mel": {"montage": "regions", "band": "0-20"}, "zoom": {"montage": "chains_16", "band": "alpha"}},
+}
 
 
 @pytest.fixture
@@ -28,25 +40,45 @@ def rows() -> pd.DataFrame:
     return frame.assign(spectrogram_id=3, **{column: [3, 3, 0] for column in VOTE_COLUMNS[:5]}, other_vote=[0, 0, 4])
 
 
-def card(rows: pd.DataFrame, **config: object) -> str:
-    table = PredictionTable.from_arrays(rows, np.full((3, 6), 1 / 6), TableMetadata("m"), fold=2)
-    return model_card(FACTS, {**CONFIG, **config}, table, rows)
+def uniform(rows: pd.DataFrame) -> PredictionTable:
+    return PredictionTable.from_arrays(rows, np.full((3, 6), 1 / 6), TableMetadata("m"), fold=2)
+
+
+def card(rows: pd.DataFrame, facts: dict[str, Any] = FACTS, **config: object) -> str:
+    return model_card(facts, {**CONFIG, **config}, uniform(rows), rows)
 
 
 def test_a_card_of_real_recordings(rows: pd.DataFrame) -> None:
     text = card(rows)
     assert "Not a medical device" in text
     assert "simulated" not in text
-    assert "band 0.5-20 Hz" in text
-    assert "montage public_8" in text
+    assert "band 0.5-20 Hz, montage public_8; the network reads 8 derivations of 2000 samples at 40 Hz" in text
+    assert "prob = model(eeg)  # eeg: (batch, 10000, 20); prob: (batch, 6)" in text
+    assert "5 folds by patient; fold 2 is held out" in text
+    assert "learned from" not in text
     assert "Fp1 F3 C3 P3 F7" in text
     assert "microvolt" in text
     assert "| trained on | 3 | 2 | 2 |" in text
     for digest in ("d" * 64, "e" * 64, "c" * 64):
         assert digest in text
     # 15 votes on five classes: log(6/5); 4 votes on one: log 6.
-    assert f"| 10 or more votes | 2 | {np.log(6 / 5):.4f} |" in text
-    assert f"| up to 7 votes | 1 | {np.log(6):.4f} |" in text
+    assert f"| 10 or more votes | 2 | 1 | {np.log(6 / 5):.4f} |" in text
+    assert f"| up to 7 votes | 1 | 1 | {np.log(6):.4f} |" in text
+
+
+def test_a_card_of_images_says_what_each_shows(rows: pd.DataFrame) -> None:
+    text = card(rows, {**FACTS, "front_end": IMAGES, "network": {"_target_": "x", "in_chans": 12}})
+    assert "mel: band 0-20 Hz, montage regions; zoom: band alpha, montage chains_16" in text
+    assert "the network reads images of 12 channels" in text
+    assert "official: (batch, 300, 400)" in text
+    without = card(rows, {**FACTS, "front_end": IMAGES | {"sources": "official"}, "network": {"_target_": "x"}})
+    assert "montage" not in without
+    assert "microvolt" not in without
+
+
+def test_a_card_names_the_runs_that_went_into_it(rows: pd.DataFrame) -> None:
+    lineage = [{"member": "itself", "fold": 2}, {"member": "teacher", "fold": 2}]
+    assert "learned from: teacher, fold 2." in card(rows, {**FACTS, "lineage": lineage})
 
 
 def test_a_card_says_that_recordings_were_simulated(rows: pd.DataFrame) -> None:
@@ -56,4 +88,25 @@ def test_a_card_says_that_recordings_were_simulated(rows: pd.DataFrame) -> None:
 
 def test_a_population_without_rows_has_no_score(rows: pd.DataFrame) -> None:
     few = rows.assign(**dict.fromkeys(VOTE_COLUMNS, 0)).assign(lpd_vote=2)
-    assert "| 10 or more votes | 0 | | |" in card(few)
+    assert "| 10 or more votes | 0 | 0 | | |" in card(few)
+
+
+def test_the_card_of_an_ensemble(rows: pd.DataFrame, tmp_path: Path) -> None:
+    ensemble = Ensemble.read(write_ensemble(tmp_path, [SMALL_NET, [*SMALL_NET, "band=1-12", "montage=public_8"]]))
+    text = ensemble_card(ensemble, uniform(rows))
+    assert "# Ensemble of 4 networks, members: 2" in text
+    assert "Not a medical device" in text
+    assert text.count("hbac.signal.EEGFrontEnd") == 2
+    assert "band 1-12 Hz, montage public_8; the network reads 8 derivations" in text
+    assert f"- fold hash: `{'f' * 64}`" in text
+    assert "- data fingerprint: `unknown`" in text
+    assert f"| 10 or more votes | 2 | 1 | {np.log(6 / 5):.4f} |" in text
+    assert "In-sample, all rows: 1.0000" in text
+
+
+def test_an_ensemble_with_tables_of_other_code_is_no_model_to_load(rows: pd.DataFrame, tmp_path: Path) -> None:
+    ensemble = Ensemble.read(write_ensemble(tmp_path, [SMALL_NET]))
+    (ours,) = ensemble.members
+    text = ensemble_card(replace(ensemble, members=(ours, Member("theirs"))), uniform(rows))
+    assert "| theirs | 0 | nan | of other code, or not here |" in text
+    assert "hbac.load" not in text
