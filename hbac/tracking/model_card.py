@@ -176,6 +176,7 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
                 for member, model in zip(ensemble.members, models, strict=True)
             ),
             "",
+            *([f"Left out by the fit: {', '.join(ensemble.dropped)}.", ""] if ensemble.dropped else []),
             "## Data",
             "",
             "| | label rows | EEGs | patients |",
