@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from hbac.data.base import WindowDataModule
+from hbac.signal.augment import RawAugment
+from hbac.signal.front_end import EEGFrontEnd
 
 
 class EEGDataModule(WindowDataModule):
@@ -17,20 +19,40 @@ class EEGDataModule(WindowDataModule):
 
     STAGES = ("raw", "signal", "mixup")
 
+    def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
+        """Change the electrodes, or say how the front-end is to change them, where it can do so at no cost.
+
+        Parameters
+        ----------
+        windows : mapping of str to Tensor
+            With ``eeg`` (batch, 10000, 20).
+        key_B : Tensor
+            Keys of the rows.
+
+        Returns
+        -------
+        dict of str to Tensor
+            With ``mixing`` (batch, 20, 20) beside it, or ``eeg`` changed.
+        """
+        raw = self.augment["raw"]
+        if isinstance(raw, RawAugment) and isinstance(self.front_end, EEGFrontEnd):
+            return {**windows, "mixing": raw.mixing(key_B)}
+        return super().augment_raw(windows, key_B)
+
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
         """Filter and derive.
 
         Parameters
         ----------
         windows : mapping of str to Tensor
-            With ``eeg`` (batch, 10000, 20).
+            With ``eeg`` (batch, 10000, 20), and ``mixing`` where electrodes are changed.
 
         Returns
         -------
         Tensor
             Shape (batch, derivations, samples).
         """
-        x_BDT: Tensor = self.front_end(windows["eeg"])
+        x_BDT: Tensor = self.front_end(*(windows[name] for name in ("eeg", "mixing") if name in windows))
         return x_BDT
 
     def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:

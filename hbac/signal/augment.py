@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from hbac.errors import UserError
 from hbac.signal.chance import happens, uniforms
+from hbac.signal.constants import Constants
 from hbac.signal.montage import channel_mirror
-from hbac.vocabulary import ELECTRODES
+from hbac.vocabulary import CHANNELS, ELECTRODES
 
 # Legend of tensor names: B window (row), T sample, C stored channel, N thing to choose from.
 
@@ -163,6 +164,7 @@ class RawAugment(nn.Module):
         # Left and right are blocks of neighbours in the stored order; to copy blocks is four times as fast as to
         # pick channel after channel.
         mirror = channel_mirror().tolist()
+        self._constants = Constants({"mirror_C": channel_mirror()})
         starts = [c for c in range(len(mirror)) if c == 0 or mirror[c] != mirror[c - 1] + 1]
         ends = [*starts[1:], len(mirror)]
         self._blocks = [slice(mirror[start], mirror[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
@@ -191,8 +193,7 @@ class RawAugment(nn.Module):
                 lambda eeg, _: torch.cat([eeg[..., block] for block in self._blocks], 2),
             )
         if s["gain_p"]:
-            span = torch.tensor(s["gain_high"] / s["gain_low"]).log()
-            gain_B = s["gain_low"] * (uniforms(key_B, "gain")[:, 0] * span).exp()
+            gain_B = self._gains(key_B)
             limit = _LARGEST_HALF if eeg_BTC.dtype == torch.float16 else float("inf")
             eeg_BTC = change_rows(
                 eeg_BTC,
@@ -200,11 +201,47 @@ class RawAugment(nn.Module):
                 lambda eeg, rows: (eeg * gain_B[rows, None, None].to(eeg.dtype)).clamp_(-limit, limit),
             )
         if s["drop_p"]:
-            n_C = eeg_BTC.shape[2]
-            lost_BC = F.pad(some_of(key_B, "drop", len(ELECTRODES), s["drop_max"]), (0, n_C - len(ELECTRODES)))
+            lost_BC = self._lost(key_B, eeg_BTC.shape[2])
             eeg_BTC = change_rows(
                 eeg_BTC,
                 happens(key_B, "drop", s["drop_p"]),
                 lambda eeg, rows: eeg.masked_fill(lost_BC[rows, None, :], float("nan")),
             )
         return eeg_BTC
+
+    @torch.no_grad()
+    def mixing(self, key_B: Tensor) -> Tensor:
+        """Return the same changes as matrices, for what is linear in the channels and fills missing ones with 0.
+
+        Parameters
+        ----------
+        key_B : Tensor
+            The rows' keys, int64, shape (B,).
+
+        Returns
+        -------
+        Tensor
+            Float32, shape (B, 20, 20): the changed channels as sums of the stored ones.
+        """
+        s = self.settings
+        n_C = len(CHANNELS)
+        eye_CC = torch.eye(n_C, device=key_B.device)
+        mixing_BCC = eye_CC.expand(len(key_B), n_C, n_C)
+        if s["swap_p"]:
+            swap_CC = eye_CC[self._constants.get("mirror_C", eye_CC)]
+            mixing_BCC = torch.where(happens(key_B, "swap", s["swap_p"])[:, None, None], swap_CC, mixing_BCC)
+        if s["gain_p"]:
+            factor_B = self._gains(key_B).where(happens(key_B, "gain", s["gain_p"]), 1.0)
+            mixing_BCC = mixing_BCC * factor_B[:, None, None]
+        if s["drop_p"]:
+            lost_BC = self._lost(key_B, n_C) & happens(key_B, "drop", s["drop_p"])[:, None]
+            mixing_BCC = mixing_BCC.masked_fill(lost_BC[:, :, None], 0.0)
+        return mixing_BCC
+
+    def _gains(self, key_B: Tensor) -> Tensor:
+        span = torch.tensor(self.settings["gain_high"] / self.settings["gain_low"]).log()
+        return self.settings["gain_low"] * (uniforms(key_B, "gain")[:, 0] * span).exp()  # type: ignore[no-any-return]
+
+    def _lost(self, key_B: Tensor, n_C: int) -> Tensor:
+        lost_BE = some_of(key_B, "drop", len(ELECTRODES), self.settings["drop_max"])
+        return F.pad(lost_BE, (0, n_C - len(ELECTRODES)))

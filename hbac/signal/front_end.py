@@ -3,19 +3,22 @@
 The order of operations is the cheapest one that is right. All steps but the clip are linear, so the filter runs
 on the electrodes the montage needs (19 of them for 18 derivations, 8 for 8) and the montage on the five times
 fewer samples that are left; the clip comes last, because clipped mains would become distortion inside the band.
+Augmentation of electrodes is linear as well (`hbac.signal.RawAugment.mixing`): it joins the montage's matrix of
+each window and costs nothing.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hbac.errors import UserError
 from hbac.signal.band import BandPass
 from hbac.signal.constants import Constants, full_precision
-from hbac.signal.montage import get_montage
+from hbac.signal.montage import channel_mirror, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, T sample, C stored channel, E electrode needed, P padded sample, D
@@ -25,8 +28,8 @@ from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 _CPU_WINDOWS = 4
 
 
-def fill_missing(x_BCT: Tensor) -> Tensor:
-    """Replace samples that are not finite by the mean of the channel's valid samples in the window.
+def fill_missing_(x_BCT: Tensor) -> Tensor:
+    """Replace, in place, samples that are not finite by the mean of the channel's valid samples in the window.
 
     Parameters
     ----------
@@ -37,32 +40,31 @@ def fill_missing(x_BCT: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        The same shape; 0 throughout where a channel has no valid sample. The input itself if nothing is missing
-        and it lies on a CPU, where asking costs little; on other devices asking would stall the queue, so the
-        filling runs always.
+        The same tensor; 0 throughout where a channel has no valid sample. On a CPU only the channels that miss
+        something are worked on; on other devices asking which would stall the queue, so that all are.
 
     Examples
     --------
-    >>> fill_missing(torch.tensor([[1.0, float("nan"), 3.0], [float("nan")] * 3])).tolist()
+    >>> fill_missing_(torch.tensor([[1.0, float("nan"), 3.0], [float("nan")] * 3])).tolist()
     [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
     """
-    if x_BCT.device.type == "cpu":
-        bad_BC = ~x_BCT.sum(-1).isfinite()
-        n_bad = int(bad_BC.sum())
-        if n_bad == 0:
-            return x_BCT
-        if n_bad < bad_BC.numel():  # most often a lost electrode or two: the others need no second look
-            filled_BCT = x_BCT.clone()
-            filled_BCT[bad_BC] = _fill(x_BCT[bad_BC])
-            return filled_BCT
-    return _fill(x_BCT)
-
-
-def _fill(x_BCT: Tensor) -> Tensor:
-    valid_BCT = x_BCT.isfinite()
-    zeroed_BCT = x_BCT.where(valid_BCT, 0.0)
-    mean_BC1 = zeroed_BCT.sum(-1, keepdim=True) / valid_BCT.sum(-1, keepdim=True).clamp(min=1)
-    return x_BCT.where(valid_BCT, mean_BC1)
+    if x_BCT.device.type != "cpu":
+        valid_BCT = x_BCT.isfinite()
+        x_BCT.masked_fill_(~valid_BCT, 0.0)
+        mean_BC1 = x_BCT.sum(-1, keepdim=True) / valid_BCT.sum(-1, keepdim=True).clamp(min=1)
+        return x_BCT.copy_(x_BCT.where(valid_BCT, mean_BC1))
+    bad_BC = ~x_BCT.sum(-1).isfinite()
+    if bool(bad_BC.any()):
+        x_NT = x_BCT[bad_BC]
+        # numpy finds the missing samples many times as fast as torch, and they are few: they are changed one by one.
+        missing = np.flatnonzero(~np.isfinite(x_NT.detach().numpy()))
+        where, row = torch.from_numpy(missing), torch.from_numpy(missing // x_NT.shape[-1])
+        x_NT.view(-1).index_fill_(0, where, 0.0)
+        n_valid_N = x_NT.shape[-1] - torch.bincount(row, minlength=len(x_NT))
+        mean_N = x_NT.sum(-1) / n_valid_N.clamp(min=1)
+        x_NT.view(-1).index_copy_(0, where, mean_N[row])
+        x_BCT[bad_BC] = x_NT
+    return x_BCT
 
 
 class EEGFrontEnd(nn.Module):
@@ -146,17 +148,16 @@ class EEGFrontEnd(nn.Module):
         self.n_times = self.bandpass.n_times_out
         self.sfreq = self.bandpass.sfreq_out
         self._limit = clip_uv / scale_uv
-        needed = list(self.montage.needed)
+        # With their partners of the other side, which an exchange of left and right puts in their place.
+        needed = sorted({*self.montage.needed, *channel_mirror()[list(self.montage.needed)].tolist()})
         self._contiguous = slice(needed[0], needed[-1] + 1) if len(needed) == needed[-1] + 1 - needed[0] else None
-        self._constants = Constants(
-            {"matrix_DE": self.montage.matrix[:, needed] / scale_uv, "needed_E": torch.tensor(needed)}
-        )
+        self._constants = Constants({"matrix_DC": self.montage.matrix / scale_uv, "needed_E": torch.tensor(needed)})
 
     def network_arguments(self) -> dict[str, Any]:
         """Return what a network's constructor has to know of its input: ``n_chans, n_times, sfreq``."""
         return {"n_chans": self.n_chans, "n_times": self.n_times, "sfreq": self.sfreq}
 
-    def forward(self, eeg_BTC: Tensor) -> Tensor:
+    def forward(self, eeg_BTC: Tensor, mixing_BCC: Tensor | None = None) -> Tensor:
         """Make a network's input.
 
         Parameters
@@ -164,6 +165,9 @@ class EEGFrontEnd(nn.Module):
         eeg_BTC : Tensor
             Shape (B, n_times, 20), channels in the stored order, microvolt, NaN where missing, any floating
             type.
+        mixing_BCC : Tensor, optional
+            Shape (B, 20, 20): the channels of each window as sums of the stored ones
+            (`hbac.signal.RawAugment.mixing`); the stored ones themselves where absent.
 
         Returns
         -------
@@ -181,24 +185,31 @@ class EEGFrontEnd(nn.Module):
             raise ValueError(f"windows of shape {tuple(eeg_BTC.shape)}; expected (batch, {expected[0]}, {expected[1]})")
         dtype = torch.float64 if eeg_BTC.dtype == torch.float64 else torch.float32
         n_windows = len(eeg_BTC)
-        step = min(_CPU_WINDOWS, n_windows) if eeg_BTC.device.type == "cpu" else n_windows
+        step = max(1, min(_CPU_WINDOWS, n_windows) if eeg_BTC.device.type == "cpu" else n_windows)
         x_BDT = eeg_BTC.new_empty((n_windows, self.n_chans, self.n_times), dtype=dtype)
         with full_precision(eeg_BTC):
-            for start in range(0, n_windows, max(step, 1)):
-                x_BDT[start : start + step] = self._derive(eeg_BTC[start : start + step], dtype)
+            matrix_BDE = self._matrices(x_BDT, mixing_BCC)
+            for start in range(0, n_windows, step):
+                some = slice(start, start + step)
+                y_BET = self._filtered(eeg_BTC[some], dtype)
+                x_BDT[some] = torch.matmul(matrix_BDE[some], y_BET).clamp_(-self._limit, self._limit)
         return x_BDT
 
-    def _derive(self, eeg_BTC: Tensor, dtype: torch.dtype) -> Tensor:
-        matrix_DE = self._constants.get("matrix_DE", eeg_BTC.new_empty(0, dtype=dtype))
+    def _matrices(self, like: Tensor, mixing_BCC: Tensor | None) -> Tensor:
+        matrix_BDC = self._constants.get("matrix_DC", like).expand(len(like), -1, -1)
+        if mixing_BCC is not None:
+            matrix_BDC = torch.matmul(matrix_BDC, mixing_BCC.to(like.dtype))
+        return self._needed(matrix_BDC).contiguous()
+
+    def _needed(self, x_BNC: Tensor) -> Tensor:
         if self._contiguous is not None:
-            eeg_BTE = eeg_BTC[..., self._contiguous]
-        else:
-            eeg_BTE = eeg_BTC.index_select(-1, self._constants.get("needed_E", eeg_BTC))
-        x_BEP = eeg_BTC.new_empty((len(eeg_BTC), matrix_DE.shape[1], self.bandpass.n_fft), dtype=dtype)
+            return x_BNC[..., self._contiguous]
+        return x_BNC.index_select(-1, self._constants.get("needed_E", x_BNC))
+
+    def _filtered(self, eeg_BTC: Tensor, dtype: torch.dtype) -> Tensor:
+        eeg_BTE = self._needed(eeg_BTC)
+        x_BEP = eeg_BTC.new_empty((len(eeg_BTC), eeg_BTE.shape[2], self.bandpass.n_fft), dtype=dtype)
         middle_BET = x_BEP[..., self.bandpass.middle]
         middle_BET.copy_(eeg_BTE.transpose(1, 2))
-        filled_BET = fill_missing(middle_BET)
-        if filled_BET is not middle_BET:
-            middle_BET.copy_(filled_BET)
-        y_BET = self.bandpass.filter_extended(self.bandpass.extend(x_BEP))
-        return torch.matmul(matrix_DE, y_BET).clamp_(-self._limit, self._limit)
+        fill_missing_(middle_BET)
+        return self.bandpass.filter_extended(self.bandpass.extend(x_BEP))

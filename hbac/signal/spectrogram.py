@@ -16,7 +16,7 @@ from hbac.errors import UserError
 from hbac.signal.band import parse_band
 from hbac.signal.choices import check_choice
 from hbac.signal.constants import Constants, full_precision
-from hbac.signal.front_end import fill_missing
+from hbac.signal.front_end import fill_missing_
 from hbac.signal.montage import MONTAGES, REGION_MIRROR, REGIONS, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 
@@ -187,7 +187,7 @@ class SpectrogramImage(nn.Module):
         x_BDT = torch.matmul(matrix_DC, eeg_BCT.masked_fill(missing_BCT, 0.0))
         used_DC = self._montage_constants.get("used_DC", eeg_BCT)
         missing_BDT = torch.matmul(used_DC, missing_BCT.to(x_BDT.dtype)) > 0
-        return fill_missing(x_BDT.masked_fill_(missing_BDT, float("nan")))
+        return fill_missing_(x_BDT.masked_fill_(missing_BDT, float("nan")))
 
     def _power(self, x_BDT: Tensor) -> Tensor:
         """Power of shape (H, B, D, F); rows first, because that is how matrix products come out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from hbac.data.windows import WindowDataset, identity
 from hbac.labels.recipe import LabelRecipe
 from hbac.labels.targets import count_votes
 from hbac.recordings.datasets import HMS, Part
+from hbac.signal.augment import RawAugment
+from hbac.signal.chance import row_keys
+from hbac.signal.front_end import EEGFrontEnd
 from hbac.vocabulary import VOTE_COLUMNS, WINDOW_SAMPLES
 
 
@@ -74,6 +78,19 @@ def test_the_front_end_makes_the_input(part: Part) -> None:
     done = data.on_after_batch_transfer(batch, 0)
     assert "eeg" not in done
     torch.testing.assert_close(done["x"], raw[:, WINDOW_SAMPLES // 2].float(), equal_nan=True)
+
+
+@pytest.mark.parametrize("front_end", [Centre(), EEGFrontEnd()])
+def test_electrodes_are_changed_before_the_front_end_or_in_it(part: Part, front_end: nn.Module) -> None:
+    raw = RawAugment(swap_p=0.5, drop_p=0.5, gain_p=0.5)
+    data = module(part, front_end=front_end, augment={"raw": raw})
+    data.trainer = SimpleNamespace(training=True, current_epoch=2)
+    batch = data.train_set.__getitems__(list(range(8)))
+    key_B = row_keys(5, 2, batch["row_id"])
+    expected = front_end(raw(batch["eeg"].float(), key_B))
+    assert not torch.equal(expected.nan_to_num(), front_end(batch["eeg"]).nan_to_num())
+    got = data.on_after_batch_transfer(batch, 0)["x"]
+    torch.testing.assert_close(got, expected, atol=0.05, rtol=1e-3, equal_nan=True)  # gains are rounded to the store's
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -126,3 +126,16 @@ def test_settings_survive_json() -> None:
     for augment in (RawAugment(swap_p=0.5, drop_max=2), SignalAugment(20.0, noise_p=0.3)):
         again = type(augment)(**json.loads(json.dumps(augment.settings)))
         assert again.settings == augment.settings
+
+
+@pytest.mark.parametrize("montage", ["longitudinal_bipolar", "public_8", "average_reference", "none"])
+def test_mixing_in_the_front_end_equals_changing_the_electrodes_before_it(montage: str) -> None:
+    eeg = _eeg(12, 10_000).double()
+    eeg[3, 100:140, 5] = float("nan")
+    eeg[7, :, 2] = float("nan")
+    augment = RawAugment(swap_p=0.5, drop_p=0.5, gain_p=0.5)
+    front_end = EEGFrontEnd(montage)
+    before, mixed = front_end(augment(eeg, _keys(12))), front_end(eeg, augment.mixing(_keys(12)))
+    assert (before != front_end(eeg)).flatten(1).any(1).sum() > 6
+    torch.testing.assert_close(mixed, before, atol=1e-9, rtol=0)
+    assert torch.equal(front_end(eeg, RawAugment().mixing(_keys(12))), front_end(eeg))

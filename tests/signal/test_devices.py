@@ -42,6 +42,10 @@ SIGNAL = SignalAugment(
 CASES: dict[str, tuple[Callable[[], Tensor], tuple[int, ...]]] = {
     "front-end": (lambda: EEGFrontEnd()(_meta(3, 10_000, 20, dtype=torch.float16)), (3, 18, 2000)),
     "causal": (lambda: EEGFrontEnd("public_8", "1-12", causal=True)(_meta(3, 10_000, 20)), (3, 8, 1200)),
+    "mixing": (
+        lambda: EEGFrontEnd()(_meta(3, 10_000, 20), RawAugment(0.5, 0.5, 3, 0.5).mixing(_keys())),
+        (3, 18, 2000),
+    ),
     "mel": (lambda: MelImage()(_meta(3, 20, 10_000, dtype=torch.float16)), (3, 4, 128, 256)),
     "mel montage": (lambda: MelImage("public_8", height=32)(_meta(3, 20, 10_000)), (3, 8, 32, 256)),
     "stft": (lambda: LogSTFT()(_meta(3, 20, 10_000)), (3, 4, 128, 256)),

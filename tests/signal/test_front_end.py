@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hbac.errors import UserError
-from hbac.signal.front_end import EEGFrontEnd, fill_missing
+from hbac.signal.front_end import EEGFrontEnd, fill_missing_
 from hbac.signal.montage import MONTAGES, channel_mirror, get_montage
 from hbac.vocabulary import CHANNELS
 
@@ -97,7 +97,7 @@ def test_filling_is_finite_and_keeps_valid_samples(seed: int, share: float, soun
     x = torch.randn(3, 4, 50, generator=generator)
     missing = torch.rand(3, 4, 50, generator=generator) < share
     missing[:, :sound] = False  # channels that miss nothing
-    filled = fill_missing(x.masked_fill(missing, float("nan")))
+    filled = fill_missing_(x.masked_fill(missing, float("nan")))
     assert filled.isfinite().all()
     assert torch.equal(filled[~missing], x[~missing])
     means = x.masked_fill(missing, float("nan")).nanmean(-1, keepdim=True).nan_to_num(0.0).expand_as(x)
