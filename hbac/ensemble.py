@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from hbac.tracking.loggers import CSV
+
+_SHOWN = 3  # tables that a warning names
 
 
 def main() -> None:
@@ -92,7 +96,8 @@ def blend(
     from hbac.tracking.model_card import write_ensemble_card
     from hbac.tracking.results import log_ensemble
 
-    result = build_ensemble(collect(paths, folds), out, **settings)
+    with _told_once():
+        result = build_ensemble(collect(paths, folds), out, **settings)
     write_ensemble_card(result)
     if logger is not None:
         log_ensemble(logger, result, settings)
@@ -104,6 +109,32 @@ def blend(
     for note in result.notes:
         sys.stdout.write(f"note:       {note}\n")
     return float(result.nested_kl)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Say what was found about tables of other code once for all tables of which it is true."""
+    from hbac.predictions.foreign import UncheckedTableWarning
+
+    tables: dict[str, list[str]] = {}
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def note(message: Warning | str, *where: Any, **more: Any) -> None:
+            if isinstance(message, UncheckedTableWarning):
+                tables.setdefault(message.found, []).append(message.table)
+            else:
+                show(message, *where, **more)
+
+        warnings.simplefilter("always", UncheckedTableWarning)
+        warnings.showwarning = note
+        try:
+            yield
+        finally:
+            for found, names in tables.items():
+                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+                what = "table" if len(names) == 1 else "tables"
+                sys.stderr.write(f"warning: {what} {', '.join(names[:_SHOWN])}{more}: {found}\n")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def infer(cfg: DictConfig) -> None:
     UserError
         When there is no ensemble, one of its runs is missing, or the data set is wrong.
     """
+    from hbac.choices import check_choice
     from hbac.data.windows import WindowDataset
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
@@ -52,7 +53,6 @@ def infer(cfg: DictConfig) -> None:
     from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import TableMetadata
     from hbac.predictions.submission import write_submission
-    from hbac.signal.choices import check_choice
     from hbac.signal.tta import check_variants
     from hbac.tracking.console import ensemble_table
     from hbac.tracking.loggers import RunFacts

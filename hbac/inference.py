@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from hbac import __version__
+from hbac.choices import check_choice
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.errors import UserError
 from hbac.files import whole_file
 from hbac.progress import progress
 from hbac.runs import MODEL_FILE, WEIGHTS_FILE, Model, load_run
-from hbac.signal.choices import check_choice
 from hbac.signal.image_front_end import SOURCES
 from hbac.signal.tta import PLAIN, variant_of
 from hbac.training.precision import choose_precision

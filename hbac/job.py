@@ -109,10 +109,10 @@ def make_job(cfg: DictConfig) -> Job:
     import lightning as L
     from omegaconf import OmegaConf
 
+    from hbac.choices import check_choice
     from hbac.instantiate import build
     from hbac.predictions.pseudo import pseudo_hash
     from hbac.runs import member_name, read_json, run_of_fold
-    from hbac.signal.choices import check_choice
     from hbac.training.callbacks import EXPORTS
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
@@ -210,10 +210,10 @@ def make_stage(stages: Mapping[str, DictConfig], name: str, run: Path) -> Stage:
     """
     import numpy as np
 
+    from hbac.choices import check_choice
     from hbac.data.base import check_cache
     from hbac.labels.recipe import LabelRecipe
     from hbac.labels.targets import SPLITS
-    from hbac.signal.choices import check_choice
 
     cfg, number = stages[name], list(stages).index(name)
     recipe = LabelRecipe.from_config(cfg.labels)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hbac.choices import check_choice
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.recordings.datasets import Part
 from hbac.recordings.store import Store
-from hbac.signal.choices import check_choice
 from hbac.signal.image_front_end import SOURCES
 from hbac.vocabulary import N_CHANNELS, SPECTROGRAM_ROWS, VOTE_COLUMNS, WINDOW_SAMPLES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> Ite
     Parameters
     ----------
     paths : sequence of str or Path
-        See `find_tables`. A table reached on two ways counts once. Tables may come from other code.
+        See `find_tables`. A table reached on two ways counts once. A table of other code is a member of its own,
+        called after its file, and after its folder too where two files have one name.
     folds : str or Path, optional
         The fold table of those of them that say no fold.
 
@@ -104,7 +106,24 @@ def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> Ite
     """
     files = dict.fromkeys(table.resolve() for path in paths for table in find_tables(Path(path)))
     groups: dict[tuple[str, str], list[Path]] = {}
+    foreign: list[Path] = []
     for file in files:
-        groups.setdefault(member_of(file), []).append(file)
+        member = member_of(file)
+        if member is None:
+            foreign.append(file)
+        groups.setdefault(member or (str(file), ""), []).append(file)
+    names = _names(foreign)
     for group in groups.values():
-        yield concat([read_table(file, folds) for file in group]) if len(group) > 1 else read_table(group[0], folds)
+        tables = [read_table(file, folds, names.get(file)) for file in group]
+        yield concat(tables) if len(tables) > 1 else tables[0]
+
+
+def _names(files: Sequence[Path]) -> dict[Path, str]:
+    """Call files by the end of their paths, as short as tells them apart: ``oof``, or ``a/oof`` and ``b/oof``."""
+    parts = {file: file.with_suffix("").parts[1:] for file in files}
+    names = {file: part[-1] for file, part in parts.items()}
+    for length in range(2, max((len(part) for part in parts.values()), default=0) + 1):
+        taken = Counter(names.values())
+        names |= {file: "/".join(parts[file][-length:]) for file, name in names.items() if taken[name] > 1}
+    taken = Counter(names.values())  # a.csv beside a.parquet
+    return {file: file.name if taken[name] > 1 else name for file, name in names.items()}

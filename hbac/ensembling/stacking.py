@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from hbac.ensembling.blends import Array, Present, Probs, centred_logs, fill_missing, softmax, spread_rows
 
@@ -86,6 +85,8 @@ def fit_stacked(log_MNK: npt.NDArray[np.float32], target_NK: Array, strength: fl
     Stacked
         The fit. A class that no row has a vote for gets a bias far below the others.
     """
+    from sklearn.linear_model import LogisticRegression  # a second of imports that the other methods do without
+
     n_members, n_rows, n_classes = log_MNK.shape
     row_I, class_I = np.nonzero(target_NK)
     design = log_MNK.transpose(1, 0, 2).reshape(n_rows, n_members * n_classes)[row_I]

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock
-from sklearn.model_selection import StratifiedGroupKFold
 
 from hbac.errors import UserError
 from hbac.files import whole_file
@@ -202,6 +201,8 @@ def make_folds(rows: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> FoldTable
     ----------
     scikit-learn's StratifiedGroupKFold, doi:10.48550/arXiv.1201.0490.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # a second of imports that reading a table does without
+
     votes = sum_votes(rows, by=("patient_id", "eeg_id"))
     AuditReport(tuple(check_owners(rows))).require_none("label rows")
     patient = votes.index.get_level_values("patient_id").to_numpy(dtype=np.int64)

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hbac.choices import check_choice
 from hbac.errors import UserError
 from hbac.labels.targets import POPULATIONS, count_votes
-from hbac.signal.choices import check_choice
 from hbac.vocabulary import FEW_VOTES, N_CLASSES, VOTE_COLUMNS
 
 # Legend of array names: N row, K class.

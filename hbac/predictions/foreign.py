@@ -25,14 +25,32 @@ from hbac.predictions.table import (
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
 _PREFIX = b"hbac."
-_ROUNDING = 1e-3  # half precision, or three digits in a csv; a row whose sum is farther off is wrong
+ROUNDING = 1e-3  # half precision, or three digits in a csv; a row whose sum is farther off is wrong
+_SILENT = 1e-5  # what single precision does, and what the metric takes for 1
 
 
 class UncheckedTableWarning(UserWarning):
-    """Something about a table of other code could not be checked."""
+    """Something about a table of other code could not be checked, or was mended.
+
+    Parameters
+    ----------
+    table : str
+        The table's file.
+    found : str
+        What could not be checked, or what was done.
+    """
+
+    def __init__(self, table: str, found: str) -> None:
+        super().__init__(table, found)
+        self.table, self.found = table, found
+
+    def __str__(self) -> str:
+        return f"table {self.table}: {self.found}"
 
 
-def read_table(path: str | Path, folds: str | Path | FoldTable | None = None) -> PredictionTable:
+def read_table(
+    path: str | Path, folds: str | Path | FoldTable | None = None, member: str | None = None
+) -> PredictionTable:
     """Read a prediction table, whoever made it.
 
     A table with hbac's metadata is read by `PredictionTable.read`, and all of it is checked. Any other one is
@@ -43,9 +61,13 @@ def read_table(path: str | Path, folds: str | Path | FoldTable | None = None) ->
     path : str or Path
         Parquet or csv. Needed columns: ``eeg_id``, the six ``_prob`` and the six ``_vote`` columns (shares with
         ``n_votes``, or counts of votes); ``patient_id`` and ``fold``, or ``patient_id`` and `folds`. Other ids
-        are −1 where they are missing.
+        are −1 where they are missing; further columns are not looked at. Shares and probabilities whose sum is off
+        1 by less than `ROUNDING` are divided by it, and the warning says so where single precision doesn't explain
+        it.
     folds : str, Path or FoldTable, optional
         Folds by patient, for tables without a column ``fold``; where both are there, they must agree.
+    member : str, optional
+        What a table of other code is called; its file's name by default.
 
     Returns
     -------
@@ -73,10 +95,10 @@ def read_table(path: str | Path, folds: str | Path | FoldTable | None = None) ->
                 _compare_folds(table.frame, _fold_table(folds), str(path))
             return table
         frame = arrow.to_pandas(ignore_metadata=True)
-    return _adopt(frame, path, None if folds is None else _fold_table(folds))
+    return _adopt(frame, path, None if folds is None else _fold_table(folds), member or path.stem)
 
 
-def member_of(path: str | Path) -> tuple[str, str]:
+def member_of(path: str | Path) -> tuple[str, str] | None:
     """Say whose table a file is, from its footer alone.
 
     Parameters
@@ -87,7 +109,7 @@ def member_of(path: str | Path) -> tuple[str, str]:
     Returns
     -------
     member, config_hash : str
-        The file's name and nothing where other code made the table.
+        None where other code made the table.
 
     Raises
     ------
@@ -97,7 +119,7 @@ def member_of(path: str | Path) -> tuple[str, str]:
     path = Path(path)
     metadata = {} if path.suffix == ".csv" else read_footer(path)
     member, config_hash = (metadata.get(_PREFIX + key, b"").decode() for key in (b"member", b"config_hash"))
-    return (member, config_hash) if member else (path.stem, "")
+    return (member, config_hash) if member else None
 
 
 def _has_metadata(arrow: pa.Table) -> bool:
@@ -117,7 +139,7 @@ def _fold_table(folds: str | Path | FoldTable) -> FoldTable:
     return folds if isinstance(folds, FoldTable) else FoldTable.read(folds)
 
 
-def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None) -> PredictionTable:
+def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None, member: str) -> PredictionTable:
     unchecked = ["which config, data and fold table it was made with"]
     needed = ["eeg_id", "patient_id", *VOTE_COLUMNS, *PROB_COLUMNS]
     if folds is None:
@@ -126,50 +148,83 @@ def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None) -> Predicti
     if missing:
         hint = "; give folds=PATH, a fold table, where there is no column fold" if "fold" in missing else ""
         raise UserError(f"table {path}: missing column(s) {', '.join(missing)}{hint}")
-    adopted = pd.DataFrame(index=pd.RangeIndex(len(frame)))
+    adopted: dict[str, np.ndarray] = {}
     for column in (*ID_COLUMNS, "fold", "n_votes"):
         if column in frame.columns:
             adopted[column] = _integers(frame, column, path)
         elif column in ID_COLUMNS:
-            adopted[column] = NO_ID
+            adopted[column] = np.full(len(frame), NO_ID)
             unchecked.append(column)
     if folds is not None:
-        given = folds.fold_of(adopted["patient_id"].to_numpy())
-        if "fold" in adopted.columns:
-            _compare_folds(adopted, folds, str(path))
-        adopted["fold"] = given
+        if "fold" in adopted:
+            _compare_folds(pd.DataFrame({key: adopted[key] for key in ("patient_id", "fold")}), folds, str(path))
+        adopted["fold"] = folds.fold_of(adopted["patient_id"])
     target = _numbers(frame, VOTE_COLUMNS, path)
-    total = target.sum(axis=1)
-    if not np.allclose(total[np.isfinite(total)], 1):
-        counts = np.rint(target)
-        if not np.allclose(counts, target) or (total <= 0).any():
-            check_distribution(target, VOTE_COLUMNS, f"table {path}")  # names row and column
-        adopted["n_votes"] = total.astype(np.int32)
-        target = target / total[:, None]
-    elif "n_votes" not in adopted.columns:
-        raise UserError(f"table {path}: missing column n_votes; it is needed where the votes are shares, not counts")
-    adopted[list(VOTE_COLUMNS)] = target
     prob = _numbers(frame, PROB_COLUMNS, path)
-    total = prob.sum(axis=1, keepdims=True)
-    rounded = (np.abs(total - 1) < _ROUNDING) & ~np.isclose(total, 1)
-    adopted[list(PROB_COLUMNS)] = np.divide(prob, total, out=prob.copy(), where=rounded)
+    mended = []
+    counted = _counts(target, path)
+    if counted is not None:
+        _compare_counts(counted, adopted.get("n_votes"), path)
+        adopted["n_votes"], target = counted, target / counted[:, None]
+    elif "n_votes" not in adopted:
+        raise UserError(f"table {path}: missing column n_votes; it is needed where the votes are shares, not counts")
+    else:
+        mended += _normalise(target, "shares of votes")
+    mended += _normalise(prob, "probabilities")
     found = f"made by other code; it doesn't say, so that it could not be checked: {', '.join(unchecked)}"
-    if rounded.any():
-        found += (
-            f"; probabilities of {int(rounded.sum())} rows add up to 1 only within "
-            f"{np.abs(total - 1)[rounded].max():.1g} and were divided by their sum"
-        )
-    warnings.warn(f"table {path}: {found}", UncheckedTableWarning, stacklevel=3)
+    warnings.warn(UncheckedTableWarning(str(path), "; ".join([found, *mended])), stacklevel=3)
+    adopted |= {column: target[:, k] for k, column in enumerate(VOTE_COLUMNS)}
+    adopted |= {column: prob[:, k] for k, column in enumerate(PROB_COLUMNS)}
     metadata = TableMetadata(
-        member=path.stem,
+        member=member,
         fold_hash="" if folds is None else folds.hash,
         n_folds=0 if folds is None else folds.n_folds,
         hbac_version="",
     )
     try:
-        return PredictionTable(adopted.loc[:, list(DTYPES)].astype(DTYPES), metadata)
+        return PredictionTable(pd.DataFrame({key: adopted[key] for key in DTYPES}).astype(DTYPES), metadata)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _counts(target_NK: np.ndarray, path: Path) -> np.ndarray | None:
+    """Add up each row's votes where the columns count them; None where they are shares."""
+    total = target_NK.sum(axis=1)
+    if (np.abs(total - 1) < ROUNDING).all():
+        return None
+    whole = (target_NK >= 0) & (np.abs(target_NK - np.rint(target_NK)) < 1e-6)
+    if not whole.all():
+        check_distribution(target_NK, VOTE_COLUMNS, f"table {path}")  # names row and column
+    if (total < 0.5).any():
+        row = int(np.argmax(total < 0.5))
+        raise UserError(
+            f"table {path}: row {row}, columns {VOTE_COLUMNS[0]} … {VOTE_COLUMNS[-1]}: no votes; a row that is scored "
+            "has at least one"
+        )
+    return np.asarray(np.rint(total).astype(np.int64))
+
+
+def _compare_counts(counted_N: np.ndarray, stated_N: np.ndarray | None, path: Path) -> None:
+    if stated_N is not None and (counted_N != stated_N).any():
+        row = int(np.argmax(counted_N != stated_N))
+        raise UserError(
+            f"table {path}: row {row}, column n_votes: {stated_N[row]}, but the columns {VOTE_COLUMNS[0]} … "
+            f"{VOTE_COLUMNS[-1]} add up to {counted_N[row]} votes"
+        )
+
+
+def _normalise(values_NK: np.ndarray, what: str) -> list[str]:
+    """Divide rows that nearly sum to 1 by their sum, in place; say so where it changes what the metric would see."""
+    total_N = values_NK.sum(axis=1)
+    off_N = np.abs(total_N - 1)
+    rounded = off_N < ROUNDING  # not so for NaN
+    values_NK[rounded] /= total_N[rounded, None]
+    told = rounded & (off_N > _SILENT)
+    if not told.any():
+        return []
+    return [
+        f"{what} of {told.sum()} rows add up to 1 only within {off_N[told].max():.1g} and were divided by their sum"
+    ]
 
 
 def _integers(frame: pd.DataFrame, column: str, path: Path) -> np.ndarray:
@@ -180,6 +235,13 @@ def _integers(frame: pd.DataFrame, column: str, path: Path) -> np.ndarray:
         raise UserError(
             f"table {path}: row {row}, column {column}: {frame[column].iloc[row]}; a whole number is needed"
         )
+    limits = np.iinfo(DTYPES[column])
+    bad = (values < limits.min) | (values > limits.max)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(
+            f"table {path}: row {row}, column {column}: {frame[column].iloc[row]}; at most {limits.max} is possible"
+        )
     return np.asarray(values.astype(np.int64))
 
 
@@ -187,7 +249,7 @@ def _numbers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> np.ndar
     for column in columns:
         if not pd.api.types.is_numeric_dtype(frame[column].dtype):
             raise UserError(f"table {path}: column {column} is {frame[column].dtype}; it must be numeric")
-    return frame.loc[:, list(columns)].to_numpy(dtype=np.float64)
+    return frame.loc[:, list(columns)].to_numpy(dtype=np.float64, copy=True)
 
 
 def _compare_folds(frame: pd.DataFrame, folds: FoldTable, name: str) -> None:

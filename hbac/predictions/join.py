@@ -161,16 +161,21 @@ def _check_metadata(meta: TableMetadata, earlier: list[TableMetadata]) -> None:
 
 
 def _merge_rows(frame: pd.DataFrame, rows: pd.DataFrame, member: str, first: str) -> pd.DataFrame:
-    """Compare the rows both have, add those that are new."""
+    """Compare the rows both have, learn ids that were unknown, add the rows that are new."""
     place = frame.index.get_indexer(rows.index)
     known = place >= 0
     ours, theirs = frame.iloc[place[known]], rows.loc[known]
+    learnt: dict[str, npt.NDArray[np.int64]] = {}
     for column in _SAME_IN_ALL:
         a, b = ours[column].to_numpy(), theirs[column].to_numpy()
         if column in VOTE_COLUMNS:
             same = np.isclose(a, b, rtol=0, atol=1e-6, equal_nan=True)
         else:
             same = (a == b) | ((column in ID_COLUMNS) & ((a == NO_ID) | (b == NO_ID)))
+            new = same & (a != b) & (a == NO_ID)
+            if new.any():
+                learnt[column] = frame[column].to_numpy(copy=True)
+                learnt[column][place[known][new]] = b[new]
         if not same.all():
             i = int(np.argmin(same))
             key = ", ".join(
@@ -181,4 +186,5 @@ def _merge_rows(frame: pd.DataFrame, rows: pd.DataFrame, member: str, first: str
                 f"table {member}: row {int(np.flatnonzero(known)[i])} ({key}), column {column}: {b[i]}, "
                 f"but {a[i]} in table {first} or another one before"
             )
+    frame = frame.assign(**learnt)
     return frame if known.all() else pd.concat([frame, rows.loc[~known]])

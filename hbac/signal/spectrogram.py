@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hbac.choices import check_choice
 from hbac.errors import UserError
 from hbac.signal.band import parse_band
-from hbac.signal.choices import check_choice
 from hbac.signal.constants import Constants, full_precision
 from hbac.signal.front_end import fill_missing_
 from hbac.signal.montage import MONTAGES, REGION_MIRROR, REGIONS, get_montage

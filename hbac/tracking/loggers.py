@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import hbac
+from hbac.choices import check_choice
 from hbac.errors import UserError
-from hbac.signal.choices import check_choice
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger

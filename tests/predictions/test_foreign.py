@@ -23,6 +23,12 @@ def fold_table_of(frame: pd.DataFrame) -> FoldTable:
     return FoldTable(pairs["patient_id"].to_numpy(), pairs["fold"].to_numpy(), n_folds=5, seed=0)
 
 
+def counted(frame: pd.DataFrame, times: dict[int, int] | None = None) -> pd.DataFrame:
+    """Counts of votes in place of shares, of some rows multiplied."""
+    n = frame["n_votes"].to_numpy() * np.array([(times or {}).get(row, 1) for row in range(len(frame))])
+    return frame.assign(**{column: np.rint(frame[column] * n).astype(int) for column in VOTE_COLUMNS}, n_votes=n)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_plain_files_join_with_ours(tmp_path: Path, suffix):
     ours, theirs = make_table("ours"), make_table("theirs", seed=1)
@@ -46,6 +52,39 @@ def test_rounded_probabilities_are_divided_by_their_sum_and_the_warning_counts_t
     with pytest.warns(UncheckedTableWarning, match=said):
         read = read_table(tmp_path / "b.parquet")
     np.testing.assert_allclose(read.probs, table.probs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float16])
+def test_low_precision_is_taken_out(tmp_path: Path, precision):
+    """A softmax of single precision can answer 1.0000001: not an error, and not worth a word either."""
+    table = make_table("a")
+    prob = table.probs.astype(precision)
+    prob[:3] = np.eye(6)[:3] * precision(1 + np.finfo(precision).eps)
+    table.frame.assign(**{column: prob[:, k] for k, column in enumerate(PROB_COLUMNS)}).to_csv(tmp_path / "b.csv")
+    with pytest.warns(UncheckedTableWarning) as said:
+        read = read_table(tmp_path / "b.csv")
+    assert ("divided" in str(said[0].message)) == (precision is np.float16)
+    np.testing.assert_allclose(read.probs.sum(axis=1), 1, atol=1e-15)
+    np.testing.assert_array_equal(read.probs[:3], np.eye(6)[:3])
+    np.testing.assert_allclose(read.probs[3:], table.probs[3:], rtol=2 * np.finfo(precision).eps, atol=1e-7)
+
+
+def test_shares_of_three_digits_are_divided_by_their_sum(tmp_path: Path):
+    table = make_table("a")
+    rounded = table.frame.round(dict.fromkeys(VOTE_COLUMNS, 4))
+    assert (rounded[list(VOTE_COLUMNS)].sum(axis=1) - 1).abs().max() > 5e-5
+    rounded.to_csv(tmp_path / "b.csv", index=False)
+    with pytest.warns(UncheckedTableWarning, match=r"shares of votes of \d+ rows add up to 1 only within 0\.0001"):
+        read = read_table(tmp_path / "b.csv")
+    np.testing.assert_allclose(read.targets, table.targets, atol=2e-4)
+    np.testing.assert_allclose(read.targets.sum(axis=1), 1, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", [str, float, "int8", "uint8"])
+def test_folds_of_any_type_and_first_number(tmp_path: Path, kind):
+    table = make_table("a")
+    table.frame.assign(fold=(table.frame["fold"] + 1).astype(kind)).to_parquet(tmp_path / "b.parquet")
+    assert read_table(tmp_path / "b.parquet").folds == [1, 2, 3, 4, 5]
 
 
 def test_our_own_file_is_read_without_a_warning(tmp_path: Path, recwarn):
@@ -98,6 +137,10 @@ def test_folds_from_a_file(tmp_path: Path):
         (lambda f: f.assign(lpd_vote=f.lpd_vote + 0.3), "row 24, column lpd_vote: 1.3 is greater than 1"),
         (lambda f: f.assign(patient_id=f.patient_id + 0.5), "row 0, column patient_id: 300.5; a whole number"),
         (lambda f: f.drop(columns="n_votes"), "missing column n_votes"),
+        (lambda f: f.assign(fold=f.fold.astype(int) + 40_000), "row 0, column fold: 40000; at most 32767 is possible"),
+        (lambda f: counted(f).assign(n_votes=f.n_votes + 1), r"row 0, column n_votes: \d+, but the columns .* add up"),
+        (lambda f: counted(f, {4: 0}), "row 4, columns seizure_vote … other_vote: no votes"),
+        (lambda f: counted(f).assign(lpd_vote=f.lpd_vote.where(f.index != 3)), "row 3, column lpd_vote: nan"),
         (lambda f: f.assign(lpd_prob="x"), "column lpd_prob is .*; it must be numeric"),
         (lambda f: pd.concat([f, f.iloc[[2]]]), "row 40, column label_id: label_id 9037 stands twice"),
     ],
@@ -113,6 +156,8 @@ def test_ids_that_other_code_does_not_give_are_not_compared(tmp_path: Path):
     theirs.frame.drop(columns=["spectrogram_id", "eeg_sub_id"]).to_csv(tmp_path / "b.csv", index=False)
     joined = join_tables([ours, read_table(tmp_path / "b.csv")])
     assert joined.frame["spectrogram_id"].min() == 2000
+    other_way = join_tables([read_table(tmp_path / "b.csv"), ours])
+    pd.testing.assert_frame_equal(joined.frame, other_way.frame)
 
 
 def test_no_file(tmp_path: Path):

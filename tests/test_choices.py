@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hbac.choices import check_choice
 from hbac.errors import UserError
-from hbac.signal.choices import check_choice
 
 
 def test_a_valid_name_comes_back() -> None:
