@@ -26,6 +26,9 @@ class Constants:
         self._exact = dict(tensors)
         self._ready: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._exact
+
     def get(self, name: str, like: Tensor) -> Tensor:
         """Return a constant that can be combined with `like`.
 

@@ -136,7 +136,7 @@ class SpectrogramImage(nn.Module):
             self._first_centre = (n_times - self._hop * (width - 1)) // 2
             self._n_frames = width
         self._montage_constants = Constants(
-            {"matrix_DC": derived.matrix, "used_DC": (derived.matrix != 0).to(torch.float64)}
+            {"matrix_DC": derived.matrix, "used_DC": (derived.matrix != 0).to(torch.float64)} | _pairs(derived.matrix)
         )
 
     # Elsewhere than on a CPU only memory limits how many windows go together.
@@ -172,7 +172,8 @@ class SpectrogramImage(nn.Module):
         channels = max(1, _CPU_DERIVATIONS // self._members) if on_cpu else self.n_chans
         with full_precision(eeg_BCT):
             for start in range(0, len(eeg_BCT), step):
-                x_BDT = self._derive(eeg_BCT[start : start + step].to(dtype))
+                some_BCT = eeg_BCT[start : start + step].to(dtype, memory_format=torch.contiguous_format)
+                x_BDT = self._derive(some_BCT)
                 for i in range(0, self.n_chans, channels):
                     power_HBDF = self._power(x_BDT[:, i * self._members : (i + channels) * self._members])
                     image_BIHW[start : start + step, i : i + channels] = self._decibels(power_HBDF)
@@ -180,6 +181,9 @@ class SpectrogramImage(nn.Module):
 
     def _derive(self, eeg_BCT: Tensor) -> Tensor:
         """Form the derivations, missing samples of each at its own mean."""
+        if "front_D" in self._montage_constants:  # what is missing in either electrode is missing in their difference
+            front_D, back_D = (self._montage_constants.get(name, eeg_BCT) for name in ("front_D", "back_D"))
+            return fill_missing_(eeg_BCT.index_select(1, front_D).sub_(eeg_BCT.index_select(1, back_D)))
         matrix_DC = self._montage_constants.get("matrix_DC", eeg_BCT)
         if eeg_BCT.device.type == "cpu" and bool(eeg_BCT.sum().isfinite()):
             return torch.matmul(matrix_DC, eeg_BCT)
@@ -228,6 +232,14 @@ class SpectrogramImage(nn.Module):
         padded[..., left : left + x_BDT.shape[-1]] = x_BDT
         frames = padded[..., start + left :].unfold(-1, length, self._hop)[..., : self._n_frames, :]
         return frames.reshape(-1, length)
+
+
+def _pairs(matrix_DC: Tensor) -> dict[str, Tensor]:
+    """Channel numbers of a montage that consists of differences of two channels; empty for any other."""
+    plus_DC, minus_DC = matrix_DC == 1, matrix_DC == -1
+    if not bool(((plus_DC.sum(1) == 1) & (minus_DC.sum(1) == 1) & ((matrix_DC != 0).sum(1) == 2)).all()):
+        return {}
+    return {"front_D": plus_DC.int().argmax(1), "back_D": minus_DC.int().argmax(1)}
 
 
 class FramedPower:
