@@ -152,8 +152,16 @@ class EfficientNet(nn.Module):
         list of dict
             As `hbac.models.rates.layerwise_groups` makes them.
         """
-        head = nn.ModuleList([self.pool, self.final_layer])
-        return layerwise_groups([self.backbone, head], lr, decay=self.backbone_lr_factor)
+        return layerwise_groups([self.backbone, self._head()], lr, decay=self.backbone_lr_factor)
+
+    def layers(self) -> list[nn.Module]:
+        """Return what has weights, from input to output: the backbone's stem and stages, the head."""
+        parts = (part if isinstance(part, nn.Sequential) else [part] for part in self.backbone.children())
+        layers = [layer for part in parts for layer in part if any(True for _ in layer.parameters())]
+        return [*layers, self._head()]
+
+    def _head(self) -> nn.Module:
+        return nn.ModuleList([self.pool, self.final_layer])
 
 
 class GeM(nn.Module):

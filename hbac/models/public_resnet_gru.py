@@ -159,3 +159,8 @@ class PublicResNetGRU(nn.Module):
         _, last_DBF = self.gru(x_BCT.transpose(1, 2))
         logits_BK: Tensor = self.final_layer(torch.cat([features_BF, last_DBF[0], last_DBF[1]], dim=1))
         return logits_BK
+
+    def layers(self) -> list[nn.Module]:
+        """Return what has weights, from input to output: stem, blocks, head and, beside them all, the GRU."""
+        stem = nn.ModuleList([self.parallel, self.stem])
+        return [stem, *self.blocks, nn.ModuleList([self.tail, self.gru, self.final_layer])]

@@ -192,6 +192,10 @@ class ResNetGRU(nn.Module):
         logits_BK: Tensor = self.final_layer(self.head_dropout(torch.cat(pooled, dim=1)))
         return logits_BK
 
+    def layers(self) -> list[nn.Module]:
+        """Return what has weights, from input to output: stem, blocks, GRU, head."""
+        return [self.stem, *self.blocks, nn.ModuleList([self.norm, self.gru]), self.final_layer]
+
     def _check_length(self, n_times: int) -> None:
         if n_times < self.min_times:
             raise UserError(

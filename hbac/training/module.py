@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hbac.data.windows import Batch
+from hbac.errors import UserError
+from hbac.models.rates import layerwise_groups
 from hbac.training.metrics import PopulationKL
 
 # B window, K class
@@ -32,6 +34,14 @@ class Classifier(L.LightningModule):
         Parameters (or groups) to optimiser.
     schedule : callable, optional
         (optimiser, total steps) to a scheduler; see `hbac.training.schedules`.
+    lr_decay : float
+        Learning rate of each layer over that of the next one, in (0, 1]; below 1 keeps more of what the first layers
+        know, as in a second stage. Needs a network with a method ``layers()``.
+
+    Raises
+    ------
+    UserError
+        For an `lr_decay` out of its range, or one that the network cannot have.
     """
 
     def __init__(
@@ -39,9 +49,16 @@ class Classifier(L.LightningModule):
         network: nn.Module,
         optimizer: Callable[[Any], Optimizer],
         schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
+        lr_decay: float = 1.0,
     ) -> None:
         super().__init__()
-        self.network = network
+        if not 0 < lr_decay <= 1:
+            raise UserError(f"task.lr_decay={lr_decay}: must be above 0 and at most 1")
+        if lr_decay < 1 and not hasattr(network, "layers"):
+            raise UserError(f"task.lr_decay={lr_decay}: {type(network).__name__} does not say what its layers are")
+        if lr_decay < 1 and getattr(network, "backbone_lr_factor", 1.0) != 1:
+            raise UserError(f"task.lr_decay={lr_decay} and model.backbone_lr_factor exclude one another")
+        self.network, self.lr_decay = network, lr_decay
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.configure_metrics()
 
@@ -52,8 +69,11 @@ class Classifier(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped with each step of the optimiser, or after each validation."""
         parameters: Any = self.parameters()
-        if hasattr(self.network, "parameter_groups"):
-            parameters = self.network.parameter_groups(_rate_of(self.make_optimizer))  # type: ignore[operator]
+        rate = _rate_of(self.make_optimizer)
+        if self.lr_decay < 1:
+            parameters = layerwise_groups(self.network.layers(), rate, self.lr_decay)  # type: ignore[operator]
+        elif hasattr(self.network, "parameter_groups"):
+            parameters = self.network.parameter_groups(rate)  # type: ignore[operator]
         optimizer = self.make_optimizer(parameters)
         if self.make_schedule is None:
             return optimizer

@@ -166,3 +166,11 @@ def test_bfloat16_autocast_agrees_with_float32(model):
     with torch.autocast("cpu", torch.bfloat16):
         network(x).float().log_softmax(dim=1).mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+@every_model
+def test_its_layers_have_every_weight_once(model: type[nn.Module]) -> None:
+    network = make(model)
+    layers = [id(weight) for layer in network.layers() for weight in layer.parameters()]  # type: ignore[operator]
+    assert len(network.layers()) > 3  # type: ignore[operator]
+    assert sorted(layers) == sorted(id(weight) for weight in network.parameters())

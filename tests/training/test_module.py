@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from hbac.errors import UserError
+from hbac.models import EfficientNet, ResNetGRU
 from hbac.predictions import kl_by_population, kl_divergence
 from hbac.training import Classifier
 from hbac.training.metrics import PopulationKL
@@ -89,3 +91,26 @@ def test_precision_auto_on_a_cpu_follows_its_instructions(monkeypatch: pytest.Mo
 def test_precision_there_is_not() -> None:
     with pytest.raises(UserError, match=r"trainer.precision=fast: valid are auto, 32-true"):
         choose_precision("fast")
+
+
+def test_each_layer_learns_at_its_rate() -> None:
+    network = ResNetGRU(n_chans=2, n_times=400, filters=4, depth=3, width=16, gru_hidden=8)
+    task = Classifier(network, partial(torch.optim.SGD, lr=0.1), lr_decay=0.5)
+    optimizer = task.configure_optimizers()
+    rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
+    assert [rates[id(next(layer.parameters()))] for layer in network.layers()] == pytest.approx(
+        [0.1 / 32, 0.1 / 16, 0.1 / 8, 0.1 / 4, 0.1 / 2, 0.1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "decay", "message"),
+    [
+        (nn.Linear(3, 6), 0.0, "must be above 0 and at most 1"),
+        (nn.Linear(3, 6), 0.5, "Linear does not say what its layers are"),
+        (EfficientNet("test_efficientnet", backbone_lr_factor=0.1), 0.5, "exclude one another"),
+    ],
+)
+def test_rates_that_cannot_be(network: nn.Module, decay: float, message: str) -> None:
+    with pytest.raises(UserError, match=rf"task.lr_decay={decay}.*{message}"):
+        Classifier(network, torch.optim.AdamW, lr_decay=decay)
