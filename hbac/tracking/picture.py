@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from hbac.signal import EEGFrontEnd, MelImage
-from hbac.signal.montage import REGIONS, get_montage, region_derivations
+from hbac.signal.montage import REGIONS, get_montage
+from hbac.tracking.reading_order import reading_order, side_of
 from hbac.vocabulary import WINDOW_S
 
 # D derivation, T sample, R region, F frequency, C colour
@@ -20,16 +21,15 @@ _BAND = "0.5-30"
 _UV_PER_ROW = 75.0  # microvolts between two baselines
 _ROW, _LEFT, _TOP, _RIGHT, _STRIP = 17, 62, 40, 12, 74  # pixels
 _SECOND = 68  # pixels
-# Left over right: each chain above its mirror image, the midline last.
-_CHAINS = ("LL", "RL", "LP", "RP")
-_SIDES = {"L": (26, 82, 160), "R": (178, 42, 42), "Z": (60, 60, 60)}
+_MONTAGE = "longitudinal_bipolar"
+_SIDES = {"left": (26, 82, 160), "right": (178, 42, 42), "midline": (60, 60, 60)}
 _GRID, _INK = (222, 222, 222), (30, 30, 30)
 _RAMP = np.array([(13, 8, 60), (84, 15, 109), (187, 55, 84), (249, 142, 9), (252, 255, 164)], float)  # dark to bright
 
 
 @cache
 def _front_ends() -> tuple[EEGFrontEnd, MelImage]:
-    return EEGFrontEnd(band=_BAND, scale_uv=1.0), MelImage()
+    return EEGFrontEnd(_MONTAGE, _BAND, scale_uv=1.0), MelImage()
 
 
 def window_picture(eeg_TC: torch.Tensor, title: str = "") -> Image.Image:
@@ -76,12 +76,10 @@ def window_picture(eeg_TC: torch.Tensor, title: str = "") -> Image.Image:
 
 def _order() -> tuple[list[int], list[int]]:
     """Return the derivations from top to bottom, and how many gaps are above each."""
-    names = get_montage("longitudinal_bipolar").derivations
-    chains = [[names.index(name) for name in region_derivations(chain)] for chain in _CHAINS]
-    seen = {position for chain in chains for position in chain}
-    chains.append([position for position in range(len(names)) if position not in seen])
-    order = [position for chain in chains for position in chain]
-    return order, [gap for gap, chain in enumerate(chains) for _ in chain]
+    names = get_montage(_MONTAGE).derivations
+    groups = reading_order(_MONTAGE)
+    order = [names.index(name) for group in groups for name in group]
+    return order, [gap for gap, group in enumerate(groups) for _ in group]
 
 
 def _draw_page(
@@ -93,7 +91,7 @@ def _draw_page(
     sfreq: float,
     height: int,
 ) -> None:
-    names = get_montage("longitudinal_bipolar").derivations
+    names = get_montage(_MONTAGE).derivations
     first = round((WINDOW_S - PAGE_S) / 2 * sfreq)
     n_samples = round(PAGE_S * sfreq)
     x = _LEFT + np.arange(n_samples) / sfreq * _SECOND
@@ -104,11 +102,10 @@ def _draw_page(
     for place, (position, gap) in enumerate(zip(order, groups, strict=True)):
         baseline = _TOP + _ROW * (place + gap + 0.5)
         name = names[position]
-        side = "Z" if "z" in name else "L" if int(name[-1]) % 2 else "R"
         draw.text((6, baseline - 6), name, fill=_INK, font=font)
         # Negative is up, as clinicians draw it; a trace may cross its neighbours, but not the page.
         up = np.clip(signal_DT[position, first : first + n_samples] / _UV_PER_ROW, -2.5, 2.5) * _ROW
-        draw.line(list(zip(x.tolist(), (baseline + up).tolist(), strict=True)), fill=_SIDES[side])
+        draw.line(list(zip(x.tolist(), (baseline + up).tolist(), strict=True)), fill=_SIDES[side_of(name)])
     bar = 100.0 / _UV_PER_ROW * _ROW
     right = _LEFT + int(PAGE_S * _SECOND) - 54
     draw.line([(right, _TOP + height - 6 - bar), (right, _TOP + height - 6)], fill=_INK, width=2)

@@ -1,0 +1,199 @@
+/* The EEG page: one window at a time as readers look at it, the spectrogram under it, votes and predictions beside it. */
+"use strict";
+
+document.addEventListener("DOMContentLoaded", () => {
+  const page = hbacEEG.begin(JSON.parse(document.getElementById("eeg-index").textContent));
+  const MM = 96 / 25.4; // pixels of a millimetre, as CSS counts them
+  const SHEET = 560, GAP = 13, STRIP = 50, BETWEEN = 5, TOP = 28, BOTTOM = 50, LEFT = 78, RIGHT = 78; // pixels
+  const PEN = 100; // so many pixels a trace may leave its baseline
+  const figure = document.getElementById("eeg-figure");
+  const control = (name) => document.getElementById(`eeg-${name}`);
+  const state = { at: 0, from: page.central[0] };
+  let turn = 0; // of two windows asked for in haste, the later one is shown
+
+  const { element } = hbacVotes;
+  const option = (name) => control(name).value;
+  const whole = () => option("span") === "whole";
+  const range = () => whole() ? [0, page.window_s] : [state.from, state.from + page.page_s];
+
+  /* Rows from top to bottom, each with its baseline in pixels; the EKG always is the last. */
+  function rowsOf(montage) {
+    const groups = [...page.montages[montage], [page.ekg]];
+    const pitch = (SHEET - GAP * (groups.length - 1)) / (groups.flat().length + 0.6);
+    let y = pitch * 0.9;
+    const rows = [];
+    for (const group of groups) {
+      for (const row of group) { rows.push({ ...row, y }); y += pitch; }
+      y += GAP;
+    }
+    return rows;
+  }
+
+  /* The EKG's own scale: hardly any of it is to go farther than so many pixels. */
+  function ekgScale(x, reach = 22) {
+    const sorted = x.filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
+    const most = sorted.length ? sorted[Math.floor(0.995 * (sorted.length - 1))] : 0;
+    return page.ekg_uv_per_mm.find((scale) => most / scale * MM < reach) ?? page.ekg_uv_per_mm.at(-1);
+  }
+
+  function lineTrace(row, x, sfreq, uvPerMm, pixels) {
+    const [from, to] = range();
+    const { time, value } = hbacEEG.excerpt(x, sfreq, from, to, pixels);
+    const perUv = MM / uvPerMm;
+    // The axis points down, so that what is negative goes up.
+    const y = value.map((uv) => row.y + Math.max(-PEN, Math.min(PEN, uv * perUv)));
+    return { type: "scatter", mode: "lines", name: row.name, x: time, y, customdata: value, connectgaps: false,
+      line: { color: `var(--${row.side})`, width: 1 }, hovertemplate: `${row.name}  %{customdata:.0f} µV  %{x:.2f} s<extra></extra>` };
+  }
+
+  function mapTrace(values, i) {
+    const { columns, rows, low_db: zmin, high_db: zmax, max_hz: maxHz } = page.spectrogram;
+    const dx = page.window_s / columns, dy = maxHz / rows;
+    return { type: "heatmap", z: values, x0: 0, dx, y0: dy / 2, dy, yaxis: `y${i + 2}`, zmin, zmax, zsmooth: "fast",
+      colorscale: page.spectrogram.colours, showscale: i === 0, name: page.spectrogram.regions[i],
+      colorbar: { title: { text: "dB", side: "top" }, thickness: 9, len: 4 * STRIP + 20, lenmode: "pixels", x: 1.012,
+        xanchor: "left", y: 0, yanchor: "bottom", ypad: 0, tickfont: { size: 10 }, outlinewidth: 0 },
+      hovertemplate: `${page.spectrogram.regions[i]}  %{y:.1f} Hz  %{x:.1f} s  %{z:.0f} dB<extra></extra>` };
+  }
+
+  function scaleBar(uvPerMm) {
+    const uv = page.bars_uv.find((size) => size / uvPerMm * MM >= 30) ?? page.bars_uv.at(-1);
+    const size = uv / uvPerMm * MM, y1 = SHEET / 2 + size / 2, y0 = y1 - size;
+    return { shape: { type: "line", xref: "paper", x0: 1.015, x1: 1.015, y0, y1, line: { color: "var(--ink)", width: 2 } },
+      text: { xref: "paper", x: 1.022, xanchor: "left", y: (y0 + y1) / 2, showarrow: false, text: `${uv} µV`, font: { size: 11 } } };
+  }
+
+  function layoutOf(rows, uvPerMm, shownEkg) {
+    const regions = page.spectrogram.regions, [from, to] = range(), [mark0, mark1] = page.central;
+    const inner = SHEET + 14 + regions.length * (STRIP + BETWEEN), total = inner + TOP + BOTTOM;
+    const bar = scaleBar(uvPerMm);
+    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}</span>`;
+    const layout = {
+      height: total, margin: { t: TOP, b: BOTTOM, l: LEFT, r: RIGHT }, showlegend: false,
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: "var(--muted)", activecolor: "var(--accent)" }, hovermode: "closest", dragmode: "zoom",
+      xaxis: { range: [from, to], anchor: `y${regions.length + 1}`, dtick: whole() ? 5 : 1, tick0: 0, showgrid: true,
+        gridcolor: "var(--second)", gridwidth: 1, zeroline: false, automargin: false,
+        minor: { dtick: whole() ? 1 : 0.2, tick0: 0, showgrid: true, gridcolor: "var(--fifth)", gridwidth: 1 },
+        title: { text: "seconds of the window", standoff: 6, font: { size: 11 } } },
+      yaxis: { range: [SHEET, 0], domain: [1 - SHEET / inner, 1], tickmode: "array", tickvals: rows.map((row) => row.y),
+        ticktext: rows.map(label), showgrid: false, zeroline: false, automargin: false, ticks: "", tickfont: { size: 11 } },
+      shapes: [bar.shape],
+      annotations: [bar.text, { xref: "paper", x: 1.012, xanchor: "left", y: rows.at(-1).y, showarrow: false,
+        text: shownEkg, font: { size: 10 }, align: "left" }],
+    };
+    regions.forEach((region, i) => {
+      const bottom = (regions.length - 1 - i) * (STRIP + BETWEEN) / inner;
+      layout[`yaxis${i + 2}`] = { domain: [bottom, bottom + STRIP / inner], range: [0, page.spectrogram.max_hz], tickvals: [0, 10],
+        showgrid: false, zeroline: false, automargin: false, tickfont: { size: 10 }, ticks: "outside", ticklen: 3 };
+      layout.annotations.push({ xref: "paper", yref: `y${i + 2} domain`, x: 0, xshift: -30, xanchor: "right", y: 0.5, showarrow: false,
+        text: `<span style="color:${hbac.colour(region[0] === "L" ? "--left" : "--right")}">${region}</span>`, font: { size: 11 } });
+    });
+    if (whole()) {
+      layout.shapes.push({ type: "rect", yref: "paper", x0: mark0, x1: mark1, y0: 0, y1: 1, layer: "below", line: { width: 0 },
+        fillcolor: "var(--central)" });
+      for (const x of page.central) {
+        layout.shapes.push({ type: "line", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: "var(--accent)", width: 1 } });
+      }
+    }
+    const voted = whole() ? "what the experts voted on" : from === mark0 ? "the 10 seconds that the experts voted on" : "";
+    if (voted) {
+      layout.annotations.push({ yref: "paper", x: (mark0 + mark1) / 2, y: 1, yanchor: "bottom", yshift: 4, showarrow: false,
+        text: voted, font: { size: 11 } });
+    }
+    return layout;
+  }
+
+  async function draw() {
+    const mine = ++turn, shown = page.windows[state.at], montage = option("montage"), band = option("band");
+    document.documentElement.dataset.eeg = "";
+    control("back").disabled = state.at === 0;
+    control("next").disabled = state.at === page.windows.length - 1;
+    control("earlier").disabled = whole() || state.from <= 0;
+    control("later").disabled = whole() || state.from + page.page_s >= page.window_s;
+    let channels, maps, found;
+    try {
+      found = await hbacEEG.load(shown.label_id);
+      channels = await hbacEEG.electrodes(found, band);
+      maps = await hbacEEG.spectrogram(found);
+    } catch (error) {
+      if (mine === turn) control("said").textContent = error.message;
+      return;
+    }
+    if (mine !== turn) return;
+    const rows = rowsOf(montage), sfreq = page.bands[band], uvPerMm = Number(option("sensitivity"));
+    const pixels = Math.max(200, figure.clientWidth - LEFT - RIGHT);
+    const signals = rows.map((row) => hbacEEG.derive(channels, row, found, sfreq));
+    const ekg = ekgScale(signals.at(-1));
+    const lines = rows.map((row, i) => lineTrace(row, signals[i], sfreq, row.name === page.ekg.name ? ekg : uvPerMm, pixels));
+    const layout = layoutOf(rows, uvPerMm, `${ekg < 1000 ? `${ekg} µV` : `${ekg / 1000} mV`}/mm`);
+    figure.style.height = `${layout.height}px`;
+    await hbac.show(figure, { data: [...lines, ...maps.map(mapTrace)], layout, config: { modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
+    const missing = Object.keys(found.gaps);
+    control("said").textContent = missing.length ? `Gaps: samples that were not recorded (${missing.join(", ")}).` : "";
+    document.documentElement.dataset.eeg = [shown.label_id, montage, band, ...range()].join(" ");
+    const next = page.windows[state.at + 1];
+    if (next) hbacEEG.load(next.label_id).catch(() => {}); // said when it is asked for
+  }
+
+  function show(at) {
+    state.at = Math.max(0, Math.min(page.windows.length - 1, at));
+    state.from = page.central[0];
+    const shown = page.windows[state.at];
+    history.replaceState(null, "", `#${shown.label_id}`);
+    control("title").textContent = `EEG ${shown.eeg_id}`;
+    control("facts").textContent = `label ${shown.label_id}, patient ${shown.patient_id}, from second ${shown.offset_s} `
+      + `of the recording; chosen: ${shown.why}`;
+    for (const button of document.querySelectorAll(".eeg-list button")) {
+      const current = Number(button.value) === state.at;
+      if (current) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
+      if (current) button.scrollIntoView({ block: "nearest" });
+    }
+    hbacVotes.show(control("votes"), shown, page);
+    return draw();
+  }
+
+  /* Forward or back by a page within the window. */
+  function turnPage(by) {
+    if (whole()) return;
+    state.from = Math.max(0, Math.min(page.window_s - page.page_s, state.from + by * page.page_s));
+    draw();
+  }
+
+  function listWindows() {
+    let why, list;
+    page.windows.forEach((shown, at) => {
+      if (shown.why !== why) {
+        why = shown.why;
+        control("list").append(element("h2", "", why));
+        list = control("list").appendChild(element("ol"));
+      }
+      const button = list.appendChild(element("li")).appendChild(element("button"));
+      button.type = "button";
+      button.value = at;
+      const dot = button.appendChild(element("i"));
+      dot.style.background = `var(--${page.classes[shown.votes.indexOf(Math.max(...shown.votes))]})`;
+      button.append(element("span", "", String(shown.eeg_id)), element("span", "muted", `n ${shown.n_votes}`));
+      button.append(element("b", "", shown.kl === null ? "" : shown.kl.toFixed(2)));
+      button.addEventListener("click", () => show(at));
+    });
+  }
+
+  const keys = {
+    ArrowRight: (shift) => shift ? turnPage(1) : show(state.at + 1), ArrowLeft: (shift) => shift ? turnPage(-1) : show(state.at - 1),
+    ArrowDown: () => show(state.at + 1), ArrowUp: () => show(state.at - 1),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (!(event.key in keys) || event.target.tagName === "SELECT" || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    keys[event.key](event.shiftKey);
+  });
+  for (const name of ["montage", "band", "sensitivity", "span"]) {
+    control(name).addEventListener("change", () => { state.from = page.central[0]; draw(); });
+  }
+  const buttons = { back: () => show(state.at - 1), next: () => show(state.at + 1), earlier: () => turnPage(-1), later: () => turnPage(1) };
+  for (const [name, act] of Object.entries(buttons)) control(name).addEventListener("click", act);
+  const asked = () => page.windows.findIndex((shown) => `#${shown.label_id}` === location.hash);
+  window.addEventListener("hashchange", () => { if (asked() >= 0 && asked() !== state.at) show(asked()); });
+  listWindows();
+  show(Math.max(0, asked()));
+});

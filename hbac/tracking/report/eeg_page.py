@@ -1,0 +1,263 @@
+"""The report's EEG page: chosen windows as clinical readers look at them, with votes and predictions beside.
+
+It opens from the disk without a server. The page holds the list of windows, votes, predictions and the montages; the
+signals of a window lie in a script of their own (``eeg/<label_id>.js``), which the page loads when the window is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hbac.data.windows import source_of
+from hbac.errors import UserError
+from hbac.files import whole_file
+from hbac.labels.targets import count_votes, votes_to_shares
+from hbac.predictions import PredictionTable
+from hbac.predictions.metric import kl_rows
+from hbac.recordings.datasets import Part
+from hbac.signal.montage import AVERAGE, REGIONS, derivation_weights
+from hbac.tracking.reading_order import reading_order, side_of
+from hbac.tracking.report.eeg_data import (
+    BANDS,
+    HIGH_DB,
+    LOW_DB,
+    MAX_HZ,
+    N_COLUMNS,
+    N_ROWS,
+    window_contents,
+    write_window,
+)
+from hbac.tracking.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours, steps_uv
+from hbac.tracking.report.page import page, write_assets
+from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, SFREQ, WINDOW_S
+
+PAGE_FILE, DATA_FOLDER = "eeg.html", "eeg"
+SCRIPTS, STYLE = ("eeg_signals.js", "eeg_votes.js", "eeg_page.js"), "eeg.css"
+
+#: What can be chosen, the first by default: montage of `hbac.signal.montage` to how readers call it.
+MONTAGES = {
+    "longitudinal_bipolar": "longitudinal bipolar",
+    "transverse_bipolar": "transverse bipolar",
+    "average_reference": "average reference",
+    "referential": "as recorded",
+    "public_8": "public_8",
+}
+SENSITIVITIES = (2, 3, 5, 7, 10, 15, 20, 30, 50)  # µV/mm
+_SENSITIVITY = 7
+_BARS_UV = (10, 20, 50, 100, 200, 500, 1000)
+_EKG_UV_PER_MM = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_SHARE_DIGITS = 4
+_WHY = {"worst": "highest KL", "disputed": "disputed by the experts", "random": "at random", "chosen": "by id"}
+_BODY = """<link rel="stylesheet" href="{style}">
+<div class="eeg">
+<nav class="eeg-list" id="eeg-list" aria-label="windows"><p class="small muted">{listed}</p></nav>
+<section class="eeg-sheet">
+<div class="eeg-title"><span><button type="button" id="eeg-back" title="left arrow">‹ back</button>
+<button type="button" id="eeg-next" title="right arrow">next ›</button></span>
+<h2 id="eeg-title"></h2><span class="small muted" id="eeg-facts"></span></div>
+<div class="eeg-tools">
+<label>montage <select id="eeg-montage" autocomplete="off">{montages}</select></label>
+<label>band <select id="eeg-band" autocomplete="off">{bands}</select></label>
+<label>sensitivity <select id="eeg-sensitivity" autocomplete="off">{sensitivities}</select></label>
+<label>show <select id="eeg-span" autocomplete="off">
+<option value="page">10 seconds</option><option value="whole">all 50 seconds</option></select></label>
+<span><button type="button" id="eeg-earlier" title="shift and left arrow">‹ 10 s</button>
+<button type="button" id="eeg-later" title="shift and right arrow">10 s ›</button></span>
+</div>
+<div class="eeg-figure" id="eeg-figure"></div>
+<p class="small" id="eeg-said" role="status"></p>
+<p class="small muted">Negative is up. Left (blue) stands over right (red), chain by chain, the midline below. A
+millimetre is that of CSS, 3.8 pixels; traces stop 100 pixels from their baseline; the EKG has its own scale. Filters:
+Butterworth, zero phase. Spectrograms: multitaper, 0 to 20 Hz, the mean of each region's four derivations, in dB of
+1 µV²/Hz; {regions}. Keys: ← → another window, shift with ← → the 10 seconds before or after.</p>
+</section>
+<aside id="eeg-votes" aria-label="votes and predictions"></aside>
+</div>
+<script type="application/json" id="eeg-index">{index}</script>"""
+
+
+def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapping[str, PredictionTable]) -> Path:
+    """Write the page, its data, and the files that it shares with the report's other pages.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the report.
+    part : Part
+        Where the windows are from.
+    windows : DataFrame
+        ``label_id`` and ``why`` of each, in the order of the page: ``worst``, ``disputed``, ``random``, ``chosen``, or
+        other words. Rows with the same reason belong behind one another.
+    tables : mapping of str to PredictionTable
+        Predictions by member, best first: the KL of the first is the one listed. What a member did not predict is left
+        out.
+
+    Returns
+    -------
+    Path
+        ``eeg.html``. Each window has about 330 kB in ``eeg/``.
+
+    Raises
+    ------
+    UserError
+        When there is no window, or one that the part does not have.
+    """
+    position = _positions(part, windows)
+    index = page_index(part.rows.iloc[position], windows["why"].tolist(), tables)
+    write_assets(folder)
+    own = files(__package__).joinpath("assets")
+    for name in (*SCRIPTS, STYLE):
+        _write(folder / name, own.joinpath(name).read_text(encoding="utf-8"))
+    label_ids = [window["label_id"] for window in index["windows"]]
+    contents = window_contents(source_of(part, "eeg"), position)
+    for label_id, content in zip(label_ids, contents, strict=True):
+        write_window(folder / DATA_FOLDER / f"{label_id}.js", label_id, content)
+    return _write(folder / PAGE_FILE, page("EEG", _body(index), {"Report": "index.html"}, SCRIPTS))
+
+
+def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, PredictionTable]) -> dict[str, Any]:
+    """Return all that the page knows but the signals.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Label rows of the windows.
+    why : list of str
+        Why each was chosen.
+    tables : mapping of str to PredictionTable
+        Predictions by member.
+
+    Returns
+    -------
+    dict
+        Plain, for JSON.
+    """
+    start = (WINDOW_S - CENTRAL_S) / 2
+    return {
+        "windows": _windows(rows, why, tables),
+        "classes": list(CLASSES),
+        "class_names": list(CONSENSUS_NAMES),
+        "montages": {name: [[_row(d) for d in group] for group in reading_order(name)] for name in MONTAGES},
+        "ekg": _row("EKG"),
+        "bands": BANDS,
+        "sfreq": SFREQ,
+        "window_s": WINDOW_S,
+        "page_s": CENTRAL_S,
+        "central": [start, start + CENTRAL_S],
+        "bars_uv": list(_BARS_UV),
+        "ekg_uv_per_mm": list(_EKG_UV_PER_MM),
+        "packing": {
+            "own": N_OWN,
+            "neighbour": N_NEIGHBOUR,
+            "shift": SHIFT,
+            "neighbours": neighbours(),
+            "steps_uv": steps_uv().tolist(),
+        },
+        "spectrogram": {
+            "regions": list(REGIONS),
+            "rows": N_ROWS,
+            "columns": N_COLUMNS,
+            "low_db": LOW_DB,
+            "high_db": HIGH_DB,
+            "max_hz": MAX_HZ,
+            "colours": _colours(),
+        },
+    }
+
+
+def _colours() -> list[list[Any]]:
+    """Return a ramp from dark to bright, even to the eye; plotly.js does not know it by name."""
+    from plotly.colors import sequential
+
+    colours = sequential.Inferno
+    return [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
+
+
+def _positions(part: Part, windows: pd.DataFrame) -> NDArray[np.int64]:
+    if not len(windows):
+        raise UserError("the EEG page: no windows to show")
+    where = pd.Index(part.rows["label_id"]).get_indexer(windows["label_id"])
+    if (where < 0).any():
+        lost = windows["label_id"].to_numpy()[where < 0]
+        raise UserError(f"the EEG page: the data set's {part.recordings.part} part has no label_id {lost[0]}")
+    return np.asarray(where, np.int64)
+
+
+def _row(derivation: str) -> dict[str, Any]:
+    weights = derivation_weights(derivation)
+    return {
+        "name": derivation,
+        "side": side_of(derivation),
+        "electrodes": [name for name in derivation.split("-") if name != AVERAGE],
+        "weights": [[CHANNELS.index(name), weight] for name, weight in weights.items()],
+    }
+
+
+def _windows(rows: pd.DataFrame, why: list[str], tables: Mapping[str, PredictionTable]) -> list[dict[str, Any]]:
+    shares, n_votes = votes_to_shares(rows), count_votes(rows)
+    found = []
+    for i, (row, reason) in enumerate(zip(rows.to_dict("records"), why, strict=True)):
+        found.append(
+            {
+                **{str(name): int(row[name]) for name in ("label_id", "eeg_id", "patient_id")},
+                "offset_s": float(row["eeg_label_offset_seconds"]),
+                "why": _WHY.get(reason, reason),
+                "n_votes": int(n_votes[i]),
+                "votes": shares[i].round(_SHARE_DIGITS).tolist(),
+                "kl": None,
+                "predictions": {},
+            }
+        )
+    for name, table in tables.items():
+        at = pd.Index(table.frame["label_id"]).get_indexer(rows["label_id"])
+        prob_NK = table.probs[at]
+        for window, k, prob, kl in zip(found, at, prob_NK, kl_rows(shares, prob_NK), strict=True):
+            if k >= 0:
+                said = {"prob": prob.round(_SHARE_DIGITS).tolist(), "kl": round(float(kl), _SHARE_DIGITS)}
+                window["predictions"][name] = said
+    for window in found:
+        window["kl"] = window["predictions"].get(next(iter(tables), ""), {}).get("kl")
+    return found
+
+
+def _body(index: Mapping[str, Any]) -> str:
+    bands = {band: f"{band.replace('-', '–')} Hz" for band in BANDS}
+    regions = "L and R the side, L lateral (temporal) and P parasagittal"
+    return _BODY.format(
+        style=STYLE,
+        montages=_options(MONTAGES),
+        bands=_options(bands),
+        sensitivities=_options({str(s): f"{s} µV/mm" for s in SENSITIVITIES}, str(_SENSITIVITY)),
+        regions=regions,
+        listed=escape(_listed(index)),
+        # Nothing in a script is escaped, so that its end must not stand in it.
+        index=json.dumps(index, separators=(",", ":")).replace("</", "<\\/"),
+    )
+
+
+def _listed(index: Mapping[str, Any]) -> str:
+    """Say what the list shows."""
+    first = next((name for window in index["windows"] for name in window["predictions"]), None)
+    return "EEG, number of votes, colour of most votes" + (f"; KL of {first}" if first else "")
+
+
+def _options(choices: Mapping[str, str], chosen: str = "") -> str:
+    return "".join(
+        f'<option value="{value}"{" selected" if value == chosen else ""}>{text}</option>'
+        for value, text in choices.items()
+    )
+
+
+def _write(path: Path, text: str) -> Path:
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,252 @@
+"""The EEG page in Chromium: what it draws, and what its controls and keys do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hbac.data.windows import source_of
+from hbac.errors import UserError
+from hbac.labels.targets import votes_to_shares
+from hbac.predictions import PredictionTable
+from hbac.predictions.metric import kl_rows
+from hbac.predictions.table import TableMetadata
+from hbac.recordings.datasets import HMS, Part
+from hbac.signal import EEGFrontEnd
+from hbac.tracking.reading_order import reading_order
+from hbac.tracking.report.eeg_data import BANDS
+from hbac.tracking.report.eeg_page import MONTAGES, write_eeg_page
+from hbac.vocabulary import CHANNELS
+from tests.browser import Browser
+
+SHOWN = "document.documentElement.dataset.eeg"
+TRACES = """
+const lines = document.getElementById('eeg-figure').data.filter(trace => trace.type === 'scatter');
+return lines.map(line => [line.name, Array.from(line.x), Array.from(line.customdata, v => isNaN(v) ? null : v),
+    Array.from(line.y, v => isNaN(v) ? null : v), line.line.color]);
+"""
+
+
+@pytest.fixture(scope="module")
+def part(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Part:
+    return HMS(tiny_root, tmp_path_factory.mktemp("stores")).part("train")
+
+
+@pytest.fixture(scope="module")
+def windows(part: Part) -> pd.DataFrame:
+    label_id = part.rows["label_id"].to_numpy()[[0, 3, 5, 7]]
+    return pd.DataFrame({"label_id": label_id, "why": ["worst", "worst", "random", "because"]})
+
+
+@pytest.fixture(scope="module")
+def tables(part: Part) -> dict[str, PredictionTable]:
+    share = votes_to_shares(part.rows)
+    found = {}
+    for name, floor in (("ensemble", 0.1), ("a <member>", 0.5)):
+        prob = (share + floor) / (share + floor).sum(axis=1, keepdims=True)
+        found[name] = PredictionTable.from_arrays(part.rows, prob, TableMetadata(name), fold=0)
+    half = found["a <member>"].frame.iloc[4:]
+    found["half"] = PredictionTable(half, TableMetadata("half"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(
+    part: Part, windows: pd.DataFrame, tables: dict[str, PredictionTable], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return write_eeg_page(tmp_path_factory.mktemp("report"), part, windows, tables)
+
+
+@pytest.fixture
+def opened(browser: Browser, written: Path) -> Browser:
+    browser.open(written, size=(1400, 1000))
+    browser.wait(SHOWN)
+    return browser
+
+
+def choose(browser: Browser, name: str, value: str) -> None:
+    change = "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
+    browser.run(f"{change} s.dispatchEvent(new Event('change'))", f"eeg-{name}", value)
+    browser.wait(SHOWN)
+
+
+def press(browser: Browser, key: str, shift: bool = False) -> None:
+    event = "new KeyboardEvent('keydown', {key: arguments[0], shiftKey: arguments[1], bubbles: true})"
+    browser.run(f"document.body.dispatchEvent({event})", key, shift)
+    browser.wait(SHOWN)
+
+
+def names(browser: Browser) -> list[str]:
+    return [trace[0] for trace in browser.run(TRACES)]
+
+
+def shown(browser: Browser) -> list[str]:
+    return str(browser.run(f"return {SHOWN}")).split()
+
+
+def wanted(part: Part, label_id: int, montage: str, band: str) -> dict[str, np.ndarray]:
+    """Derivations as a network gets them, from 20 to 30 s."""
+    row = np.flatnonzero(part.rows["label_id"].to_numpy() == label_id)
+    eeg_BTC = source_of(part, "eeg").copy(row)
+    front_end = EEGFrontEnd(montage, band, sfreq_out=BANDS[band], clip_uv=1e6, scale_uv=1.0)
+    signal_DT = front_end(eeg_BTC)[0].numpy()[:, round(20 * BANDS[band]) : round(30 * BANDS[band]) + 1]
+    return dict(zip(front_end.montage.derivations, signal_DT, strict=True))
+
+
+def test_it_opens_without_errors_and_asks_for_nothing_but_its_files(opened: Browser, windows: pd.DataFrame) -> None:
+    asked = opened.requests()
+    assert opened.console() == []
+    assert all(url.startswith("file://") for url in asked)
+    first, second = windows["label_id"].tolist()[:2]
+    scripts = {"eeg_signals.js", "eeg_votes.js", "eeg_page.js", "report.js", "plotly.min.js", f"{first}.js"}
+    assert {Path(url).name for url in asked} - {f"{second}.js"} == {"eeg.html", "report.css", "eeg.css", *scripts}
+    assert shown(opened) == [str(first), "longitudinal_bipolar", "0.5-70", "20", "30"]
+
+
+@pytest.mark.parametrize(
+    ("montage", "band"),
+    [*((montage, "0.5-70") for montage in MONTAGES), *(("longitudinal_bipolar", band) for band in list(BANDS)[1:])],
+)
+def test_traces_are_those_of_hbac_signal(
+    opened: Browser, part: Part, windows: pd.DataFrame, montage: str, band: str
+) -> None:
+    choose(opened, "montage", montage)
+    choose(opened, "band", band)
+    traces = {name: (time, uv, y) for name, time, uv, y, _ in opened.run(TRACES)}
+    derived = wanted(part, int(windows["label_id"][0]), montage, band)
+    assert list(traces) == [*(name for group in reading_order(montage) for name in group), "EKG"]
+    for name, signal in derived.items():
+        time, uv, y = traces[name]
+        np.testing.assert_allclose(time, 20 + np.arange(len(signal)) / BANDS[band])
+        there = np.array([value is not None for value in uv])
+        assert there.mean() > 0.9
+        # Half a step for each of two electrodes, and for an average at most as much again.
+        np.testing.assert_allclose(np.array(uv)[there].astype(float), signal[there], atol=0.51)
+        # On the axis, which points down, what is positive lies below: negative is up.
+        millimetre = 96 / 25.4
+        drawn = np.array(y)[there].astype(float)
+        step = np.clip(np.array(uv)[there].astype(float) / 7 * millimetre, -100, 100)
+        np.testing.assert_allclose(drawn - step, np.full(len(step), (drawn - step).mean()), atol=1e-3)
+    assert opened.run("return document.getElementById('eeg-figure').layout.yaxis.range") == [560, 0]
+
+
+def test_missing_samples_are_gaps(opened: Browser, part: Part, windows: pd.DataFrame) -> None:
+    row = np.flatnonzero(part.rows["label_id"].to_numpy() == windows["label_id"][0])
+    eeg_TC = source_of(part, "eeg").copy(row)[0, 4000:6001].float().numpy()
+    missing = ~np.isfinite(eeg_TC[:, [CHANNELS.index(name) for name in ("Fp1", "F7")]]).all(axis=1)
+    uv = next(trace[2] for trace in opened.run(TRACES) if trace[0] == "Fp1-F7")
+    assert [value is None for value in uv] == missing.tolist()
+    assert missing.any()
+    assert "not recorded" in opened.run("return document.getElementById('eeg-said').textContent")
+
+
+def test_the_band_changes_the_data_and_the_sensitivity_its_height(opened: Browser) -> None:
+    def extent(column: int) -> float:
+        return float(np.ptp([v for v in opened.run(TRACES)[2][column] if v is not None]))
+
+    choose(opened, "sensitivity", "30")
+    wide, low = extent(2), extent(3)
+    choose(opened, "sensitivity", "15")
+    assert extent(3) == pytest.approx(2 * low, rel=1e-4)
+    assert extent(2) == wide
+    choose(opened, "band", "1-12")
+    assert extent(2) < 0.95 * wide
+
+
+def test_ten_seconds_or_fifty(opened: Browser) -> None:
+    figure = "document.getElementById('eeg-figure')"
+    ranges = f"return [{figure}._fullLayout.xaxis.range, {figure}.data.at(-1).z[0].length]"
+    marks = f"return {figure}.layout.shapes.filter(shape => shape.type === 'rect').map(shape => [shape.x0, shape.x1])"
+    assert opened.run(ranges) == [[20, 30], 250]
+    assert opened.run(marks) == []
+    choose(opened, "span", "whole")
+    assert opened.run(ranges) == [[0, 50], 250]
+    assert opened.run(marks) == [[20, 30]]
+    whole = opened.run(TRACES)
+    assert [whole[0][1][0], whole[0][1][-1]] == pytest.approx([0, 50], abs=0.1)
+    assert len(whole[0][1]) < 3000  # the lowest and the highest sample of each pixel
+    assert opened.console() == []
+
+
+def test_keys_and_buttons_go_from_window_to_window_and_page_to_page(opened: Browser, windows: pd.DataFrame) -> None:
+    first, second, third, _ = map(str, windows["label_id"])
+    press(opened, "ArrowRight")
+    assert shown(opened)[0] == second
+    opened.click("#eeg-next")
+    opened.wait(SHOWN)
+    assert shown(opened)[0] == third
+    press(opened, "ArrowRight", shift=True)
+    assert shown(opened) == [third, "longitudinal_bipolar", "0.5-70", "30", "40"]
+    for _ in range(3):
+        press(opened, "ArrowRight", shift=True)
+    assert shown(opened)[3:] == ["40", "50"]
+    for _ in range(5):
+        press(opened, "ArrowLeft")
+    assert shown(opened) == [first, "longitudinal_bipolar", "0.5-70", "20", "30"]
+    assert opened.run("return document.getElementById('eeg-back').disabled")
+    assert opened.run("return location.hash") == f"#{first}"
+
+
+def test_a_link_to_a_window(browser: Browser, written: Path, windows: pd.DataFrame) -> None:
+    browser.open(written)
+    browser.wait(SHOWN)
+    browser.run("location.hash = arguments[0]", str(windows["label_id"][2]))
+    browser.wait(f"{SHOWN}?.startsWith('{windows['label_id'][2]} ')")
+    assert browser.run("return document.querySelector('[aria-current=true]').value") == "2"
+
+
+def test_the_list_says_why_and_how_bad(opened: Browser, part: Part, tables: dict[str, PredictionTable]) -> None:
+    headings = opened.run("return [...document.querySelectorAll('.eeg-list h2')].map(h => h.textContent)")
+    assert headings == ["highest KL", "at random", "because"]
+    kl = opened.run("return [...document.querySelectorAll('.eeg-list b')].map(b => b.textContent)")
+    best = tables["ensemble"]
+    assert kl == [f"{kl:.2f}" for kl in kl_rows(best.targets, best.probs)[[0, 3, 5, 7]]]
+
+
+def test_votes_and_predictions_are_bars(opened: Browser, part: Part, tables: dict[str, PredictionTable]) -> None:
+    heads = "return [...document.querySelectorAll('.eeg-member .eeg-head span')].map(e => e.textContent)"
+    widths = "return [...document.querySelectorAll(arguments[0])].map(i => parseFloat(i.style.width))"
+    assert opened.run(heads) == ["experts", "ensemble", "a <member>"]  # the half does not have this row
+    stacks = np.array(opened.run(widths, ".eeg-stack i")).reshape(-1, 6)
+    probs = [votes_to_shares(part.rows)[0], tables["ensemble"].probs[0], tables["a <member>"].probs[0]]
+    np.testing.assert_allclose(stacks, 100 * np.array(probs), atol=0.01)
+    np.testing.assert_allclose(opened.run(widths, ".eeg-bar i")[::2], stacks[0])
+    press(opened, "ArrowDown")
+    press(opened, "ArrowDown")
+    assert opened.run(heads)[-1] == "half"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_left_is_blue_right_is_red_in_both_themes(browser: Browser, written: Path, dark: bool) -> None:
+    browser.open(written, dark=dark, size=(1400, 1000))
+    browser.wait(SHOWN)
+    left, right = ("#7db1f2", "#f28080") if dark else ("#1a52a0", "#b22a2a")
+    colours = {trace[0]: trace[4] for trace in browser.run(TRACES)}
+    assert {colours[name] for name in ("Fp1-F7", "P3-O1")} == {left}
+    assert {colours[name] for name in ("Fp2-F8", "P4-O2")} == {right}
+
+
+def test_a_window_whose_file_is_gone_is_named(
+    browser: Browser, part: Part, windows: pd.DataFrame, tables: dict[str, PredictionTable], tmp_path: Path
+) -> None:
+    path = write_eeg_page(tmp_path, part, windows[:1], tables)
+    (lost,) = (tmp_path / "eeg").glob("*.js")
+    lost.unlink()
+    browser.open(path)
+    browser.wait("document.getElementById('eeg-said').textContent")
+    assert f"eeg/{lost.name}" in browser.run("return document.getElementById('eeg-said').textContent")
+
+
+def test_windows_that_are_not_there(part: Part, tables: dict[str, PredictionTable], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no windows"):
+        write_eeg_page(tmp_path, part, pd.DataFrame({"label_id": [], "why": []}), tables)
+    with pytest.raises(UserError, match="train part has no label_id 17"):
+        write_eeg_page(tmp_path, part, pd.DataFrame({"label_id": [17], "why": ["chosen"]}), tables)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_window_is_small(written: Path) -> None:
+    assert max(path.stat().st_size for path in (written.parent / "eeg").glob("*.js")) < 400_000
