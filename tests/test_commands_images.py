@@ -100,6 +100,23 @@ def test_a_run_of_images_comes_back_the_same(blended: Path, data_root: Path) -> 
         model(batch["eeg"])
 
 
+def test_the_public_recipe_trains_on_one_row_of_each_eeg(data_root: Path, tmp_path: Path) -> None:
+    small = [*SMALL_IMAGES[1:3], "trainer.max_epochs=1", "labels.n_folds=2", "logger=csv"]
+    command(tmp_path, "hbac.train", "experiment=public_efficientnet", *hms(data_root), *small)
+    (run,) = tmp_path.glob("outputs/runs/efficientnet-0-20-*/fold0")
+    held_out = PredictionTable.read(run / "predictions.parquet").frame["patient_id"]
+    rows = pd.read_csv(data_root / "train.csv")
+    rows = rows[~rows["patient_id"].isin(held_out)]
+    n_eegs, n_patients = rows["eeg_id"].nunique(), rows["patient_id"].nunique()
+    assert n_eegs < len(rows)
+    assert f"| trained on | {n_eegs} | {n_eegs} | {n_patients} |" in (run / "MODEL_CARD.md").read_text()
+    model = hbac.load(run)
+    x_BCHW = model.front_end(torch.randn(1, 10_000, 20), torch.rand(1, 300, 400))
+    assert x_BCHW.shape == (1, 3, 512, 512)
+    assert torch.equal(x_BCHW[:, 0], x_BCHW[:, 2])
+    assert isinstance(model.network.input_norm, torch.nn.Identity)
+
+
 def test_a_run_needs_no_pretrained_weights_to_come_back(blended: Path) -> None:
     (run,) = blended.glob("outputs/runs/efficientnet-*/fold0")
     network = read_json(run / "model.json")["network"]

@@ -28,8 +28,9 @@ from hbac.vocabulary import FEW_VOTES, N_CLASSES, VOTE_COLUMNS
 
 # Legend of array names: N row, K class.
 
+OFFSET = "eeg_label_offset_seconds"
 TARGETS = ("row", "eeg_mean", "eeg_sum")
-ROWS = ("all", "one_per_eeg")
+ROWS = ("all", "one_per_eeg", "middle_of_eeg")
 # What is added to the count of each class, given the row's number of votes; times `vote_prior`, whose default of 0.1
 # makes the second one 1 / (10 + sqrt(n)).
 VOTE_SMOOTHING: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
@@ -129,7 +130,8 @@ class LabelRecipe:
     max_votes : int or None
         Most votes; None for no bound.
     rows : str
-        ``all`` in each epoch, or ``one_per_eeg``: a random one.
+        ``all`` in each epoch; ``one_per_eeg``: a random one; ``middle_of_eeg``: always the one that is nearest to the
+        middle between the EEG's first and last, among those that are trained on.
     jitter_s : float
         A window is cut up to so many seconds before or after its place, anew in each epoch; 0 or more.
     pseudo_share : float
@@ -274,10 +276,15 @@ class LabelRecipe:
             target_NK /= target_NK.sum(axis=1, keepdims=True)
         target_NK = (1 - self.label_smoothing) * target_NK + self.label_smoothing / N_CLASSES
 
+        shown_N = np.arange(len(rows))
+        if self.rows == "middle_of_eeg" and OFFSET in rows:  # a test EEG is one window
+            shown_N = _middle_rows(rows)
+            votes_N, pseudo_N, target_NK = votes_N[shown_N], pseudo_N[shown_N], target_NK[shown_N]
+
         few_N = POPULATIONS[f"up_to_{FEW_VOTES}"].contains(votes_N) & ~pseudo_N
         weight_N = WEIGHTS[self.weight](votes_N.astype(np.float64)) * np.where(few_N, self.few_votes_weight, 1.0)
         return TrainingLabels(
-            rows=np.flatnonzero(chosen_N),
+            rows=np.flatnonzero(chosen_N)[shown_N],
             target=target_NK.astype(np.float32),
             weight=np.where(pseudo_N, self.pseudo_weight, weight_N).astype(np.float32),
             decay=np.where(few_N, self.few_votes_decay, 1.0).astype(np.float32),
@@ -296,6 +303,15 @@ class LabelRecipe:
         if self.target == "eeg_mean":
             share_NK = (_sum_by(eeg_N, share_NK) / np.bincount(eeg_N)[:, None])[eeg_N]
         return np.asarray(share_NK)
+
+
+def _middle_rows(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the position of each EEG's row whose offset is nearest to the middle of all, ascending."""
+    by_eeg = rows.groupby("eeg_id")[OFFSET]
+    distance = (rows[OFFSET] - (by_eeg.transform("min") + by_eeg.transform("max")) / 2).abs().to_numpy()
+    nearest_first = np.argsort(distance, kind="stable")  # of two that are as near, the one that stands first
+    first_N = np.unique(rows["eeg_id"].to_numpy()[nearest_first], return_index=True)[1]
+    return np.asarray(np.sort(nearest_first[first_N]), np.int64)
 
 
 def _sum_by(group_N: NDArray[np.int64], values_NK: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from hbac.cli import conf_dir
+from hbac.instantiate import build
 from hbac.models import MODELS
 from hbac.signal import Mixup, RawAugment, SignalAugment
 
@@ -19,7 +22,7 @@ FILES = sorted(conf_dir().rglob("*.yaml"))
 TARGETS = [path for path in FILES if "_target_:" in path.read_text()]
 
 
-def composed(name: str, *overrides: str) -> dict[str, object]:
+def composed(name: str, *overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
     assert isinstance(config, dict)
@@ -107,6 +110,29 @@ def test_a_band_reaches_the_front_end_whatever_its_form() -> None:
 
 def test_nothing_goes_to_a_network_by_default() -> None:
     assert composed("train")["logger"]["mode"] == "offline"
+
+
+def test_the_public_efficientnet_is_the_public_recipe() -> None:
+    config = composed("train", "experiment=public_efficientnet", "dataset=hms", "dataset.root=somewhere")
+    assert (config["band"], config["augment"], config["data"]["batch_size"]) == ("0-20", {}, 32)
+    assert config["data"]["sources"] == "both"
+    front_end = config["front_end"]
+    assert (front_end["layout"], front_end["in_chans"]) == ("tiles", 3)
+    assert (front_end["tile_height"], front_end["tile_width"]) == (128, 256)
+    assert front_end["image"]["mel"]["band"] == "0-20"
+    model = config["model"]
+    assert (model["backbone"], model["pooling"], model["pretrained"]) == ("efficientnet_b0", "average", True)
+    assert (config["labels"]["rows"], config["labels"]["target"]) == ("middle_of_eeg", "eeg_sum")
+    assert config["optimizer"] == {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.001}
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.001)
+    schedule = build(config["schedule"])(optimizer, total_steps=400)
+    rates = []
+    for _ in range(400):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[::100] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+    assert config["trainer"]["max_epochs"] == 4
 
 
 @pytest.mark.parametrize("name", ["bands", "kernels", "optuna"])

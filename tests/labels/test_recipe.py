@@ -76,6 +76,26 @@ def test_only_rows_that_are_trained_on_speak_for_their_eeg():
     assert labels.target[0, 0] == 1
 
 
+def test_the_middle_row_of_an_eeg_learns_from_the_votes_of_all():
+    rows = label_rows([SEIZURE, [0, 2, 0, 0, 0, 0], OTHER, OTHER, SEIZURE, [0, 9, 0, 0, 0, 0]], [5, 8, 5, 5, 8, 5])
+    rows["eeg_label_offset_seconds"] = [
+        0,
+        4,
+        30,
+        20,
+        0,
+        40,
+    ]  # the middle of EEG 5 is 20 s, that of EEG 8 is between its two
+    labels = LabelRecipe(rows="middle_of_eeg", target="eeg_sum", weight="votes").labels(rows)
+    assert labels.rows.tolist() == [1, 3]
+    np.testing.assert_allclose(labels.target[:, [0, 1, 5]], [[1 / 3, 2 / 3, 0], [1 / 12, 9 / 12, 2 / 12]], rtol=1e-6)
+    np.testing.assert_allclose(labels.weight, [0.1, 0.05])
+    # Rows that are not trained on neither vote nor say where the middle is.
+    fewer = LabelRecipe(rows="middle_of_eeg", target="eeg_sum").labels(rows, np.array([1, 0, 1, 1, 0, 0], bool))
+    assert fewer.rows.tolist() == [3]
+    np.testing.assert_allclose(fewer.target[:, [0, 5]], [[1 / 3, 2 / 3]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("n", [1, 4, 16])
 def test_vote_smoothing_of_the_root_adds_one_over_ten_and_the_root(n):
     (target,) = LabelRecipe(vote_smoothing="sqrt").labels(label_rows([[n, 0, 0, 0, 0, 0]])).target
@@ -155,7 +175,7 @@ def test_rows_without_votes_learn_from_their_pseudo_label_alone():
             {"target": "eeg_means"},
             "labels.target 'eeg_means'; there are: row, eeg_mean, eeg_sum. Did you mean 'eeg_mean'",
         ),
-        ({"rows": "some"}, "labels.rows 'some'; there are: all, one_per_eeg"),
+        ({"rows": "some"}, "labels.rows 'some'; there are: all, one_per_eeg, middle_of_eeg"),
         ({"temperature": 0}, "labels.temperature=0: must be a number above 0"),
         ({"few_votes_decay": 1.5}, "labels.few_votes_decay=1.5: must be above 0 and at most 1"),
         ({"few_votes_weight": "a"}, "labels.few_votes_weight=a: must be a number above 0"),
