@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hbac.errors import UserError
@@ -48,4 +48,5 @@ def whole_file(path: Path) -> Iterator[Path]:
         reason = (error.strerror or str(error)).rpartition("] ")[2]
         raise UserError(f"{path}: cannot be written: {reason}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where its folder could not be made, there is nothing to remove
+            partial.unlink(missing_ok=True)
