@@ -1,10 +1,11 @@
-"""Files that are seen whole or not at all."""
+"""Files and folders that are seen whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from hbac.errors import UserError
@@ -48,5 +49,47 @@ def whole_file(path: Path) -> Iterator[Path]:
         reason = (error.strerror or str(error)).rpartition("] ")[2]
         raise UserError(f"{path}: cannot be written: {reason}") from None
     finally:
-        with suppress(OSError):  # where its folder could not be made, there is nothing to remove
-            partial.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Write a folder beside its place, and move it there when it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        The folder. One that was there before stays until the new one is complete, and is then replaced.
+
+    Yields
+    ------
+    Path
+        An empty folder to write to. It is gone afterwards, whatever happens.
+
+    Raises
+    ------
+    UserError
+        When the disk is full, or may not be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole_folder(Path(folder) / "report") as partial:
+    ...         _ = (partial / "index.html").write_text("all of it")
+    ...     [str(found.relative_to(folder)) for found in Path(folder).rglob("*.html")]
+    ['report/index.html']
+    """
+    partial, old = (path.with_name(f"{path.name}.{what}-{os.getpid()}") for what in ("partial", "old"))
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if path.is_dir():
+            path.replace(old)  # a folder cannot be put in the place of one that is not empty
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -291,6 +291,22 @@ def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
     raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")
 
 
+def command_of_job() -> str:
+    """Return the command that trains this job alone.
+
+    Returns
+    -------
+    str
+        With what was typed for it, of a sweep its own values; the command alone where nothing was typed.
+    """
+    import shlex
+
+    from hydra.core.hydra_config import HydraConfig
+
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return shlex.join(["python", "-m", "hbac.train", *typed])
+
+
 def register_job(folder: Path) -> None:
     """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them.
 

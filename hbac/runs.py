@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "predictions.parquet"
-CONFIG_FILE = "config.json"
+CONFIG_FILE, ENVIRONMENT_FILE = "config.json", "environment.json"
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 
 # What never changes a prediction: where things lie, who watches, how fast it goes.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbac.cli import launch
 from hbac.errors import UserError
-from hbac.job import Job, Stage, make_job, register_job, weights_at_start
+from hbac.job import Job, Stage, command_of_job, make_job, register_job, weights_at_start
 
 if TYPE_CHECKING:
     import lightning as L
@@ -212,8 +212,17 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.labels.lineage import TrainedOn, as_plain
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.scores import scores
-    from hbac.runs import CONFIG_FILE, DONE_FILE, TABLE_FILE, config_hash, environment, save_model, write_json
-    from hbac.tracking.loggers import RunFacts, find_run
+    from hbac.runs import (
+        CONFIG_FILE,
+        DONE_FILE,
+        ENVIRONMENT_FILE,
+        TABLE_FILE,
+        config_hash,
+        environment,
+        save_model,
+        write_json,
+    )
+    from hbac.tracking.loggers import RunFacts, find_run, git_state
     from hbac.tracking.model_card import write_model_card
     from hbac.tracking.results import log_results
     from hbac.training.callbacks import PredictionTableWriter
@@ -235,7 +244,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
 
     (folder / DONE_FILE).unlink(missing_ok=True)
     write_json(folder / CONFIG_FILE, job.config)
-    write_json(folder / "environment.json", environment())
+    write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()})
     rows_trained = []
     with build(cfg.logger).training(facts) as loggers:
         *earlier, last = job.stages

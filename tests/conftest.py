@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hbac.ensembling.build import build_ensemble
+from hbac.ensembling.collect import collect
 from tests.browser import Browser
 from tests.helpers import write_hms_layout
+from tests.reports import write_runs
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +53,16 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield mount
     if folder.is_dir():
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs with runs of three members on two folds, and the ensemble ``ensembles/two`` of the first two."""
+    outputs = tmp_path_factory.mktemp("reported")
+    root = write_hms_layout(outputs / "data", n_eegs=24, n_test=0)
+    runs = write_runs(outputs, root, [["band=0.5-20"], ["band=1-12"], ["band=0.5-40", "labels.min_votes=1"]])
+    build_ensemble(collect(runs[:2]), outputs / "ensembles" / "two", n_resamples=50)
+    return outputs
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,29 @@ POPULATIONS: dict[str, Population] = {
 }
 
 
+def kl_name(population: str, class_name: str | None = None) -> str:
+    """Name a divergence as it is logged.
+
+    Parameters
+    ----------
+    population : str
+        Key of `POPULATIONS`.
+    class_name : str, optional
+        One of `hbac.vocabulary.CLASSES`; all together where absent.
+
+    Returns
+    -------
+    str
+        ``kl[_<class>][_<population>]``; nothing stands for all rows.
+
+    Examples
+    --------
+    >>> kl_name("all"), kl_name("10_or_more"), kl_name("all", "lpd"), kl_name("up_to_7", "lpd")
+    ('kl', 'kl_10_or_more', 'kl_lpd', 'kl_lpd_up_to_7')
+    """
+    return "_".join(["kl", *([class_name] if class_name else []), *([population] if population != "all" else [])])
+
+
 def _vote_array(votes: Votes) -> npt.NDArray[np.float64]:
     if isinstance(votes, pd.DataFrame):
         missing = [column for column in VOTE_COLUMNS if column not in votes.columns]

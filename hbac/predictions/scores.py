@@ -51,6 +51,31 @@ def scores(target_NK: Floats, prob_NK: Floats, n_votes_N: npt.ArrayLike) -> dict
     }
 
 
+def confusion_matrix(target_NK: Floats, prob_NK: Floats) -> npt.NDArray[np.int64]:
+    """Count which class was predicted where the experts saw which.
+
+    Parameters
+    ----------
+    target_NK : ndarray, shape (rows, classes)
+        Vote shares; the class with most votes is the truth (ties: the first).
+    prob_NK : ndarray, shape (rows, classes)
+        Predicted probabilities; the highest is the prediction.
+
+    Returns
+    -------
+    ndarray of int64, shape (classes, classes)
+        Rows by truth and prediction.
+
+    Examples
+    --------
+    >>> confusion_matrix(np.eye(2)[[0, 0, 1]], np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])).tolist()
+    [[1, 1], [0, 1]]
+    """
+    n_classes = target_NK.shape[1]
+    pair_N = target_NK.argmax(axis=1) * n_classes + prob_NK.argmax(axis=1)
+    return np.bincount(pair_N, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
 def _scores_of(target_NK: Floats, prob_NK: Floats) -> dict[str, Any]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 

@@ -170,8 +170,7 @@ class WandB(CSV):
         """
         from lightning.pytorch.loggers import WandbLogger
 
-        from hbac.labels.targets import POPULATIONS
-        from hbac.training.metrics import kl_name
+        from hbac.labels.targets import POPULATIONS, kl_name
 
         logger = WandbLogger(**self._settings(facts))
         # Processes of further devices get a run that does nothing.

@@ -11,6 +11,7 @@ import numpy as np
 
 from hbac.predictions.calibration import reliability
 from hbac.predictions.metric import kl_rows
+from hbac.predictions.scores import confusion_matrix
 from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ def log_diagrams(run: Run, table: PredictionTable) -> None:
     import wandb
 
     truth, guess = table.targets.argmax(axis=1), table.probs.argmax(axis=1)
-    confusion = np.zeros((len(CLASSES), len(CLASSES)), int)
-    np.add.at(confusion, (truth, guess), 1)
+    confusion = confusion_matrix(table.targets, table.probs)
     rows: list[Any] = [[name, *counts] for name, counts in zip(CLASSES, confusion.tolist(), strict=True)]
     bins = reliability(table.targets, table.probs).dropna()
     points: list[Any] = bins[["confidence", "accuracy", "n"]].to_numpy().tolist()

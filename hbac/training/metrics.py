@@ -6,33 +6,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from hbac.labels.targets import POPULATIONS
+from hbac.labels.targets import POPULATIONS, kl_name
 from hbac.vocabulary import CLASSES, N_CLASSES
 
 # B window, K class, P population
-
-
-def kl_name(population: str, class_name: str | None = None) -> str:
-    """Name a divergence as it is logged.
-
-    Parameters
-    ----------
-    population : str
-        Key of `hbac.labels.targets.POPULATIONS`.
-    class_name : str, optional
-        One of `hbac.vocabulary.CLASSES`; all together where absent.
-
-    Returns
-    -------
-    str
-        ``kl[_<class>][_<population>]``; nothing stands for all rows.
-
-    Examples
-    --------
-    >>> kl_name("all"), kl_name("10_or_more"), kl_name("all", "lpd"), kl_name("up_to_7", "lpd")
-    ('kl', 'kl_10_or_more', 'kl_lpd', 'kl_lpd_up_to_7')
-    """
-    return "_".join(["kl", *([class_name] if class_name else []), *([population] if population != "all" else [])])
 
 
 class PopulationKL(Metric):

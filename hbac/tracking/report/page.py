@@ -90,7 +90,7 @@ def page(title: str, body: str, links: Mapping[str, str] | None = None, scripts:
     return _TEMPLATE.format(title=escape(title), style=STYLE_FILE, scripts=tags, links=bar, body=body)
 
 
-def figure(made: go.Figure, height_px: int) -> str:
+def figure(made: go.Figure, height_px: int, tools: bool = False) -> str:
     """Place a figure.
 
     Parameters
@@ -99,6 +99,8 @@ def figure(made: go.Figure, height_px: int) -> str:
         Its colours as ``var(--name)``; axes, text and background get theirs from the theme.
     height_px : int
         Height; it is as wide as its place.
+    tools : bool
+        Whether a reader may zoom and move it; without, dragging scrolls the page.
 
     Returns
     -------
@@ -107,7 +109,10 @@ def figure(made: go.Figure, height_px: int) -> str:
     """
     content = json.loads(made.to_json())
     layout = {key: value for key, value in content["layout"].items() if key != "template"}
-    spec = json.dumps({"data": content["data"], "layout": layout | {"height": height_px}}, separators=(",", ":"))
+    layout |= {"height": height_px} | ({} if tools else {"dragmode": False})
+    spec = json.dumps(
+        {"data": content["data"], "layout": layout, "config": {"displayModeBar": tools}}, separators=(",", ":")
+    )
     # Nothing in a script is escaped, so that its end must not stand in it.
     inside = spec.replace("</", "<\\/")
     return (
@@ -160,7 +165,7 @@ def table(
     rows : iterable of sequence
         Cells, shown as plain text.
     numbers : iterable of int
-        Columns that are set to the right.
+        Columns that are set to the right, in whose cells a line may be broken; the first other one is the widest.
     classes : sequence of str
         CSS class of each row: ``strong``, ``reference`` or nothing; none at all by default.
 
@@ -170,7 +175,8 @@ def table(
         HTML, scrolling sideways where it is too wide.
     """
     right = set(numbers)
-    kinds = ["number" if i in right else "name" if i == 0 else "" for i in range(len(columns))]
+    first = next((i for i in range(len(columns)) if i not in right), None)
+    kinds = ["number" if i in right else "name" if i == first else "" for i in range(len(columns))]
 
     def line(tag: str, cells: Sequence[object]) -> str:
         return "".join(

@@ -27,7 +27,7 @@ const hbac = (() => {
       const found = /^var\((--[\w-]+)\)$/.exec(value);
       return found ? colour(found[1]) : value;
     }
-    if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(coloured);
+    if (Array.isArray(value)) return value.map(coloured);
     if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, coloured(inner)]));
   }
@@ -39,6 +39,7 @@ const hbac = (() => {
     themedLayout.font = { family: getComputedStyle(document.body).fontFamily, size: 12, ...themedLayout.font, color: ink };
     themedLayout.hoverlabel = { bgcolor: panel, bordercolor: line, font: { color: ink }, namelength: -1 };
     themedLayout.legend = { bgcolor: "rgba(0,0,0,0)", ...themedLayout.legend };
+    themedLayout.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("--muted"), activecolor: colour("--accent") };
     themedLayout.uirevision = "kept";
     for (const key of Object.keys(themedLayout)) {
       if (/^[xy]axis\d*$/.test(key)) {
@@ -52,7 +53,8 @@ const hbac = (() => {
   /* Draws a figure, or draws it again in the colours of today. */
   function draw(div) {
     const spec = specs.get(div);
-    const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"], ...spec.config };
+    const config = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+      ...spec.config };
     return Plotly.react(div, coloured(spec.data), themed(spec.layout), config);
   }
 
@@ -67,9 +69,12 @@ const hbac = (() => {
       .filter((div) => !specs.has(div) && div.closest("[hidden]") === null);
     const next = () => {
       const div = waiting.shift();
+      const below = !div || div.getBoundingClientRect().top > window.innerHeight;
+      if (below) root.dataset.opened ??= performance.now(); // milliseconds until the first screen was there
       if (!div) { root.dataset.drawn = "true"; return; }
       show(div, JSON.parse(div.querySelector("script").textContent));
-      setTimeout(next); // the page stays alive between two figures
+      // What is seen is drawn at once, the rest when there is time.
+      if (below) requestIdleCallback(next, { timeout: 200 }); else setTimeout(next);
     };
     next();
   }

@@ -1,0 +1,113 @@
+"""``python -m hbac.report runs=[PATH,…]``: write a report that opens in a browser, without a server or a network."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbac.cli import launch
+from hbac.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from hbac.recordings.datasets import Part
+    from hbac.tracking.report.gather import Gathered
+
+log = logging.getLogger("hbac.report")
+
+
+def main() -> None:
+    """Run the command."""
+    launch("hbac.report:report", "report")
+
+
+def report(cfg: DictConfig) -> None:
+    """Write the report of what ``runs`` names.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config of ``conf/report.yaml``.
+
+    Raises
+    ------
+    UserError
+        When there is nothing to report, tables do not go together, or a setting is wrong.
+    """
+    from hbac.tracking.report.build import check_out, write_report
+    from hbac.tracking.report.gather import gather
+    from hbac.tracking.report.windows import choose_windows
+
+    if not isinstance(cfg.windows, int) or cfg.windows < 0:
+        raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
+    out = Path(cfg.out)
+    check_out(out)
+    found = gather([cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs), Path(cfg.outputs))
+    windows, part, notes = None, None, []
+    if cfg.windows or cfg.label_ids:
+        windows = choose_windows(found, cfg.windows, list(cfg.label_ids), cfg.seed)
+        part, why = recordings_of(found, cfg.get("dataset"))
+        if part is None:
+            notes = [f"No EEG page: {why}"]
+            log.warning("%s", notes[0])
+    command = shlex.join(["python", "-m", "hbac.report", *sys.argv[1:]])
+    index = write_report(found, out, windows, part, command, tuple(notes))
+    size_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
+    sys.stdout.write(
+        f"report:     {index}  ({len(found.members)} members, {len(found.ensembles)} ensembles, {size_mb:.1f} MB; "
+        "open it in a browser)\n"
+    )
+
+
+def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
+    """Find the recordings that predictions are of.
+
+    Parameters
+    ----------
+    found : Gathered
+        What is compared.
+    dataset : DictConfig or None
+        The data set that the user named; where none was, that of the runs is taken.
+
+    Returns
+    -------
+    part : Part or None
+        The training part; None where the runs do not say where it is, or it is there no more.
+    why : str
+        Why there is none.
+
+    Raises
+    ------
+    UserError
+        When the data set that the user named is another one.
+    """
+    from hbac.instantiate import build
+    from hbac.runs import CONFIG_FILE, read_json
+
+    wanted = next((meta.data_fingerprint for meta in found.joined.metadata if meta.data_fingerprint), "")
+    if dataset is not None:
+        part: Part = build(dataset).part("train")
+        if wanted and part.fingerprint != wanted:
+            raise UserError(
+                f"{part.recordings.root}: these are not the recordings that the predictions are of: fingerprint "
+                f"{part.fingerprint[:12]}, not {wanted[:12]}"
+            )
+        return part, ""
+    runs = [run for meta in found.members.values() for run in meta.runs.values() if (run / CONFIG_FILE).is_file()]
+    if not runs:
+        return None, "no run folder says where the recordings are; name them: dataset=hms dataset.root=PATH"
+    config = read_json(runs[0] / CONFIG_FILE)["dataset"]
+    if not Path(config["root"]).is_dir():  # the simulated data set would be made again, which takes its time
+        return None, f"the recordings are not in {config['root']}; name them: dataset=hms dataset.root=PATH"
+    part = build(config).part("train")
+    if wanted and part.fingerprint != wanted:
+        return None, f"the recordings in {config['root']} are not those that the predictions are of"
+    return part, ""
+
+
+if __name__ == "__main__":
+    main()

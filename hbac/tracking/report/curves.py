@@ -1,0 +1,167 @@
+"""Learning curves, from the CSV file that every training writes: each fold thin, their mean thick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from hbac.errors import UserError
+from hbac.labels.targets import POPULATIONS, kl_name
+from hbac.tracking.report.figures import blank, legend_below, legend_height_px, series
+from hbac.tracking.report.gather import Gathered
+from hbac.tracking.report.page import choice, figure
+
+_HEIGHT_PX = 400
+_EACH_EPOCH = 15  # up to so many are ticked one by one
+TRAIN, VAL = "train/kl", "val/{}"
+
+
+def read_log(run: Path) -> pd.DataFrame:
+    """Read what a training logged.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+
+    Returns
+    -------
+    DataFrame
+        A column for each metric, such as ``val/kl``, and the rows of all starts of the training one after the other;
+        empty where nothing was logged.
+
+    Raises
+    ------
+    UserError
+        When a log is damaged.
+    """
+    logs = [_read(path) for path in sorted((run / "logs").glob("version_*/metrics.csv"), key=_version)]
+    return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
+
+
+def curve(log: pd.DataFrame, metric: str) -> pd.Series:
+    """Return how a metric went during a training.
+
+    Parameters
+    ----------
+    log : DataFrame
+        Of `read_log`.
+    metric : str
+        As it is logged.
+
+    Returns
+    -------
+    Series
+        By epoch, from 1; stages before the last come first, and go on counting. Empty where it was not logged. What a
+        resumed training logged again replaces what was there.
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"epoch": [0, 0, 1, 1], "val/kl": [0.9, None, 0.7, 0.6]})
+    >>> curve(log, "val/kl").to_dict()
+    {1: 0.9, 2: 0.6}
+    """
+    stages = [
+        column.removesuffix(metric) for column in map(str, log) if column.endswith(f"/{metric}") or column == metric
+    ]
+    # In the order of their first row: the columns of the file are sorted by name.
+    stages.sort(key=lambda stage: int(log[stage + metric].notna().argmax()))
+    parts, before = [], 0
+    for stage in stages:
+        epoch = f"{stage}epoch"
+        known = log[[epoch if epoch in log else "epoch", stage + metric]].dropna()
+        values = pd.Series(known.iloc[:, 1].to_numpy(float), index=known.iloc[:, 0].to_numpy().astype(int) + 1 + before)
+        values = values[~values.index.duplicated(keep="last")].sort_index()
+        before = int(values.index.max()) if len(values) else before
+        parts.append(values)
+    return pd.concat(parts) if parts else pd.Series(dtype=float)
+
+
+def _version(path: Path) -> int:
+    number = path.parent.name.rpartition("_")[2]
+    return int(number) if number.isdigit() else -1
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError:  # a training that was stopped before its first epoch
+        return pd.DataFrame()
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not readable as csv ({str(error).splitlines()[0]})") from None
+
+
+def learning_curves(found: Gathered) -> str:
+    """Draw the learning curves of all members whose runs are there.
+
+    Parameters
+    ----------
+    found : Gathered
+        What is compared.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    logs = {
+        name: {fold: log for fold, run in sorted(meta.runs.items()) if len(log := read_log(run))}
+        for name, meta in found.members.items()
+    }
+    metrics = {f"validation, {group.title}": VAL.format(kl_name(name)) for name, group in POPULATIONS.items()}
+    panels = {}
+    for title, metric in (metrics | {"training": TRAIN}).items():
+        made, n_members = _curves(found, logs, metric)
+        if n_members:
+            panels[title] = figure(made, _HEIGHT_PX + legend_height_px(n_members), tools=True)
+    if not panels:
+        return '<p class="muted">No logs were found in the run folders.</p>'
+    return (
+        '<p class="muted small">KL divergence in nats by epoch: each fold thin, the mean of the folds thick. Click a '
+        "name to hide it, double-click it to see it alone. Trained rows are augmented, and their targets may be "
+        "smoothed: training and validation are not on one scale.</p>"
+        f'<div class="panel">{choice("curves", panels)}</div>'
+    )
+
+
+def _curves(found: Gathered, logs: Mapping[str, Mapping[int, pd.DataFrame]], metric: str) -> tuple[go.Figure, int]:
+    """Draw one metric of all members, and say how many have it."""
+    made = blank(x="epoch", y="KL, nats", **legend_below(len(logs)))
+    n_members = last = 0
+    for number, (name, log_of_fold) in enumerate(logs.items()):
+        folds = {fold: line for fold, log in log_of_fold.items() if len(line := curve(log, metric))}
+        if not folds:
+            continue
+        n_members += 1
+        colours = series(number)
+        for fold, values in folds.items():
+            made.add_trace(
+                go.Scatter(
+                    x=values.index,
+                    y=values.to_numpy(),
+                    line={**colours, "width": 1},
+                    opacity=0.4,
+                    mode="lines",
+                    legendgroup=name,
+                    showlegend=False,
+                    hovertemplate=f"{name}, fold {fold}: %{{y:.4f}}<extra></extra>",
+                )
+            )
+        mean = pd.DataFrame(folds).mean(axis=1)
+        last = max(last, int(mean.index.max()))
+        made.add_trace(
+            go.Scatter(
+                x=mean.index,
+                y=mean.to_numpy(),
+                line={**colours, "width": 2.6},
+                mode="lines" if len(mean) > 1 else "markers",
+                legendgroup=name,
+                name=found.label(name),
+                hovertemplate=f"{name}, mean of {len(folds)} folds: %{{y:.4f}}<extra></extra>",
+            )
+        )
+    made.update_xaxes(dtick=1 if last <= _EACH_EPOCH else None)
+    return made, n_members

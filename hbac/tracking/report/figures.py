@@ -1,0 +1,140 @@
+"""What the figures of the report share: named colours, margins, heat maps with their numbers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+
+from hbac.tracking.report.page import N_SERIES
+
+Array = npt.NDArray[np.float64]
+
+RAMP = [[level / 4, f"var(--ramp-{level})"] for level in range(5)]
+_DASHES = ("solid", "dash", "dot")
+
+
+def series(number: int) -> dict[str, str]:
+    """Return the line of the so-manieth series.
+
+    Parameters
+    ----------
+    number : int
+        From 0; colours repeat with other dashes.
+
+    Returns
+    -------
+    dict
+        ``color`` and ``dash``.
+    """
+    return {"color": f"var(--series-{number % N_SERIES})", "dash": _DASHES[number // N_SERIES % len(_DASHES)]}
+
+
+def blank(x: str = "", y: str = "", **layout: Any) -> go.Figure:
+    """Make an empty figure.
+
+    Parameters
+    ----------
+    x, y : str
+        Titles of the axes.
+    **layout
+        Further settings of the layout.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Its axes make room for their labels.
+    """
+    made = go.Figure(layout={"margin": {"l": 10, "r": 10, "t": 24, "b": 10}, "hovermode": "closest"})
+    made.update_xaxes(title_text=x, automargin=True)
+    made.update_yaxes(title_text=y, automargin=True)
+    return made.update_layout(**layout)
+
+
+def legend_below(n_series: int) -> dict[str, Any]:
+    """Return a layout whose legend stands under the figure, where long names have room.
+
+    Parameters
+    ----------
+    n_series : int
+        How many names there are.
+
+    Returns
+    -------
+    dict
+        For `blank`; see `legend_height_px`.
+    """
+    return {
+        "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
+        "showlegend": n_series > 1,
+    }
+
+
+def legend_height_px(n_series: int) -> int:
+    """Return the room that a legend under a figure needs.
+
+    Parameters
+    ----------
+    n_series : int
+        How many names there are.
+
+    Returns
+    -------
+    int
+        Pixels.
+    """
+    return 30 + 21 * -(-n_series // 3)
+
+
+def heat_map(
+    values: Array,
+    x: Sequence[str],
+    y: Sequence[str],
+    text: Sequence[Sequence[str]],
+    hover: str,
+    top: float | None = None,
+) -> go.Figure:
+    """Draw a matrix with its numbers in it, the first row on top.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows, columns)
+        0 or more; NaN stays empty.
+    x, y : sequence of str
+        Names of columns and rows.
+    text : sequence of sequence of str
+        What stands in each cell.
+    hover : str
+        Plotly's template of what a cell says: ``%{x}``, ``%{y}``, ``%{z}``, ``%{text}``.
+    top : float, optional
+        Value of the darkest colour; the largest by default.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Without a colour bar: the numbers are there.
+    """
+    made = blank()
+    known = values[np.isfinite(values)]
+    made.add_trace(
+        go.Heatmap(
+            z=values,
+            x=list(x),
+            y=list(y),
+            text=text,
+            texttemplate="%{text}",
+            textfont={"color": "var(--ink)"},
+            hovertemplate=f"{hover}<extra></extra>",
+            colorscale=RAMP,
+            zmin=0,
+            zmax=top or (known.max() if len(known) and known.max() > 0 else 1),
+            showscale=False,
+            xgap=1,
+            ygap=1,
+        )
+    )
+    made.update_xaxes(type="category", side="top", showgrid=False)
+    return made.update_yaxes(type="category", autorange="reversed", showgrid=False)

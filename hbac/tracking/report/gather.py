@@ -1,0 +1,233 @@
+"""From the paths that a user gives to what is compared: members and ensembles on the same rows, best first."""
+
+# J prediction (a member or an ensemble), N row, K class
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hbac.ensembling.build import OOF_FILE
+from hbac.ensembling.collect import ENSEMBLE_FILE, collect, find_tables, newest_ensemble
+from hbac.ensembling.ensemble_file import Ensemble
+from hbac.errors import UserError
+from hbac.predictions.join import JoinedTables, join_tables
+from hbac.predictions.metric import kl_rows
+from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat, read_footer
+
+Array = npt.NDArray[np.float64]
+
+RUNS = "runs"  # in the folder of outputs
+_FLOOR = "floor_"
+
+
+@dataclass(frozen=True)
+class Blended:
+    """An ensemble with its own out-of-fold predictions.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the ensemble.
+    ensemble : Ensemble
+        Its file.
+    """
+
+    folder: Path
+    ensemble: Ensemble
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a report compares.
+
+    Parameters
+    ----------
+    tables : dict of str to PredictionTable
+        Members and ensembles by name, best first.
+    joined : JoinedTables
+        The same on common rows, in this order.
+    ensembles : dict of str to Blended
+        Those of them that are ensembles.
+    notes : tuple of str
+        What a reader should know.
+    """
+
+    tables: dict[str, PredictionTable]
+    joined: JoinedTables
+    ensembles: dict[str, Blended]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names, best first."""
+        return self.joined.members
+
+    @property
+    def labels(self) -> list[str]:
+        """Names behind their rank, as figures show them."""
+        return [self.label(name) for name in self.names]
+
+    @property
+    def members(self) -> dict[str, TableMetadata]:
+        """Those that are no ensembles."""
+        return {meta.member: meta for meta in self.joined.metadata if meta.member not in self.ensembles}
+
+    def label(self, name: str) -> str:
+        """Put a rank before a name.
+
+        Parameters
+        ----------
+        name : str
+            A member or an ensemble.
+
+        Returns
+        -------
+        str
+            As figures show it.
+        """
+        return f"{self.names.index(name) + 1}  {name}"
+
+    @cached_property
+    def divergences(self) -> Array:
+        """Divergence of each row in nats, NaN where there is no prediction; shape (predictions, rows)."""
+        return _divergences(self.joined)
+
+    @property
+    def floor(self) -> dict[str, float]:
+        """KL of a perfect predictor by vote population; empty where nobody knows it."""
+        extras = [meta.extras for meta in self.members.values()]
+        known = next((found for found in extras if any(key.startswith(_FLOOR) for key in found)), {})
+        return {key.removeprefix(_FLOOR): float(kl) for key, kl in known.items() if key.startswith(_FLOOR)}
+
+    def prob(self, name: str) -> Array:
+        """Return one's probabilities on all rows.
+
+        Parameters
+        ----------
+        name : str
+            A member or an ensemble.
+
+        Returns
+        -------
+        ndarray, shape (rows, 6)
+            NaN where it has none.
+        """
+        j = self.names.index(name)
+        return np.where(self.joined.present[j][:, None], self.joined.probs[j].astype(np.float64), np.nan)
+
+
+def gather(paths: Sequence[str | Path], outputs: Path) -> Gathered:
+    """Read what a report compares.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Run, member, sweep or ensemble folders, or prediction tables. None at all: the newest ensemble, or all runs
+        that go together with the newest one.
+    outputs : Path
+        Where to look when no path is given.
+
+    Returns
+    -------
+    Gathered
+        Members and ensembles.
+
+    Raises
+    ------
+    UserError
+        When a path has no prediction table, there is nothing to report, or tables do not go together.
+    """
+    notes: list[str] = []
+    if not paths:
+        paths, notes = _default(outputs)
+    tables: dict[tuple[str, ...], PredictionTable] = {}
+    for path in paths:
+        for table in collect([path]):
+            _check(table)
+            meta = table.metadata
+            key = (meta.member, meta.config_hash, meta.fold_hash, meta.data_fingerprint)
+            tables[key] = _united(tables[key], table) if key in tables else table
+    ensembles = _ensembles(paths)
+    everything = [*tables.values(), *(_oof(name, blended) for name, blended in ensembles.items())]
+    joined = join_tables(everything, on_missing="renormalise")
+    means = np.nanmean(_divergences(joined), axis=1)
+    order = sorted(range(len(means)), key=lambda j: (means[j], joined.members[j]))
+    ranked = JoinedTables(
+        joined.frame, joined.probs[order], joined.present[order], tuple(joined.metadata[j] for j in order)
+    )
+    if not joined.present.all():
+        notes.append(
+            "Not all predictions are of the same rows: scores are of the rows that each has. Differences to the best "
+            "are of the rows that both have."
+        )
+    return Gathered({everything[j].metadata.member: everything[j] for j in order}, ranked, ensembles, tuple(notes))
+
+
+def _divergences(joined: JoinedTables) -> Array:
+    kl_JN = np.full(joined.present.shape, np.nan)
+    for j, here in enumerate(joined.present):
+        kl_JN[j, here] = kl_rows(joined.targets[here], joined.probs[j, here])
+    return kl_JN
+
+
+def _default(outputs: Path) -> tuple[list[Path], list[str]]:
+    """Return the newest ensemble; where there is none, the runs on the data and folds of the newest one."""
+    try:
+        return [newest_ensemble(outputs)], []
+    except UserError:
+        pass
+    if not (outputs / RUNS).is_dir():
+        raise UserError(
+            f"there is neither an ensemble nor a run in {outputs}; train one with `python -m hbac.train`, or name "
+            "some: runs=[PATH,…]"
+        )
+    files = sorted(find_tables(outputs / RUNS), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    base = [
+        tuple(read_footer(path).get(key) for key in (b"hbac.fold_hash", b"hbac.data_fingerprint")) for path in files
+    ]
+    alike = [path for path, hashes in zip(files, base, strict=True) if hashes == base[0]]
+    left_out = len(files) - len(alike)
+    note = f"{left_out} runs on other data or other folds than the newest run are left out: name them with runs=[…]."
+    return sorted(alike), [note] if left_out else []
+
+
+def _check(table: PredictionTable) -> None:
+    if TEST_FOLD in table.folds:
+        raise UserError(
+            f"table {table.metadata.member}: has test rows (fold {TEST_FOLD}), or training rows predicted by networks "
+            "that were trained on them; a report scores out-of-fold rows"
+        )
+
+
+def _united(one: PredictionTable, other: PredictionTable) -> PredictionTable:
+    """Put together what several paths have of one member, such as a sweep and an ensemble of it."""
+    if set(one.folds) >= set(other.folds):
+        return one
+    return other if set(other.folds) >= set(one.folds) else concat([one, other])
+
+
+def _ensembles(paths: Sequence[str | Path]) -> dict[str, Blended]:
+    """Find the ensembles among the paths, each called after its folder."""
+    folders = dict.fromkeys(
+        (path if path.is_dir() else path.parent).resolve()
+        for path in map(Path, paths)
+        if path.name == ENSEMBLE_FILE or (path / ENSEMBLE_FILE).is_file()
+    )
+    found: dict[str, Blended] = {}
+    for folder in folders:
+        name = f"ensemble {folder.name}"
+        if name in found:
+            name = f"ensemble {folder.parent.name}/{folder.name}"
+        found[name] = Blended(folder, Ensemble.read(folder))
+    return found
+
+
+def _oof(name: str, blended: Blended) -> PredictionTable:
+    table = PredictionTable.read(blended.folder / OOF_FILE)
+    return replace(table, metadata=replace(table.metadata, member=name))

@@ -1,0 +1,158 @@
+"""Who is best, and how sure that is: the ranked table, the intervals as a picture, further metrics."""
+
+# J prediction, N row
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from hbac.ensembling.report import compare_with_best
+from hbac.ensembling.summary import population_scores
+from hbac.labels.targets import POPULATIONS
+from hbac.predictions.metric import kl_by_population
+from hbac.predictions.scores import scores
+from hbac.tracking.report.figures import blank
+from hbac.tracking.report.gather import Gathered
+from hbac.tracking.report.page import choice, figure, table
+from hbac.vocabulary import N_CLASSES
+
+_FURTHER = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "log_loss": "log loss",
+    "ece": "calibration error",
+}
+_ROW_PX = 24
+
+
+def ranking(found: Gathered) -> str:
+    """Rank members and ensembles, between the uniform prediction and the Bayes floor.
+
+    Parameters
+    ----------
+    found : Gathered
+        What is compared.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    joined = found.joined
+    score = population_scores(found.divergences, joined.n_votes, joined.patient_id)
+    kept = {name: group for name, group in POPULATIONS.items() if group.contains(joined.n_votes).any()}
+    chance = kl_by_population(joined.targets, np.full(joined.targets.shape, 1 / N_CLASSES), joined.n_votes)
+    pictures = {
+        f"KL, {group.title}": figure(
+            _intervals(found, score, name, chance[name], found.floor.get(name)), 90 + _ROW_PX * len(found.names)
+        )
+        for name, group in kept.items()
+    }
+    return (
+        '<p class="muted small">KL divergence in nats on out-of-fold rows: lower is better. In brackets: 95 % '
+        "intervals, from a bootstrap over patients. The difference is to the best, paired row by row: where its "
+        "interval holds 0, the two cannot be told apart. An ensemble's score is nested: the weights of each fold were "
+        "fitted on the others.</p>"
+        f'<div class="panel">{_table(found, score, list(kept), chance)}</div>'
+        f'<div class="panel">{choice("intervals", pictures)}</div>'
+        "<details><summary>Further metrics, of the class with most votes</summary>"
+        f'<div class="panel">{_further(found)}</div></details>'
+    )
+
+
+def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance: dict[str, float]) -> str:
+    joined = found.joined
+    against = compare_with_best(found.divergences, list(found.names), joined.patient_id).to_dict("records")
+    differences = {row["name"]: _interval(row["difference"], row["low"], row["high"], "+") for row in against[1:]}
+    columns = ["", "name", "kind", "folds", "rows", *(f"KL {POPULATIONS[name].title}" for name in populations)]
+    rows: list[list[object]] = []
+    for j, name in enumerate(found.names):
+        here = joined.present[j]
+        blended = found.ensembles.get(name)
+        kl = [_interval(*score.loc[j, [f"kl_{p}", f"kl_{p}_low", f"kl_{p}_high"]]) for p in populations]
+        rows.append(
+            [
+                j + 1,
+                name,
+                "member" if blended is None else f"{blended.ensemble.method} of {len(blended.ensemble.members)}",
+                len(np.unique(joined.fold[here])),
+                f"{here.sum():,}",
+                *kl,
+                differences.get(name, ""),
+            ]
+        )
+    n_blank = 4
+    rows.append(["", "uniform prediction", *[""] * (n_blank - 1), *(_number(chance[p]) for p in populations), ""])
+    if found.floor:
+        floor = [_number(found.floor.get(p, np.nan)) for p in populations]
+        rows.append(["", "Bayes floor (perfect predictor)", *[""] * (n_blank - 1), *floor, ""])
+    kinds = ["strong" if name in found.ensembles else "" for name in found.names]
+    kinds += ["reference"] * (len(rows) - len(kinds))
+    return table([*columns, "difference to the best"], rows, [0, *range(3, len(columns) + 1)], kinds)
+
+
+def _further(found: Gathered) -> str:
+    joined = found.joined
+    tables = {}
+    by_name = {}
+    for j, name in enumerate(found.names):
+        here = joined.present[j]
+        by_name[name] = scores(joined.targets[here], joined.probs[j, here].astype(np.float64), joined.n_votes[here])
+    for population, group in POPULATIONS.items():
+        rows = [
+            [j + 1, name, by_name[name][population]["rows"]]
+            + [_number(by_name[name][population].get(metric)) for metric in _FURTHER]
+            for j, name in enumerate(found.names)
+        ]
+        tables[group.title] = table(["", "name", "rows", *_FURTHER.values()], rows, [0, *range(2, 3 + len(_FURTHER))])
+    return choice("further", tables)
+
+
+def _intervals(found: Gathered, score: pd.DataFrame, population: str, chance: float, floor: float | None) -> go.Figure:
+    column = f"kl_{population}"
+    made = blank(x="KL divergence, nats", showlegend=False)
+    for ensembles in (False, True):
+        chosen = [j for j, name in enumerate(found.names) if (name in found.ensembles) == ensembles]
+        part = score.iloc[chosen]
+        made.add_trace(
+            go.Scatter(
+                x=part[column],
+                y=[found.labels[j] for j in chosen],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": part[f"{column}_high"] - part[column],
+                    "arrayminus": part[column] - part[f"{column}_low"],
+                    "thickness": 1.6,
+                    "width": 4,
+                },
+                mode="markers",
+                marker={"size": 10 if ensembles else 8, "symbol": "diamond" if ensembles else "circle"}
+                | {"color": f"var(--series-{int(ensembles)})"},
+                hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+            )
+        )
+    for value, text in ((chance, "uniform"), (floor, "Bayes floor")):
+        if value is not None and np.isfinite(value):
+            made.add_vline(
+                value,
+                line={"color": "var(--muted)", "dash": "dot", "width": 1.5},
+                annotation={"text": text, "font": {"color": "var(--muted)", "size": 11}, "yanchor": "bottom", "y": 1},
+            )
+    made.update_layout(margin={"t": 34})
+    made.update_xaxes(rangemode="tozero")
+    return made.update_yaxes(type="category", categoryorder="array", categoryarray=found.labels[::-1])
+
+
+def _interval(estimate: float, low: float, high: float, sign: str = "") -> str:
+    if not np.isfinite(estimate):
+        return ""
+    return f"{estimate:{sign}.4f}\n[{low:.4f}, {high:.4f}]"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or not np.isfinite(value) else f"{value:.4f}"
