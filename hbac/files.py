@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hbac.errors import UserError
@@ -49,7 +49,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         reason = (error.strerror or str(error)).rpartition("] ")[2]
         raise UserError(f"{path}: cannot be written: {reason}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where its folder could not be made, there is nothing to remove
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -91,5 +92,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
+        if old.is_dir() and not path.is_dir():
+            old.replace(path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

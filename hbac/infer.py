@@ -88,7 +88,6 @@ def infer(cfg: DictConfig) -> None:
 
     folder = out.parent if out.suffix == ".csv" else out
     submission = out if out.suffix == ".csv" else out / "submission.csv"
-    folder.mkdir(parents=True, exist_ok=True)
     rows = part.rows.iloc[members].reset_index(drop=True)
     metadata = TableMetadata(
         member="ensemble",
@@ -154,7 +153,6 @@ def write_fold_tables(
 
     import numpy as np
 
-    folder.mkdir(exist_ok=True)
     for stale in folder.glob("fold*.parquet"):  # of another ensemble, maybe with more folds
         stale.unlink()
     for fold in np.unique(networks.folds):

@@ -123,6 +123,23 @@ def test_a_full_disk_is_one_message(members: list[str], tmp_path: Path, small_di
         PredictionTable.read(path)
 
 
+def test_a_place_that_is_none_is_one_message(members: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    _, stderr, status = blend(tmp_path, members, "out=file/blended", ok=False)
+    assert status == 2
+    assert re.fullmatch(r"error: file/blended/\S+: cannot be written: Not a directory", stderr.splitlines()[-1])
+
+
+def test_rows_that_a_member_lacks(frames: list[pd.DataFrame], members: list[str], tmp_path: Path) -> None:
+    frames[1].iloc[10:].to_parquet(tmp_path / members[1])
+    _, stderr, status = blend(tmp_path, members, ok=False)
+    assert status == 2
+    assert "error: table b/oof: lacks 10 of 600 rows that other tables have, for example label_id 5000000" in stderr
+    blend(tmp_path, members, "on_missing=renormalise")
+    assert len(PredictionTable.read(tmp_path / "blended" / "oof.parquet").frame) == 600
+    assert len(PredictionTable.read(tmp_path / "blended" / "members" / "b_oof.parquet").frame) == 590
+
+
 def test_single_precision_zeros_and_ones_are_taken_as_they_are(frames: list[pd.DataFrame], tmp_path: Path) -> None:
     """What a softmax in single precision answers: 0, 1, sums off by 1e-7, and now and then 1.0000001."""
     changed = [frame.copy() for frame in frames]

@@ -191,7 +191,6 @@ class PredictionTable:
             `path`.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         meta = self.metadata
         runs = {str(k): Path(os.path.relpath(run, path.parent)).as_posix() for k, run in sorted(meta.runs.items())}
         flat = {
