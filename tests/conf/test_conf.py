@@ -67,6 +67,21 @@ def test_a_model_s_config_shows_the_constructor_s_defaults(model: type) -> None:
             assert value == (list(default) if isinstance(default, tuple) else default), key
 
 
+@pytest.mark.parametrize("name", ["mel", "log_stft", "multitaper", "morlet"])
+def test_an_image_s_config_shows_all_its_settings_at_the_constructor_s_defaults(name: str) -> None:
+    config = yaml.safe_load((conf_dir() / "front_end" / "image" / f"{name}.yaml").read_text())[name]
+    defaults = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(get_object(config.pop("_target_"))).parameters.values()
+        if parameter.name not in ("n_times", "sfreq")  # those of the recordings
+    }
+    assert config.keys() == defaults.keys()
+    set_elsewhere = {"band", "height", "width"}
+    assert {key: config[key] for key in defaults.keys() - set_elsewhere} == {
+        key: defaults[key] for key in defaults.keys() - set_elsewhere
+    }
+
+
 def test_the_contract_s_settings() -> None:
     config = composed("train")
     assert config["dataset"]["size"] == "small"
