@@ -7,6 +7,55 @@ from collections.abc import Iterable
 
 from hbac.errors import UserError
 
+_ALIKE = 0.5  # share of letters, as difflib counts them
+
+
+def nearest(name: object, valid: Iterable[str]) -> str | None:
+    """Return the valid name that is spelt most like another.
+
+    Parameters
+    ----------
+    name : object
+        What the user wrote.
+    valid : iterable of str
+        The names there are.
+
+    Returns
+    -------
+    str or None
+        None where none is alike.
+
+    Examples
+    --------
+    >>> nearest("aple", ["apple", "pear"])
+    'apple'
+    """
+    return next(iter(difflib.get_close_matches(str(name).lower(), list(valid), n=1, cutoff=_ALIKE)), None)
+
+
+def hint(name: object, valid: Iterable[str]) -> str:
+    """Suggest what a misspelt name should have been.
+
+    Parameters
+    ----------
+    name : object
+        What the user wrote.
+    valid : iterable of str
+        The names there are.
+
+    Returns
+    -------
+    str
+        A question with a space before it, empty where nothing is spelt alike.
+
+    Examples
+    --------
+    >>> hint("aple", ["apple", "pear"])
+    " Did you mean 'apple'?"
+    """
+    near = nearest(name, valid)
+    return f" Did you mean {near!r}?" if near else ""
+
 
 def check_choice(what: str, name: object, valid: Iterable[str]) -> str:
     """Return `name` if it is valid, and otherwise say what would be.
@@ -38,6 +87,4 @@ def check_choice(what: str, name: object, valid: Iterable[str]) -> str:
     names = list(valid)
     if isinstance(name, str) and name in names:
         return name
-    near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UserError(f"unknown {what} {name!r}; there are: {', '.join(names)}.{hint}")
+    raise UserError(f"unknown {what} {name!r}; there are: {', '.join(names)}.{hint(name, names)}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hbac.errors import UserError
+from hbac.spelling import check_flags, check_overrides, explained
 
 BAD_INPUT = 2
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
@@ -49,6 +50,11 @@ def flags_first(argv: Sequence[str]) -> list[str]:
     >>> flags_first(["model=resnet_gru", "-m", "fold=0,1", "--cfg", "job"])
     ['-m', '--cfg', 'job', 'model=resnet_gru', 'fold=0,1']
     """
+    flags, overrides = _apart(argv)
+    return flags + overrides
+
+
+def _apart(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     flags: list[str] = []
     overrides: list[str] = []
     rest = iter(argv)
@@ -59,7 +65,7 @@ def flags_first(argv: Sequence[str]) -> list[str]:
                 flags.extend(value for value in [next(rest, None)] if value is not None)
         else:
             overrides.append(argument)
-    return flags + overrides
+    return flags, overrides
 
 
 def launch(job: str, config_name: str) -> None:
@@ -78,6 +84,10 @@ def launch(job: str, config_name: str) -> None:
         With status 2 and one message, where the user's input is wrong: a `UserError`, or a config that
         cannot be composed.
     """
+    try:
+        check_flags(sys.argv[1:])
+    except UserError as error:
+        fail(error)
     sys.argv[1:] = flags_first(sys.argv[1:])
     if {"--help", "-h"} & set(sys.argv[1:]):
         from hbac.help import help_text
@@ -103,10 +113,14 @@ def launch(job: str, config_name: str) -> None:
             raise  # other launchers carry an exception home, but not an exit
 
     task.__module__ = module  # the name Hydra gives the job
+    _, overrides = _apart(sys.argv[1:])
     try:
+        check_overrides(overrides, conf_dir(), config_name)
         hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(task)()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except UserError as error:
         fail(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(UserError(explained(error, overrides, conf_dir(), config_name)))
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; type the same command again to go on\n")
         raise SystemExit(130) from None
@@ -125,15 +139,5 @@ def fail(error: Exception) -> NoReturn:
     SystemExit
         Always, with status 2.
     """
-    sys.stderr.write(f"error: {_message(error)}\n")
+    sys.stderr.write(f"error: {error}\n")
     raise SystemExit(BAD_INPUT) from None
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, UserError):
-        return str(error)
-    # Hydra puts the reason of a failed composition into the cause; its own text only says where it was.
-    texts = [str(error).strip()]
-    if error.__cause__ is not None and str(error.__cause__) not in texts[0]:
-        texts.append(str(error.__cause__).strip())
-    return "\n".join(texts)

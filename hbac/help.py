@@ -26,16 +26,16 @@ def help_text(conf: Path, config_name: str) -> str:
     str
         Purpose, choices with an example each, settings with their defaults.
     """
-    lines = [*_comments(conf / f"{config_name}.yaml"), "", "Choices (group=option; * is the default):"]
+    lines = [*first_comment(conf / f"{config_name}.yaml"), "", "Choices (group=option; * is the default):"]
     settings: list[str] = []
-    for group, default in _groups(conf, config_name):
+    for group, default in groups_of(conf, config_name):
         if group is None:
             settings += _settings(conf / f"{default}.yaml")
             continue
         lines += ["", f"  {group}"]
         for option in sorted((conf / group).glob("*.yaml")):
             mark = "*" if option.stem == default else " "
-            lines.append(f"  {mark} {option.stem:<16} {_comments(option)[0]}")
+            lines.append(f"  {mark} {option.stem:<16} {first_comment(option)[0]}")
     lines += ["", "Settings (key=value):", "", *settings, ""]
     lines += [
         "-m, --multirun   run every combination of comma-separated values: -m fold=0,1,2,3,4",
@@ -45,19 +45,44 @@ def help_text(conf: Path, config_name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _comments(path: Path) -> list[str]:
+def first_comment(path: Path) -> list[str]:
+    """Return the lines that a config begins with: what it is for, and how to use it.
+
+    Parameters
+    ----------
+    path : Path
+        A config.
+
+    Returns
+    -------
+    list of str
+        Without their marks; at least one.
+    """
     lines = path.read_text(encoding="utf-8").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return [text for line in lines[:end] if not (text := line.removeprefix("#").strip()).startswith("@")] or [""]
 
 
-def _groups(conf: Path, name: str) -> Iterator[tuple[str | None, str | None]]:
-    """Yield (group, default option), and (None, config) for the configs whose own settings count."""
+def groups_of(conf: Path, name: str) -> Iterator[tuple[str | None, str | None]]:
+    """Find the choices that a command has.
+
+    Parameters
+    ----------
+    conf : Path
+        Folder of the configs.
+    name : str
+        The primary config.
+
+    Yields
+    ------
+    tuple of str
+        A group and its default option, and (None, config) for each config whose own settings count.
+    """
     for entry in yaml.safe_load((conf / f"{name}.yaml").read_text(encoding="utf-8")).get("defaults", []):
         if entry == "_self_":
             yield None, name
         elif isinstance(entry, str):
-            yield from _groups(conf, entry)
+            yield from groups_of(conf, entry)
         else:
             group, default = next(iter(entry.items()))
             if not group.startswith("override"):

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hbac.choices import check_choice
 from hbac.ensembling.blends import Arithmetic, Blend, centred_logs
 from hbac.ensembling.compound import Augmented, augment
 from hbac.ensembling.convex import fit_convex
@@ -184,8 +185,7 @@ def fit_nested(data: BlendData, method: str = "convex") -> dict[str, NestedFit]:
     UserError
         Unknown method, fewer than two folds, or fewer than three for ``combined``.
     """
-    if method not in METHODS:
-        raise UserError(f"method={method}; known are {', '.join(METHODS)}")
+    check_choice("method", method, METHODS)
     if method == "combined" and len(data.folds) < 3:
         raise UserError(f"method=combined needs rows of at least 3 folds, found {data.folds}")
     place = _distinct(data)

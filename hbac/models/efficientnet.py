@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hbac.choices import check_choice
 from hbac.errors import UserError
 from hbac.models.rates import ParameterGroup, layerwise_groups
 from hbac.vocabulary import N_CLASSES
@@ -99,10 +100,8 @@ class EfficientNet(nn.Module):
                 raise UserError(f"model.{name}={share}: must lie in [0, 1)")
         if not backbone_lr_factor > 0:
             raise UserError(f"model.backbone_lr_factor={backbone_lr_factor}: must be positive")
-        if pooling not in POOLINGS:
-            raise UserError(f"model.pooling={pooling}: valid are {', '.join(POOLINGS)}")
-        if input_norm not in INPUT_NORMS:
-            raise UserError(f"model.input_norm={input_norm}: valid are {', '.join(INPUT_NORMS)}")
+        check_choice("model.pooling", pooling, POOLINGS)
+        check_choice("model.input_norm", input_norm, INPUT_NORMS)
         self.in_chans, self.n_outputs = in_chans, n_outputs
         self.backbone_lr_factor, self.channels_last = backbone_lr_factor, channels_last
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hbac.choices import check_choice
 from hbac.errors import UserError
 from hbac.predictions.table import ID_COLUMNS, NO_ID, PredictionTable, TableMetadata, key_columns
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
@@ -91,8 +92,7 @@ def join_tables(
         No tables; two members of one name; hashes, ids, folds, targets or numbers of votes that disagree; or,
         with ``on_missing="error"``, rows that a member lacks.
     """
-    if on_missing not in ("error", "renormalise"):
-        raise UserError(f"on_missing={on_missing!r}; it must be 'error' or 'renormalise'")
+    check_choice("on_missing", on_missing, ("error", "renormalise"))
     metadata: list[TableMetadata] = []
     parts: list[tuple[pd.Index, npt.NDArray[np.float32]]] = []
     frame: pd.DataFrame | None = None

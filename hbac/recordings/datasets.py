@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hbac.choices import check_choice
 from hbac.errors import UserError
 from hbac.progress import progress
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
@@ -115,9 +116,7 @@ class HMS:
 
     def __init__(self, root: str | Path, stores: str | Path, on_missing: str = "error") -> None:
         self.root, self.stores = Path(root), Path(stores)
-        if on_missing not in ("error", "mask"):
-            raise UserError(f"dataset.on_missing={on_missing}: valid are error, mask")
-        self.masks = on_missing == "mask"
+        self.masks = check_choice("dataset.on_missing", on_missing, ("error", "mask")) == "mask"
 
     def parts(self) -> list[str]:
         """Return the parts that the data set has.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hbac.errors import UserError
+from hbac.choices import check_choice
 
 VALID = ("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true", "32", "64")
 
@@ -34,9 +34,7 @@ def choose_precision(precision: str | int, accelerator: str = "auto") -> str:
     UserError
         For a precision that there is not.
     """
-    name = str(precision)
-    if name not in VALID:
-        raise UserError(f"trainer.precision={precision}: valid are {', '.join(VALID)}")
+    name = check_choice("trainer.precision", str(precision), VALID)
     if name != "auto":
         return name
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():

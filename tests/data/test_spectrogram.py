@@ -202,5 +202,5 @@ def test_a_data_set_without_spectrograms(broken: Path, tmp_path: Path, caplog: p
 
 
 def test_another_way_to_treat_what_is_missing() -> None:
-    with pytest.raises(UserError, match="dataset.on_missing=skip: valid are error, mask"):
+    with pytest.raises(UserError, match="unknown dataset.on_missing 'skip'; there are: error, mask"):
         HMS("x", "y", on_missing="skip")

@@ -166,7 +166,7 @@ def test_two_folds_are_enough_and_one_is_not(standin):
     assert fit_nested(one, "mean")["mean"].nested_kl == pytest.approx(
         kl_rows(standin.targets, standin.probs.mean(axis=0)).mean()
     )
-    with pytest.raises(UserError, match=r"method=magic; known are .*convex"):
+    with pytest.raises(UserError, match=r"unknown method 'magic'; there are: .*convex"):
         fit_nested(two, "magic")
 
 

@@ -52,7 +52,7 @@ def test_missing_rows():
         m = joined.members.index("b")
         assert joined.present.sum(axis=1)[m] == 38
         assert joined.frame.loc[~joined.present[m], "eeg_id"].tolist() == [1009, 1004]
-    with pytest.raises(UserError, match="on_missing='drop'"):
+    with pytest.raises(UserError, match="unknown on_missing 'drop'"):
         join_tables([a, short], on_missing="drop")
 
 

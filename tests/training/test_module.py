@@ -90,7 +90,7 @@ def test_precision_auto_on_a_cpu_follows_its_instructions(monkeypatch: pytest.Mo
 
 
 def test_precision_there_is_not() -> None:
-    with pytest.raises(UserError, match=r"trainer.precision=fast: valid are auto, 32-true"):
+    with pytest.raises(UserError, match=r"unknown trainer.precision 'fast'; there are: auto, 32-true"):
         choose_precision("fast")
 
 

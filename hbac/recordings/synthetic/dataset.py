@@ -23,6 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from hbac.choices import check_choice
 from hbac.errors import UserError
 from hbac.recordings.synthetic import spectrogram
 from hbac.recordings.synthetic.draws import Array, chance, uniform
@@ -108,9 +109,7 @@ def write_synthetic(
         If the size is unknown, the seed negative, `root` holds something else, or the disk takes no more.
     """
     root = Path(root)
-    if size not in SIZES:
-        msg = f"dataset.size={size}: valid are {', '.join(SIZES)}"
-        raise UserError(msg)
+    check_choice("dataset.size", size, SIZES)
     if seed < 0 or n_jobs < 1:
         msg = f"seed={seed}, n_jobs={n_jobs}: the seed must be 0 or more, n_jobs 1 or more"
         raise UserError(msg)

@@ -181,7 +181,7 @@ def test_another_data_set_in_the_folder_is_an_error(tiny_synthetic: Path, tmp_pa
 
 
 def test_bad_arguments_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="valid are tiny, small, medium, large"):
+    with pytest.raises(UserError, match="there are: tiny, small, medium, large"):
         dataset.write_synthetic(tmp_path / "a", "huge")
     with pytest.raises(UserError, match="seed=-1"):
         dataset.write_synthetic(tmp_path / "a", "small", seed=-1)

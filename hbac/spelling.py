@@ -1,0 +1,211 @@
+"""What somebody meant who mistyped an option: one message, with the right one in it, in place of Hydra's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hbac.choices import hint, nearest
+from hbac.errors import UserError
+
+FLAGS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
+         "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn",
+         "--config-dir", "-cd", "--experimental-rerun", "--info", "-i")  # fmt: skip
+_EXTRAS = {"optuna": "optuna", "ray": "ray", "ray_aws": "ray", "submitit_slurm": "slurm", "submitit_local": "slurm"}
+_WORDS_TOO = ("trainer.devices", "trainer.deterministic")  # auto, warn
+_LISTED = 20  # more settings than this are left to --help
+_NUMBER = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def check_flags(argv: Sequence[str]) -> None:
+    """Refuse a flag that there is not.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Arguments without the program's name.
+
+    Raises
+    ------
+    UserError
+        With the flag that was meant.
+    """
+    for argument in argv:
+        name = argument.partition("=")[0]
+        if argument.startswith("-") and name not in FLAGS:
+            raise UserError(f"{name}: there is no such flag; --help lists what there is.{hint(name, FLAGS)}")
+
+
+def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> None:
+    """Refuse what Hydra would let pass and no command could work with.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As typed: ``key=value``.
+    conf : Path
+        Folder of the configs.
+    config_name : str
+        The primary config.
+
+    Raises
+    ------
+    UserError
+        For a setting taken away, or a word where a number, or true or false, is needed: ``resume=flase`` would else
+        count as true.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ChoiceSweep
+    from hydra.errors import OverrideParseException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException:
+        return  # Hydra will say so
+    for override in parsed:
+        key = override.key_or_group
+        if override.is_delete() and not key.startswith("hydra"):
+            raise UserError(f"{override.input_line}: a setting cannot be taken away; give it another value, maybe null")
+        value = override.value()
+        words = _words(value.list if isinstance(value, ChoiceSweep) else [value])
+        kinds = {type(value) for value in _written(conf, config_name, key) if value is not None} if words else set()
+        if kinds and kinds <= set(_NUMBER) and key not in _WORDS_TOO:
+            needed = " or ".join(text for kind, text in _NUMBER.items() if kind in kinds)
+            near = hint(words[0], ("true", "false")) if bool in kinds else ""
+            raise UserError(f"{key}={words[0]}: must be {needed}.{near}")
+
+
+def explained(error: Exception, overrides: Sequence[str], conf: Path, config_name: str) -> str:
+    """Say what was wrong with a command line that Hydra could not compose.
+
+    Parameters
+    ----------
+    error : Exception
+        Hydra's or OmegaConf's.
+    overrides : sequence of str
+        As typed.
+    conf : Path
+        Folder of the configs.
+    config_name : str
+        The primary config.
+
+    Returns
+    -------
+    str
+        What was found, what would be right; for errors of another kind, the error's own text.
+    """
+    text = str(error).strip()
+    if (typed := getattr(error, "override", None)) is not None or "See https://hydra.cc" in text:
+        reason = text.splitlines()[1 if text.startswith("Error parsing") else 0]
+        return (
+            f"{typed or ' '.join(overrides)}: cannot be read ({reason}); write key=value, and quote what the shell "
+            "would take apart: 'model.kernels=[3,5,7,9]'"
+        )
+    if (missing := getattr(error, "missing_cfg_file", None)) and getattr(error, "options", None):
+        group, _, option = missing.rpartition("/")
+        extra = f" It needs: pip install 'hbac[{_EXTRAS[option]}]'" if option in _EXTRAS else ""
+        options = list(error.options)  # type: ignore[attr-defined]
+        return f"unknown {group} {option!r}; there are: {', '.join(options)}.{extra or hint(option, options)}"
+    if match := re.match(r"Multiple values for (\S+)\.", text) or re.search(r"already at '([^']+)'", text):
+        return f"+{match[1]}: it is there already; leave out the +"
+    if match := re.match(r"Could not override '([^']+)'", text):
+        return _unknown_key(match[1].partition("@")[0], overrides, conf, config_name)
+    # Hydra puts the reason of a failed composition into the cause; its own text only says where it was.
+    cause = str(error.__cause__ or "").strip()
+    return text if cause in text else f"{text}\n{cause}"
+
+
+def _unknown_key(key: str, overrides: Sequence[str], conf: Path, config_name: str) -> str:
+    if (conf / key).is_dir() and "/" in key:
+        examples = [path.read_text(encoding="utf-8").splitlines()[0] for path in sorted((conf / key).glob("*.yaml"))]
+        return f"{key}: nothing here has that choice. It goes so: {examples[0].removeprefix('#').strip()}"
+    keys = _keys(_composed(overrides, conf, config_name))
+    groups = [str(path.relative_to(conf)) for path in conf.rglob("*") if path.is_dir()]
+    parent, _, last = key.rpartition(".")
+    message = f"{key}: there is no such setting"
+    same_word = next((name for name in keys if name.rpartition(".")[2] == last), None)  # in another place
+    commands = sorted(path.stem for path in conf.glob("*.yaml") if path.stem != "common")
+    elsewhere = [f"hbac.{name}" for name in commands if _is_of(key, conf, name)]
+    if elsewhere and f"hbac.{config_name}" not in elsewhere and not same_word:
+        return f"{message} in hbac.{config_name}; it is one of {' and '.join(elsewhere)}"
+    siblings = [name.rpartition(".")[2] for name in keys if parent and name.rpartition(".")[0] == parent]
+    if 0 < len(siblings) <= _LISTED:
+        message += f"; {parent} has: {', '.join(siblings)}"
+    else:
+        message += f"; python -m hbac.{config_name} --help lists what there is"
+    if near := nearest(last, siblings):
+        meant: str | None = f"{parent}.{near}"
+    else:
+        meant = same_word or (None if siblings else nearest(key, [*keys, *groups]))
+    return f"{message}. Did you mean {meant!r}?" if meant else f"{message}."
+
+
+def _composed(overrides: Sequence[str], conf: Path, config_name: str) -> Mapping[str, Any]:
+    """Compose what there would be without the settings that were typed, with the groups that were."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    chosen = []
+    for override in overrides:
+        group, _, options = override.lstrip("+").partition("=")
+        option = options.split(",")[0]
+        if (conf / group / f"{option}.yaml").is_file():
+            chosen.append(f"{group}={option}")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        try:
+            config = compose(config_name, chosen)
+        except Exception:  # one of them is wrong as well: this is only for a suggestion
+            config = compose(config_name)
+    return OmegaConf.to_container(config)  # type: ignore[return-value]
+
+
+def _keys(node: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key, value in node.items():
+        found.append(f"{prefix}{key}")
+        if isinstance(value, Mapping):
+            found += _keys(value, f"{prefix}{key}.")
+    return [key for key in found if not key.rpartition(".")[2].startswith("_")]
+
+
+def _is_of(key: str, conf: Path, config_name: str) -> bool:
+    """Say whether a command has a setting or a group of that name."""
+    from hbac.help import groups_of
+
+    top = re.split(r"[./]", key)[0]
+    return any(
+        top == group or (group is None and top in _yaml(conf / f"{name}.yaml"))
+        for group, name in groups_of(conf, config_name)
+    )
+
+
+def _words(values: Sequence[Any]) -> list[str]:
+    """Return those that are text; Hydra's grammar knows numbers, true, false and null by itself."""
+    from hydra.core.override_parser.types import QuotedString
+
+    texts = [value.text if isinstance(value, QuotedString) else value for value in values]
+    return [text for text in texts if isinstance(text, str) and not text.startswith("${")]
+
+
+def _written(conf: Path, config_name: str, key: str) -> Iterator[Any]:
+    """Yield the values that a setting has in the configs."""
+    parts = key.split(".")
+    for depth in range(len(parts)):
+        folder = conf.joinpath(*parts[:depth])
+        files = sorted(folder.glob("*.yaml")) if depth else [conf / f"{config_name}.yaml", conf / "common.yaml"]
+        for file in files:
+            node: Any = _yaml(file)
+            for part in parts[depth:]:
+                node = node.get(part) if isinstance(node, Mapping) else None
+            if node is not None:
+                yield node
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}

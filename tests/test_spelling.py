@@ -1,0 +1,141 @@
+"""Misspelt options: one message with the right one in it, whatever was misspelt and in whichever command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+
+from hbac.errors import UserError
+from hbac.spelling import check_flags, check_overrides, explained
+from tests.test_cli import COMMANDS, run
+
+
+def said(conf: Path, command: str, *overrides: str) -> str:
+    """The message about a command line that cannot be composed."""
+    with pytest.raises(HydraException) as caught, initialize_config_dir(str(conf), version_base="1.3"):
+        compose(command, list(overrides))
+    return explained(caught.value, overrides, conf, command)
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        # options of a group
+        ("model=resnet_gur", "resnet_gru"),
+        ("experiment=band", "bands"),
+        ("experiment=two_stages", "two_stage"),
+        ("logger=wandbb", "wandb"),
+        ("blend=convx", "convex"),
+        ("dataset=syntetic", "synthetic"),
+        # settings of a group
+        ("trainer.max_epoch=3", "trainer.max_epochs"),
+        ("logger.mod=online", "logger.mode"),
+        ("dataset.sise=tiny", "dataset.size"),
+        ("labels.targt=row", "labels.target"),
+        ("augment.raw.swap=0.3", "augment.raw.swap_p"),
+        ("trainr.max_epochs=3", "trainer.max_epochs"),
+        # in the wrong place
+        ("lr=0.1", "optimizer.lr"),
+        ("model.lr=0.1", "optimizer.lr"),
+        ("batch_size=64", "data.batch_size"),
+        # settings and groups at the top
+        ("foldd=1", "fold"),
+        ("modle=resnet_gru", "model"),
+        ("bnad=1-12", "band"),
+        ("experimnt=bands", "experiment"),
+        ("front_end/imge=mel", "front_end/image"),
+    ],
+)
+def test_the_right_one_is_suggested(override: str, meant: str, conf: Path) -> None:
+    message = said(conf, "train", override)
+    assert message.endswith(f"Did you mean {meant!r}?"), message
+    assert "\n" not in message
+
+
+def test_what_the_chosen_groups_have_counts(conf: Path) -> None:
+    assert "'model.backbone'" in said(conf, "train", "model=efficientnet", "model.bakbone=x")
+    assert "model has: " in said(conf, "train", "model=efficientnet", "model.gru_hidden=3")
+    assert "filters" in said(conf, "train", "model.filter=3")
+
+
+def test_settings_are_listed_where_nothing_is_near(conf: Path) -> None:
+    assert said(conf, "train", "optimizer.momentum=1") == (
+        "optimizer.momentum: there is no such setting; optimizer has: lr, weight_decay."
+    )
+
+
+@pytest.mark.parametrize("command", ["infer", "ensemble", "prepare"])
+def test_a_setting_of_another_command(command: str, conf: Path) -> None:
+    message = said(conf, command, "montage=public_8")
+    assert message == f"montage: there is no such setting in hbac.{command}; it is one of hbac.train"
+
+
+def test_a_group_that_another_option_brings(conf: Path) -> None:
+    message = said(conf, "train", "front_end/image=mel")
+    assert "front_end/image: nothing here has that choice" in message
+    assert "python -m hbac.train model=efficientnet front_end/image=" in message
+
+
+@pytest.mark.parametrize("override", ["+experiment=bands", "+trainer.max_epochs=3"])
+def test_a_plus_that_is_not_needed(override: str, conf: Path) -> None:
+    assert "leave out the +" in said(conf, "train", override)
+
+
+def test_what_an_extra_would_bring(conf: Path) -> None:
+    assert "pip install 'hbac[ray]'" in said(conf, "train", "hydra/launcher=ray")
+
+
+@pytest.mark.parametrize("override", ["fold", "model.kernels=[3,"])
+def test_what_cannot_be_read(override: str, conf: Path) -> None:
+    message = said(conf, "train", override)
+    assert message.startswith(f"{override}: cannot be read (")
+    assert "hydra.cc" not in message
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("resume=flase", "resume=flase: must be true or false. Did you mean 'false'?"),
+        ("resume=true,flase", "resume=flase: must be true or false. Did you mean 'false'?"),
+        ("trainer.max_epochs=three", "trainer.max_epochs=three: must be a whole number."),
+        ("optimizer.lr=fast", "optimizer.lr=fast: must be a number."),
+        ("augment.raw.swap_p=often", "augment.raw.swap_p=often: must be a number."),
+        ("~trainer.max_epochs", "~trainer.max_epochs: a setting cannot be taken away"),
+        ("~model", "~model: a setting cannot be taken away"),
+    ],
+)
+def test_words_where_numbers_are_needed(override: str, words: str, conf: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        check_overrides([override], conf, "train")
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["band=delta", "fold=0,1", "optimizer.lr=1e-3", "optimizer.lr=tag(log,interval(1e-4,1e-2))", "patience=null",
+     "dataset.size=tiny", "trainer.devices=auto", "trainer.gradient_clip_val=null", "model.kernels=[3,5],[7,9]",
+     "front_end.tile_width=${front_end.tile_height}", "hydra.sweep.dir=some", "labels.max_votes=7", "x", "resume=False",
+     "model.kernels=choice([3,5],[7])", "fold=range(0,5)"],
+)  # fmt: skip
+def test_what_is_right_passes(override: str, conf: Path) -> None:
+    check_overrides([override], conf, "train")
+
+
+@pytest.mark.parametrize(("flag", "meant"), [("--hlp", "--help"), ("--multi-run", "--multirun"), ("--cfgg", "--cfg")])
+def test_flags(flag: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"{flag}: there is no such flag; .* Did you mean '{meant}'\?$"):
+        check_flags(["a=1", flag])
+    check_flags(["--cfg=job", "-m", "a=-1"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_ends_with_2_and_one_line(command: str, tmp_path: Path) -> None:
+    result = run(tmp_path, f"hbac.{command}", "dataset.sise=tiny")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: dataset.sise: there is no such setting")
+    assert result.stderr.endswith("Did you mean 'dataset.size'?\n")
+    assert list(tmp_path.iterdir()) == []
