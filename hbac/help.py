@@ -5,6 +5,7 @@ Hydra's own help copies the whole config for every group and takes over a second
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,10 +33,9 @@ def help_text(conf: Path, config_name: str) -> str:
         if group is None:
             settings += _settings(conf / f"{default}.yaml")
             continue
-        lines += ["", f"  {group}"]
-        for option in sorted((conf / group).glob("*.yaml")):
-            mark = "*" if option.stem == default else " "
-            lines.append(f"  {mark} {option.stem:<16} {first_comment(option)[0]}")
+        lines += _options(conf, group, default, _purpose(conf, config_name, group))
+        for inner in sorted(path for path in (conf / group).iterdir() if path.is_dir()):
+            lines += _options(conf, f"{group}/{inner.name}", None, f"where {group}={inner.name} is chosen")
     lines += ["", "Settings (key=value):", "", *settings, ""]
     lines += [
         "-m, --multirun   run every combination of comma-separated values: -m fold=0,1,2,3,4",
@@ -43,6 +43,21 @@ def help_text(conf: Path, config_name: str) -> str:
         "--help           this page",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _options(conf: Path, group: str, default: str | None, purpose: str) -> list[str]:
+    lines = ["", f"  {group:<20} {purpose}"]
+    for option in sorted((conf / group).glob("*.yaml")):
+        mark = "*" if option.stem == default else " "
+        lines.append(f"  {mark} {option.stem:<18} {first_comment(option)[0]}")
+    return lines
+
+
+def _purpose(conf: Path, config_name: str, group: str) -> str:
+    """Return what a defaults list says beside a group."""
+    text = "".join((conf / f"{name}.yaml").read_text(encoding="utf-8") for name in (config_name, "common"))
+    found = re.search(rf"^  - {group}: .*?# (.*)$", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def first_comment(path: Path) -> list[str]:

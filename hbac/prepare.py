@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hbac.cli import launch
+from hbac.cli import conf_dir, launch
+from hbac.listing import listed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,7 +19,7 @@ def main() -> None:
 
 
 def prepare(cfg: DictConfig) -> None:
-    """Do once what every training would otherwise do at its start.
+    """Do once what every training would otherwise do at its start; or list what there is.
 
     Parameters
     ----------
@@ -28,8 +29,11 @@ def prepare(cfg: DictConfig) -> None:
     Raises
     ------
     UserError
-        With all problems of the data set, or for a leak between its folds.
+        With all problems of the data set, for a leak between its folds, or a list that there is not.
     """
+    if cfg.list is not None:
+        sys.stdout.write(listed(cfg.list, conf_dir()))
+        return
     from hbac.audit import audit
     from hbac.instantiate import build
     from hbac.tracking.console import part_table

@@ -123,10 +123,13 @@ class Montage:
         How config and error messages call it.
     derivations : tuple of str
         Derivation names in the order in which the model sees them.
+    purpose : str
+        What it shows, in a line.
     """
 
     name: str
     derivations: tuple[str, ...]
+    purpose: str = ""
 
     @cached_property
     def matrix(self) -> Tensor:
@@ -192,25 +195,32 @@ _TRANSVERSE_ROWS = (
 
 #: Name to montage. Each keeps neighbours on the head together, because convolutions over stacked derivations
 #: and readers alike expect it (domain: montage order was worth .02 KL).
-#:
-#: - ``longitudinal_bipolar``: the "double banana" of 18, from the left ear to the right: left temporal chain,
-#:   left parasagittal, midline, right parasagittal, right temporal; each front to back.
-#: - ``transverse_bipolar``: 18 differences across the head, front to back.
-#: - ``chains_16``: the double banana without the midline: the differences of the four regions.
-#: - ``public_8``: the eight long differences of the public ResNet1D-GRU.
-#: - ``average_reference``: 19 electrodes minus their mean.
-#: - ``referential``: 19 electrodes as recorded.
-#: - ``none``: all 20 channels as recorded, the EKG too.
 MONTAGES: dict[str, Montage] = {
     montage.name: montage
     for montage in (
-        Montage("longitudinal_bipolar", _double_banana()),
-        Montage("transverse_bipolar", tuple(f"{a}-{b}" for row in _TRANSVERSE_ROWS for a, b in pairwise(row))),
-        Montage("chains_16", tuple(name for region in REGIONS for name in region_derivations(region))),
-        Montage("public_8", _public_8()),
-        Montage("average_reference", tuple(f"{name}-{AVERAGE}" for name in ELECTRODES)),
-        Montage("referential", ELECTRODES),
-        Montage("none", CHANNELS),
+        Montage(
+            "longitudinal_bipolar",
+            _double_banana(),
+            "the double banana, chains from front to back, from the left ear over the midline to the right",
+        ),
+        Montage(
+            "transverse_bipolar",
+            tuple(f"{a}-{b}" for row in _TRANSVERSE_ROWS for a, b in pairwise(row)),
+            "differences across the head, from front to back",
+        ),
+        Montage(
+            "chains_16",
+            tuple(name for region in REGIONS for name in region_derivations(region)),
+            "the double banana without the midline",
+        ),
+        Montage("public_8", _public_8(), "the long differences of the public ResNet1D-GRU"),
+        Montage(
+            "average_reference",
+            tuple(f"{name}-{AVERAGE}" for name in ELECTRODES),
+            "each electrode minus the mean of all",
+        ),
+        Montage("referential", ELECTRODES, "electrodes as recorded"),
+        Montage("none", CHANNELS, "all channels as recorded, the EKG too"),
     )
 }
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
+import shlex
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +14,16 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from hbac.cli import conf_dir
+from hbac.help import first_comment, groups_of, help_text
 from hbac.instantiate import build
 from hbac.models import MODELS
 from hbac.signal import Mixup, RawAugment, SignalAugment
+from hbac.spelling import check_overrides
 
 FILES = sorted(conf_dir().rglob("*.yaml"))
 TARGETS = [path for path in FILES if "_target_:" in path.read_text()]
@@ -44,6 +51,53 @@ def test_every_target_takes_the_keys_of_its_config(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(conf_dir())))
 def test_every_file_says_what_it_is_for(path: Path) -> None:
     assert path.read_text().startswith("# ")
+
+
+def examples() -> list[tuple[str, str, list[str]]]:
+    """The command lines in the configs' first comments: (config, command, arguments)."""
+    found = []
+    for path in FILES:
+        for line in first_comment(path):
+            if line.startswith("python -m hbac."):
+                name, *arguments = shlex.split(re.split(r"\s{3,}", line)[0])[2:]
+                found.append((str(path.relative_to(conf_dir())), name.removeprefix("hbac."), arguments))
+    return found
+
+
+@pytest.mark.parametrize(("config", "command", "arguments"), examples(), ids=lambda value: str(value))
+def test_every_example_composes(config: str, command: str, arguments: list[str]) -> None:
+    if config == "experiment/optuna.yaml" and find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
+        pytest.skip("Optuna's plugin is an extra")
+    flags = {argument for argument in arguments if argument.startswith("-")}
+    overrides = [argument for argument in arguments if argument not in flags]
+    check_overrides(overrides, conf_dir(), command)
+    assert flags <= {"-m"}
+    choices = [
+        [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [str(override.input_line)]
+        for override in OverridesParser.create().parse_overrides(overrides)
+    ]
+    assert ("-m" in flags) == any(len(values) > 1 for values in choices)
+    for job in product(*choices):
+        node = composed(command, *job)
+        for override in job:  # it says what was asked for
+            key, _, value = override.partition("=")
+            if key in node and not isinstance(node[key], dict | list):
+                assert str(node[key]) == value
+
+
+def test_every_option_has_an_example() -> None:
+    groups = {str(path.relative_to(conf_dir())) for path in FILES if path.parent != conf_dir()}
+    assert {config for config, _, _ in examples()} >= {name for name in groups if not name.startswith("hydra/")}
+
+
+def test_every_group_is_explained_in_the_help() -> None:
+    text = help_text(conf_dir(), "train")
+    for group, _ in groups_of(conf_dir(), "train"):
+        if group is not None:
+            assert re.search(rf"^  {group} +[a-z]", text, re.MULTILINE), group
+    assert re.search(r"^  front_end/image +where front_end=image is chosen$", text, re.MULTILINE)
 
 
 def test_every_model_has_a_config() -> None:
