@@ -69,11 +69,11 @@ _BODY = """<link rel="stylesheet" href="{style}">
 <label>band <select id="eeg-band" autocomplete="off">{bands}</select></label>
 <label>sensitivity <select id="eeg-sensitivity" autocomplete="off">{sensitivities}</select></label>
 <label>show <select id="eeg-span" autocomplete="off">
-<option value="page">10 seconds</option><option value="whole">all 50 seconds</option></select></label>
+<option value="page">10 s</option><option value="whole">all 50 s</option></select></label>
 <span><button type="button" id="eeg-earlier" title="shift and left arrow">‹ 10 s</button>
 <button type="button" id="eeg-later" title="shift and right arrow">10 s ›</button></span>
 </div>
-<div class="eeg-figure" id="eeg-figure"></div>
+<div class="eeg-figure" id="eeg-figure" role="img" aria-label="EEG and spectrograms"></div>
 <p class="small" id="eeg-said" role="status"></p>
 <p class="small muted">Negative is up. Left (blue) stands over right (red), chain by chain, the midline below. A
 millimetre is that of CSS, 3.8 pixels; traces stop 100 pixels from their baseline; the EKG has its own scale. Filters:

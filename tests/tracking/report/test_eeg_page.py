@@ -227,6 +227,11 @@ def test_left_is_blue_right_is_red_in_both_themes(browser: Browser, written: Pat
     colours = {trace[0]: trace[4] for trace in browser.run(TRACES)}
     assert {colours[name] for name in ("Fp1-F7", "P3-O1")} == {left}
     assert {colours[name] for name in ("Fp2-F8", "P4-O2")} == {right}
+    opposite = "#1a52a0" if dark else "#7db1f2"
+    browser.click("#theme")
+    label = "document.getElementById('eeg-figure').layout.yaxis.ticktext[0]"
+    browser.wait(f"{label}.includes('{opposite}')")
+    assert {trace[4] for trace in browser.run(TRACES) if trace[0] == "Fp1-F7"} == {opposite}
 
 
 def test_a_window_whose_file_is_gone_is_named(

@@ -67,15 +67,16 @@ document.addEventListener("DOMContentLoaded", () => {
     const regions = page.spectrogram.regions, [from, to] = range(), [mark0, mark1] = page.central;
     const inner = SHEET + 14 + regions.length * (STRIP + BETWEEN), total = inner + TOP + BOTTOM;
     const bar = scaleBar(uvPerMm);
+    const view = `${state.at} ${from} ${to}`; // another view forgets where the reader has zoomed to
     const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}</span>`;
     const layout = {
       height: total, margin: { t: TOP, b: BOTTOM, l: LEFT, r: RIGHT }, showlegend: false,
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "var(--muted)", activecolor: "var(--accent)" }, hovermode: "closest", dragmode: "zoom",
-      xaxis: { range: [from, to], anchor: `y${regions.length + 1}`, dtick: whole() ? 5 : 1, tick0: 0, showgrid: true,
+      xaxis: { range: [from, to], uirevision: view, anchor: `y${regions.length + 1}`, dtick: whole() ? 5 : 1, tick0: 0, showgrid: true,
         gridcolor: "var(--second)", gridwidth: 1, zeroline: false, automargin: false,
         minor: { dtick: whole() ? 1 : 0.2, tick0: 0, showgrid: true, gridcolor: "var(--fifth)", gridwidth: 1 },
         title: { text: "seconds of the window", standoff: 6, font: { size: 11 } } },
-      yaxis: { range: [SHEET, 0], domain: [1 - SHEET / inner, 1], tickmode: "array", tickvals: rows.map((row) => row.y),
+      yaxis: { range: [SHEET, 0], uirevision: view, domain: [1 - SHEET / inner, 1], tickmode: "array", tickvals: rows.map((row) => row.y),
         ticktext: rows.map(label), showgrid: false, zeroline: false, automargin: false, ticks: "", tickfont: { size: 11 } },
       shapes: [bar.shape],
       annotations: [bar.text, { xref: "paper", x: 1.012, xanchor: "left", y: rows.at(-1).y, showarrow: false,
@@ -95,11 +96,10 @@ document.addEventListener("DOMContentLoaded", () => {
         layout.shapes.push({ type: "line", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: "var(--accent)", width: 1 } });
       }
     }
-    const voted = whole() ? "what the experts voted on" : from === mark0 ? "the 10 seconds that the experts voted on" : "";
-    if (voted) {
-      layout.annotations.push({ yref: "paper", x: (mark0 + mark1) / 2, y: 1, yanchor: "bottom", yshift: 4, showarrow: false,
-        text: voted, font: { size: 11 } });
-    }
+    const voted = whole() ? "what the experts voted on" : from === mark0 ? "the 10 seconds that the experts voted on"
+      : `the experts voted on ${mark0} to ${mark1} s`;
+    layout.annotations.push({ yref: "paper", x: whole() ? (mark0 + mark1) / 2 : (from + to) / 2, y: 1, yanchor: "bottom", yshift: 4,
+      showarrow: false, text: voted, font: { size: 11 } });
     return layout;
   }
 
@@ -141,8 +141,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const shown = page.windows[state.at];
     history.replaceState(null, "", `#${shown.label_id}`);
     control("title").textContent = `EEG ${shown.eeg_id}`;
-    control("facts").textContent = `label ${shown.label_id}, patient ${shown.patient_id}, from second ${shown.offset_s} `
-      + `of the recording; chosen: ${shown.why}`;
+    control("facts").textContent = `label ${shown.label_id}, patient ${shown.patient_id}, `
+      + `seconds ${shown.offset_s} to ${shown.offset_s + page.window_s} of the recording; ${shown.why}`;
     for (const button of document.querySelectorAll(".eeg-list button")) {
       const current = Number(button.value) === state.at;
       if (current) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
@@ -194,6 +194,7 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const [name, act] of Object.entries(buttons)) control(name).addEventListener("click", act);
   const asked = () => page.windows.findIndex((shown) => `#${shown.label_id}` === location.hash);
   window.addEventListener("hashchange", () => { if (asked() >= 0 && asked() !== state.at) show(asked()); });
+  document.documentElement.addEventListener("hbac-theme", draw); // names of rows have their colours in their text
   listWindows();
   show(Math.max(0, asked()));
 });
