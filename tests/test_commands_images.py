@@ -96,7 +96,7 @@ def test_a_run_of_images_comes_back_the_same(blended: Path, data_root: Path) -> 
     prob_NK = model(batch["eeg"], batch["official"])
     ordered = table.set_index("label_id").loc[part.rows["label_id"].iloc[rows], list(PROB_COLUMNS)]
     torch.testing.assert_close(prob_NK.double(), torch.tensor(ordered.to_numpy()), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="this model reads eeg, official; 1 tensors were given"):
+    with pytest.raises(ValueError, match="this model reads eeg, official; 1 arrays were given"):
         model(batch["eeg"])
 
 
