@@ -48,7 +48,11 @@ def test_channels_last_gives_the_same_logits_and_contiguous_weights():
     plain = EfficientNet(TINY, in_chans=4, channels_last=False).eval()
     plain.load_state_dict(network.state_dict())
     x = torch.randn(2, 4, 64, 96)
+    seen = []
+    for each in (network, plain):
+        each.backbone.register_forward_hook(lambda _, given, got: seen.extend([given[0], got]))
     torch.testing.assert_close(network(x), plain(x), rtol=1e-4, atol=1e-5)
+    assert [y.is_contiguous(memory_format=torch.channels_last) for y in seen] == [True, True, False, False]
     assert all(tensor.is_contiguous() for tensor in network.state_dict().values())
 
 
