@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,11 @@ from hbac.predictions.metric import kl_rows
 
 Rows = npt.NDArray[np.bool_]
 
-MEMBER_STRENGTHS = (1e-1, 2e-2, 5e-3, 1e-3, 2e-4)
-CLASS_STRENGTHS = (1e-1, 2e-2, 5e-3, 1e-3, 2e-4)
-REFINED_STRENGTHS = (3e-1, 5e-2, 1e-2, 3e-3)
-_BASE_STRENGTH = Strength(1e-4, 2e-2)  # of what the refined blend corrects; the ridge does the rest
-_MEMBERS_BESIDE_CLASSES = 1e-3  # strength on members where classes are shrunk more: those matter less then
+# Weak ones, too: where a few members are far better than the rest, the plain mean is a bad guess.
+MEMBER_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6)
+CLASS_STRENGTHS = tuple(product((1e-3, 1e-6), (1e-1, 2e-2, 5e-3, 1e-3)))  # on members, on classes
+REFINED_STRENGTHS = tuple(product((1e-4, 1e-6), (3.0, 3e-1, 5e-2, 1e-2)))  # on the base's members, of the ridge
+_BASE_CLASSES = 2e-2  # strength on the classes of what the refined blend corrects
 
 
 class _Unchosen:
@@ -134,8 +135,7 @@ class _ByClass:
     def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
         """Fit each strength, prune and fit again; parameters as `Method.fit`."""
         logs, targets = data.logs[:, train_N], data.targets[train_N]
-        strengths = [Strength(min(strength, _MEMBERS_BESIDE_CLASSES), strength) for strength in settings]
-        return fit_log_linear(logs, targets, strengths)
+        return fit_log_linear(logs, targets, [Strength(members, classes) for members, classes in settings])
 
 
 class _Refined:
@@ -149,13 +149,20 @@ class _Refined:
         return REFINED_STRENGTHS
 
     def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
-        """Fit the arithmetic means, a log-linear base on all, then each strength; parameters as `Method.fit`."""
+        """Fit the arithmetic means, log-linear bases on all, then each ridge; parameters as `Method.fit`."""
         probs, targets = data.filled[:, train_N], data.targets[train_N]
         mixtures = np.stack([fit_convex(probs, targets).weights, np.full(len(probs), 1 / len(probs))])
         probs = augment(probs, mixtures)
         logs = centred_logs(probs)
-        (base,) = fit_log_linear(logs, targets, [_BASE_STRENGTH])
-        return [Augmented(mixtures, refined) for refined in fit_refined(probs, logs, targets, base, settings)]
+        ridges: dict[float, list[float]] = {}
+        for members, ridge in settings:
+            ridges.setdefault(members, []).append(ridge)
+        bases = fit_log_linear(logs, targets, [Strength(members, _BASE_CLASSES) for members in ridges])
+        return [
+            Augmented(mixtures, refined)
+            for base, strengths in zip(bases, ridges.values(), strict=True)
+            for refined in fit_refined(probs, logs, targets, base, strengths)
+        ]
 
 
 SINGLE: dict[str, type[Method]] = {
