@@ -66,7 +66,9 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click what a CSS selector finds first."""
-        self.run("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+        self.run(
+            "document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})", selector
+        )
         self.driver.find_element("css selector", selector).click()
 
     def console(self) -> list[str]:

@@ -257,7 +257,8 @@ def test_the_wheel_works_from_any_folder(tmp_path: Path) -> None:
         capture_output=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
-    assert "hbac/conf/train.yaml" in zipfile.ZipFile(wheel).namelist()
+    assets = {f"hbac/tracking/report/assets/{name}" for name in ("report.css", "report.js", "eeg.css", "eeg_page.js")}
+    assert {"hbac/conf/train.yaml", *assets} <= set(zipfile.ZipFile(wheel).namelist())
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(pip, check=True)

@@ -2,14 +2,15 @@
 
 Chains of one side stand over their mirror images: left temporal, right temporal, left parasagittal, right parasagittal,
 the midline last. A focus is found by comparing a chain with the one of the other side, and the eye does that best when
-they are neighbours. The experts whose votes the competition's data hold had their pages laid out so.
+they are neighbours. The regions of the competition's spectrograms come in the same order.
 """
 
 from __future__ import annotations
 
 from hbac.signal.montage import AVERAGE, REGIONS, get_montage
 
-_CHAINS = ("LL", "RL", "LP", "RP")
+#: Regions of `hbac.signal.montage` from top to bottom.
+CHAINS = ("LL", "RL", "LP", "RP")
 
 
 def reading_order(montage: str) -> tuple[tuple[str, ...], ...]:
@@ -39,7 +40,7 @@ def reading_order(montage: str) -> tuple[tuple[str, ...], ...]:
         return _rows_across(names)
     groups = [
         tuple(name for name, place in zip(names, places, strict=True) if place == chain)
-        for chain in (*_CHAINS, "midline", "EKG")
+        for chain in (*CHAINS, "midline", "EKG")
     ]
     return tuple(group for group in groups if group)
 
@@ -77,7 +78,7 @@ def _chain_of(derivation: str) -> str | None:
         return "EKG"
     if all(name.endswith("z") for name in electrodes):
         return "midline"
-    return next((chain for chain in _CHAINS if set(electrodes) <= set(REGIONS[chain])), None)
+    return next((chain for chain in CHAINS if set(electrodes) <= set(REGIONS[chain])), None)
 
 
 def _rows_across(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:

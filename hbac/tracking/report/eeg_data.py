@@ -22,6 +22,7 @@ from hbac.files import whole_file
 from hbac.signal import BandPass, Multitaper
 from hbac.signal.front_end import fill_missing_
 from hbac.signal.montage import REGIONS
+from hbac.tracking.reading_order import CHAINS
 from hbac.tracking.report.eeg_packing import pack_bytes, pack_signal, quantise
 from hbac.vocabulary import CHANNELS, WINDOW_SAMPLES
 
@@ -99,14 +100,14 @@ def spectrogram_levels(eeg_BTC: Tensor) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (B, 4, 48, 250)
-        Regions as in `hbac.signal.montage.REGIONS`, frequencies rising to 20 Hz, a column every 0.2 s. 0 is `LOW_DB` or
-        less, 254 `HIGH_DB` or more, 255: of no derivation of the region a sample was recorded.
+        Regions as in `hbac.tracking.reading_order.CHAINS`, frequencies rising to 20 Hz, a column every
+        0.2 s. 0 is `LOW_DB` or less, 254 `HIGH_DB` or more, 255: of no derivation of the region a sample was recorded.
     """
-    image_BIHW = _spectrogram()(eeg_BTC.transpose(1, 2).float()).numpy()
+    image_BIHW = _spectrogram()(eeg_BTC.transpose(1, 2).float()).numpy()[:, [list(REGIONS).index(i) for i in CHAINS]]
     level_BIHW: NDArray[np.uint8] = np.rint((image_BIHW + 1) / 2 * (_MISSING - 1)).astype(np.uint8)
     missing_BTC = ~torch.isfinite(eeg_BTC[:, :: WINDOW_SAMPLES // N_COLUMNS]).numpy()
-    for i, chain in enumerate(REGIONS.values()):
-        bad_BTC = missing_BTC[..., [CHANNELS.index(name) for name in chain]]
+    for i, region in enumerate(CHAINS):
+        bad_BTC = missing_BTC[..., [CHANNELS.index(name) for name in REGIONS[region]]]
         unseen_BW = (bad_BTC[..., :-1] | bad_BTC[..., 1:]).all(axis=-1)
         level_BIHW[:, i].transpose(0, 2, 1)[unseen_BW] = _MISSING
     return level_BIHW

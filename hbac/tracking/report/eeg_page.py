@@ -23,9 +23,10 @@ from hbac.files import whole_file
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.metric import kl_rows
+from hbac.predictions.table import key_columns
 from hbac.recordings.datasets import Part
-from hbac.signal.montage import AVERAGE, REGIONS, derivation_weights
-from hbac.tracking.reading_order import reading_order, side_of
+from hbac.signal.montage import AVERAGE, derivation_weights
+from hbac.tracking.reading_order import CHAINS, reading_order, side_of
 from hbac.tracking.report.eeg_data import (
     BANDS,
     HIGH_DB,
@@ -75,10 +76,11 @@ _BODY = """<link rel="stylesheet" href="{style}">
 </div>
 <div class="eeg-figure" id="eeg-figure" role="img" aria-label="EEG and spectrograms"></div>
 <p class="small" id="eeg-said" role="status"></p>
-<p class="small muted">Negative is up. Left (blue) stands over right (red), chain by chain, the midline below. A
-millimetre is that of CSS, 3.8 pixels; traces stop 100 pixels from their baseline; the EKG has its own scale. Filters:
-Butterworth, zero phase. Spectrograms: multitaper, 0 to 20 Hz, the mean of each region's four derivations, in dB of
-1 µV²/Hz; {regions}. Keys: ← → another window, shift with ← → the 10 seconds before or after.</p>
+<p class="small muted">Negative is up. Left (blue) stands over right (red), chain by chain, the midline below;
+what runs across the head, from front to back. A millimetre is that of CSS, 3.8 pixels; traces stop 100 pixels from
+their baseline; the EKG has its own scale. Filters: Butterworth, zero phase. Spectrograms: multitaper, 0 to 20 Hz, the
+mean of each region's four derivations, in dB of 1 µV²/Hz; {regions}.
+Keys: ← → another window, shift with ← → the 10 seconds before or after.</p>
 </section>
 <aside id="eeg-votes" aria-label="votes and predictions"></aside>
 </div>
@@ -95,8 +97,9 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
     part : Part
         Where the windows are from.
     windows : DataFrame
-        ``label_id`` and ``why`` of each, in the order of the page: ``worst``, ``disputed``, ``random``, ``chosen``, or
-        other words. Rows with the same reason belong behind one another.
+        ``label_id`` (or −1, with ``eeg_id`` and ``eeg_sub_id``) and ``why`` of each, in the order of the page:
+        ``worst``, ``disputed``, ``random``, ``chosen``, or other words. Rows with the same reason belong behind one
+        another.
     tables : mapping of str to PredictionTable
         Predictions by member, best first: the KL of the first is the one listed. What a member did not predict is left
         out.
@@ -163,7 +166,7 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
             "steps_uv": steps_uv().tolist(),
         },
         "spectrogram": {
-            "regions": list(REGIONS),
+            "regions": list(CHAINS),
             "rows": N_ROWS,
             "columns": N_COLUMNS,
             "low_db": LOW_DB,
@@ -185,11 +188,19 @@ def _colours() -> list[list[Any]]:
 def _positions(part: Part, windows: pd.DataFrame) -> NDArray[np.int64]:
     if not len(windows):
         raise UserError("the EEG page: no windows to show")
-    where = pd.Index(part.rows["label_id"]).get_indexer(windows["label_id"])
-    if (where < 0).any():
-        lost = windows["label_id"].to_numpy()[where < 0]
-        raise UserError(f"the EEG page: the data set's {part.recordings.part} part has no label_id {lost[0]}")
-    return np.asarray(where, np.int64)
+    keys = key_columns(windows)
+    found = _found(part.rows, windows, keys)
+    if (found < 0).any():
+        lost = windows.loc[(found < 0).tolist(), keys].iloc[0]
+        what = ", ".join(f"{key} {value}" for key, value in lost.items())
+        raise UserError(f"the EEG page: the data set's {part.recordings.part} part has no {what}")
+    return found
+
+
+def _found(frame: pd.DataFrame, wanted: pd.DataFrame, keys: list[str]) -> NDArray[np.int64]:
+    """Return where the wanted rows stand in a frame, −1 where they do not."""
+    here, there = (pd.MultiIndex.from_frame(one[keys]) for one in (frame, wanted))
+    return np.asarray(here.get_indexer(there), np.int64)
 
 
 def _row(derivation: str) -> dict[str, Any]:
@@ -218,7 +229,7 @@ def _windows(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Prediction
             }
         )
     for name, table in tables.items():
-        at = pd.Index(table.frame["label_id"]).get_indexer(rows["label_id"])
+        at = _found(table.frame, rows, key_columns(table.frame))
         prob_NK = table.probs[at]
         for window, k, prob, kl in zip(found, at, prob_NK, kl_rows(shares, prob_NK), strict=True):
             if k >= 0:

@@ -9,6 +9,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from hbac.signal import EEGFrontEnd, get_montage
 from hbac.signal.montage import REGIONS
+from hbac.tracking.reading_order import CHAINS
 from hbac.tracking.report.eeg_data import BANDS, HIGH_DB, LOW_DB, MAX_HZ, electrodes, gaps, spectrogram_levels
 from hbac.vocabulary import CHANNELS, SFREQ, WINDOW_SAMPLES
 from tests.helpers import random_eeg
@@ -56,7 +57,7 @@ def test_a_spectrogram_shows_where_which_frequency_is() -> None:
     eeg_BTC = torch.zeros(1, WINDOW_SAMPLES, len(CHANNELS))
     eeg_BTC[0, :, CHANNELS.index("T3")] = 30 * torch.sin(2 * torch.pi * 8 * time_s) * (time_s >= 25)
     level_IHW = spectrogram_levels(eeg_BTC)[0]
-    left = level_IHW[list(REGIONS).index("LL")]
+    left = level_IHW[CHAINS.index("LL")]
     hz = (np.arange(len(left)) + 0.5) * MAX_HZ / len(left)
     late = left[:, 150:240].mean(axis=1)
     assert abs(hz[late.argmax()] - 8) < 1.0
@@ -67,7 +68,7 @@ def test_a_spectrogram_shows_where_which_frequency_is() -> None:
     found_db = LOW_DB + late.max() / 254 * (HIGH_DB - LOW_DB)
     assert abs(found_db - wanted_db) < 1.5
     for region in ("RP", "RL"):
-        assert level_IHW[list(REGIONS).index(region)].max() == 0
+        assert level_IHW[CHAINS.index(region)].max() == 0
 
 
 def test_a_region_without_a_recording_has_no_spectrogram() -> None:
@@ -75,6 +76,6 @@ def test_a_region_without_a_recording_has_no_spectrogram() -> None:
     for name in REGIONS["RL"]:
         eeg_BTC[0, 4000:6000, CHANNELS.index(name)] = torch.nan
     missing_IW = (spectrogram_levels(eeg_BTC)[0] == 255).all(axis=1)
-    right = missing_IW[list(REGIONS).index("RL")]
+    right = missing_IW[CHAINS.index("RL")]
     assert np.flatnonzero(right).tolist() == list(range(100, 150))
     assert missing_IW.sum() == right.sum()

@@ -18,7 +18,7 @@ from hbac.recordings.datasets import HMS, Part
 from hbac.signal import EEGFrontEnd
 from hbac.tracking.reading_order import reading_order
 from hbac.tracking.report.eeg_data import BANDS
-from hbac.tracking.report.eeg_page import MONTAGES, write_eeg_page
+from hbac.tracking.report.eeg_page import MONTAGES, page_index, write_eeg_page
 from hbac.vocabulary import CHANNELS
 from tests.browser import Browser
 
@@ -250,7 +250,20 @@ def test_windows_that_are_not_there(part: Part, tables: dict[str, PredictionTabl
         write_eeg_page(tmp_path, part, pd.DataFrame({"label_id": [], "why": []}), tables)
     with pytest.raises(UserError, match="train part has no label_id 17"):
         write_eeg_page(tmp_path, part, pd.DataFrame({"label_id": [17], "why": ["chosen"]}), tables)
+    nameless = pd.DataFrame({"label_id": [-1], "eeg_id": [3], "eeg_sub_id": [0], "why": ["worst"]})
+    with pytest.raises(UserError, match="train part has no eeg_id 3, eeg_sub_id 0"):
+        write_eeg_page(tmp_path, part, nameless, tables)
     assert not list(tmp_path.iterdir())
+
+
+def test_tables_of_other_code_may_have_no_label_ids(
+    part: Part, windows: pd.DataFrame, tables: dict[str, PredictionTable]
+) -> None:
+    other = PredictionTable(tables["ensemble"].frame.assign(label_id=-1), TableMetadata("other"))
+    rows = part.rows[part.rows["label_id"].isin(windows["label_id"])]
+    with_ids, without = (page_index(rows, ["worst"] * 4, {"one": table}) for table in (tables["ensemble"], other))
+    assert with_ids == without
+    assert all(window["kl"] is not None for window in without["windows"])
 
 
 def test_a_window_is_small(written: Path) -> None:

@@ -183,7 +183,8 @@ document.addEventListener("DOMContentLoaded", () => {
     ArrowDown: () => show(state.at + 1), ArrowUp: () => show(state.at - 1),
   };
   document.addEventListener("keydown", (event) => {
-    if (!(event.key in keys) || event.target.tagName === "SELECT" || event.ctrlKey || event.metaKey || event.altKey) return;
+    const choosing = event.target.tagName === "SELECT" && /Up|Down/.test(event.key); // which changes the choice
+    if (!(event.key in keys) || choosing || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[event.key](event.shiftKey);
   });
