@@ -50,7 +50,7 @@ def lines(page: Path) -> list[list[str]]:
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
     """Each hbac command of a page, in blocks and between backticks: config name and overrides."""
-    found = [line for line in lines(page) if line[:2] == ["python", "-m"]]
+    found = [line for line in lines(page) if line[:2] == ["python", "-m"] and line[2] != "pytest"]
     found += [shlex.split(span.replace(" …", "")) for span in spans(page) if span.startswith("python -m hbac")]
     return [(words[2].partition(".")[2], [word for word in words[3:] if "=" in word]) for words in found]
 
@@ -107,12 +107,14 @@ def test_commands_are_ones_that_hbac_takes(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", **IDS)
-def test_other_commands_name_targets_and_extras_that_there_are(page: Path) -> None:
+def test_other_commands_name_targets_tests_and_extras_that_there_are(page: Path) -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for words in lines(page):
         if words[:1] == ["make"]:
             assert set(words[1:]) <= set(targets)
+        if words[:3] == ["python", "-m", "pytest"]:
+            assert all((ROOT / path).exists() for path in words[3:])
         for extra in re.findall(r"\.\[(\w+)\]", " ".join(words)):
             assert extra in extras
 
