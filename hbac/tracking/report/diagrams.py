@@ -23,6 +23,7 @@ from hbac.vocabulary import CLASSES, CONSENSUS_NAMES
 
 _OVERLAID = 4  # reliability curves that are shown at first; the others are in the legend
 _CELL_PX, _HEAD_PX = 28, 60
+_NAMES_PX, _NUMBER_PX = 220, 38  # room for a name, and for a number in a cell
 
 
 def confusion(found: Gathered) -> str:
@@ -200,7 +201,9 @@ def class_kl(found: Gathered) -> str:
             _texts(kl_JK, 3),
             "%{y}<br>%{x}: %{z:.4f} nats",
         )
-        panels[f"KL, {group.title}"] = figure(made, _HEAD_PX + _CELL_PX * len(found.names))
+        panels[f"KL, {group.title}"] = figure(
+            made, _HEAD_PX + _CELL_PX * len(found.names), least_width_px=_NAMES_PX + _NUMBER_PX * len(CLASSES)
+        )
     return (
         '<p class="muted small">Each class\'s part of the KL divergence: the parts of a line add up to its KL.</p>'
         f'<div class="panel">{choice("classes", panels)}</div>'
@@ -228,10 +231,11 @@ def disagreements(found: Gathered) -> str:
     for j in range(len(texts)):
         texts[j][j] = ""
     made = heat_map(matrix, ranks, found.labels, texts, "%{y}<br>and number %{x}: %{z:.4f} nats")
+    drawn = figure(made, _HEAD_PX + _CELL_PX * len(matrix), least_width_px=_NAMES_PX + _NUMBER_PX * len(matrix))
     return (
         '<p class="muted small">Mean Jensen-Shannon divergence in nats: 0 for the same prediction, 0.693 where two '
         "exclude each other. Members that score alike and disagree make the best blends.</p>"
-        f'<div class="panel">{figure(made, _HEAD_PX + _CELL_PX * len(matrix))}</div>'
+        f'<div class="panel">{drawn}</div>'
     )
 
 

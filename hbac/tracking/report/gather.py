@@ -213,7 +213,7 @@ def _united(one: PredictionTable, other: PredictionTable) -> PredictionTable:
 
 
 def _ensembles(paths: Sequence[str | Path]) -> dict[str, Blended]:
-    """Find the ensembles among the paths, each called after its folder."""
+    """Find the ensembles among the paths, each called after its folder; what a single run's sweep has is no blend."""
     folders = dict.fromkeys(
         (path if path.is_dir() else path.parent).resolve()
         for path in map(Path, paths)
@@ -224,7 +224,9 @@ def _ensembles(paths: Sequence[str | Path]) -> dict[str, Blended]:
         name = f"ensemble {folder.name}"
         if name in found:
             name = f"ensemble {folder.parent.name}/{folder.name}"
-        found[name] = Blended(folder, Ensemble.read(folder))
+        ensemble = Ensemble.read(folder)
+        if len(ensemble.members) + len(ensemble.dropped) > 1:
+            found[name] = Blended(folder, ensemble)
     return found
 
 

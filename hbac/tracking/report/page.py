@@ -90,7 +90,7 @@ def page(title: str, body: str, links: Mapping[str, str] | None = None, scripts:
     return _TEMPLATE.format(title=escape(title), style=STYLE_FILE, scripts=tags, links=bar, body=body)
 
 
-def figure(made: go.Figure, height_px: int, tools: bool = False) -> str:
+def figure(made: go.Figure, height_px: int, tools: bool = False, least_width_px: int = 0) -> str:
     """Place a figure.
 
     Parameters
@@ -101,6 +101,8 @@ def figure(made: go.Figure, height_px: int, tools: bool = False) -> str:
         Height; it is as wide as its place.
     tools : bool
         Whether a reader may zoom and move it; without, dragging scrolls the page.
+    least_width_px : int
+        On a narrower screen it scrolls sideways.
 
     Returns
     -------
@@ -115,9 +117,9 @@ def figure(made: go.Figure, height_px: int, tools: bool = False) -> str:
     )
     # Nothing in a script is escaped, so that its end must not stand in it.
     inside = spec.replace("</", "<\\/")
-    return (
-        f'<div class="figure" style="min-height:{height_px}px"><script type="application/json">{inside}</script></div>'
-    )
+    style = f"min-height:{height_px}px" + (f";min-width:{least_width_px}px" if least_width_px else "")
+    html = f'<div class="figure" style="{style}"><script type="application/json">{inside}</script></div>'
+    return f'<div class="scroll">{html}</div>' if least_width_px else html
 
 
 def choice(name: str, options: Mapping[str, str]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hbac.ensembling.settings import swept_settings
 from hbac.runs import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, read_json
 from hbac.tracking.report.gather import Gathered
 from hbac.tracking.report.page import table
@@ -39,19 +38,10 @@ def what_was_run(found: Gathered) -> str:
         ["folds", len(np.unique(found.joined.fold))],
         *_common(found),
     ]
-    settings = swept_settings(list(found.members.values()))
-    differing = ""
-    if len(settings.columns):
-        lines = [
-            [found.names.index(name) + 1, name, *values]
-            for name, values in zip(found.members, settings.to_numpy().tolist(), strict=True)
-        ]
-        columns = ["", "member", *settings.columns]
-        differing = f"<h3>Settings in which the members differ</h3>{table(columns, lines, [0])}"
     details = "".join(
         _ensemble(found, name) if name in found.ensembles else _member(found, name) for name in found.names
     )
-    return f'<div class="panel">{table(["data", ""], rows)}{differing}</div><div class="panel">{details}</div>'
+    return f'<div class="panel">{table(["data", ""], rows)}</div><div class="panel">{details}</div>'
 
 
 def _common(found: Gathered) -> list[list[object]]:

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hbac.ensembling.report import compare_with_best
+from hbac.ensembling.settings import swept_settings
 from hbac.ensembling.summary import population_scores
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions.metric import kl_by_population
@@ -59,6 +60,7 @@ def ranking(found: Gathered) -> str:
         "fitted on the others.</p>"
         f'<div class="panel">{_table(found, score, list(kept), chance)}</div>'
         f'<div class="panel">{choice("intervals", pictures)}</div>'
+        f"{_settings(found)}"
         "<details><summary>Further metrics, of the class with most votes</summary>"
         f'<div class="panel">{_further(found)}</div></details>'
     )
@@ -93,6 +95,18 @@ def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance:
     kinds = ["strong" if name in found.ensembles else "" for name in found.names]
     kinds += ["reference"] * (len(rows) - len(kinds))
     return table([*columns, "difference to the best"], rows, [0, *range(3, len(columns) + 1)], kinds)
+
+
+def _settings(found: Gathered) -> str:
+    settings = swept_settings(list(found.members.values()))
+    if not len(settings.columns):
+        return ""
+    rows = [
+        [found.names.index(name) + 1, name, *values]
+        for name, values in zip(found.members, settings.to_numpy().tolist(), strict=True)
+    ]
+    shown = table(["", "member", *settings.columns], rows, [0])
+    return f'<h3>Settings in which the members differ</h3><div class="panel">{shown}</div>'
 
 
 def _further(found: Gathered) -> str:
@@ -143,7 +157,7 @@ def _intervals(found: Gathered, score: pd.DataFrame, population: str, chance: fl
                 line={"color": "var(--muted)", "dash": "dot", "width": 1.5},
                 annotation={"text": text, "font": {"color": "var(--muted)", "size": 11}, "yanchor": "bottom", "y": 1},
             )
-    made.update_layout(margin={"t": 34})
+    made.update_layout(margin={"t": 34, "r": 60})
     made.update_xaxes(rangemode="tozero")
     return made.update_yaxes(type="category", categoryorder="array", categoryarray=found.labels[::-1])
 

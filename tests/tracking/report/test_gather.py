@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hbac.ensembling.build import build_ensemble
+from hbac.ensembling.collect import collect
 from hbac.errors import UserError
 from hbac.predictions import PredictionTable
 from hbac.predictions.metric import kl_divergence
@@ -62,6 +64,12 @@ def test_without_an_ensemble_it_is_the_runs_that_go_with_the_newest(reported: Pa
     assert found.notes == (
         "6 runs on other data or other folds than the newest run are left out: name them with runs=[…].",
     )
+
+
+def test_the_ensemble_of_one_member_is_that_member(reported: Path, tmp_path: Path) -> None:
+    build_ensemble(collect(members(reported)[:1]), tmp_path / "one", n_resamples=5)
+    found = gather([tmp_path / "one"], tmp_path)
+    assert (len(found.names), found.ensembles) == (1, {})
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

@@ -55,7 +55,10 @@ const hbac = (() => {
     const spec = specs.get(div);
     const config = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
       ...spec.config };
-    return Plotly.react(div, coloured(spec.data), themed(spec.layout), config);
+    const layout = themed(spec.layout);
+    // On a narrow screen a long legend would take the figure's room; what a point is also stands beside the pointer.
+    if (div.clientWidth < 560 && spec.data.length > 8) layout.showlegend = false;
+    return Plotly.react(div, coloured(spec.data), layout, config);
   }
 
   /* Registers a figure: {data, layout, config}. Call again with another spec to change it. */
