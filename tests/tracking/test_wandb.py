@@ -15,6 +15,8 @@ from hbac.tracking.loggers import WandB
 from tests.helpers import write_hms_layout
 from tests.test_commands import SMALL_NET, command
 
+TOKEN = "not-a-token-but-looked-for-as-one"
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -25,8 +27,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def swept(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("swept")
     line = ["hbac.train", "dataset=hms", f"dataset.root={root}", "labels.n_folds=2", *SMALL_NET]
-    command(folder, *line, "logger.worst_windows=2", "-m", "fold=0,1")
-    command(folder, "hbac.infer", "dataset=hms", f"dataset.root={root}", "out=said")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY"):
+            environment.setenv(name, TOKEN)
+        command(folder, *line, "logger.worst_windows=2", "-m", "fold=0,1")
+        command(folder, "hbac.infer", "dataset=hms", f"dataset.root={root}", "out=said")
     return folder
 
 
@@ -37,6 +42,12 @@ def inspected(folder: Path) -> dict[str, Any]:
     result = subprocess.run(leet, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(result.stdout)
     return found
+
+
+def test_no_token_of_the_environment_is_written_anywhere(swept: Path) -> None:
+    files = [path for path in swept.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
 
 
 def test_each_fold_is_a_run(swept: Path) -> None:
