@@ -34,6 +34,12 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "plain: all rows, their own votes, no augmentation, 5 epochs": PLAIN,
     "8 epochs": (*BASE, "trainer.max_epochs=8"),
     "8 epochs, `augment=seed`": ("model=resnet_gru", "augment=seed", "trainer.max_epochs=8"),
+    "8 epochs, `augment=seed`, `augment.mixup.mix_p=0.5`": (
+        "model=resnet_gru",
+        "augment=seed",
+        "augment.mixup.mix_p=0.5",
+        "trainer.max_epochs=8",
+    ),
     "`labels.weight=log_votes`": (*PLAIN, "labels.weight=log_votes"),
     "`labels.vote_smoothing=sqrt`": (*PLAIN, "labels.vote_smoothing=sqrt"),
     "`labels.target=eeg_mean`": (*PLAIN, "labels.target=eeg_mean"),
