@@ -45,9 +45,10 @@ def ensemble(cfg: DictConfig) -> float:
     """
     from hbac.instantiate import build
 
+    logger = build(cfg.logger)
     if not cfg.members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
-    return blend(list(cfg.members), Path(cfg.out), cfg.folds, build(cfg.logger), **blend_settings(cfg))
+    return blend(list(cfg.members), Path(cfg.out), cfg.folds, logger, **blend_settings(cfg))
 
 
 def blend_settings(cfg: DictConfig) -> dict[str, Any]:

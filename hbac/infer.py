@@ -44,12 +44,15 @@ def infer(cfg: DictConfig) -> None:
         When there is no ensemble, one of its runs is missing, or the data set is wrong.
     """
     from hbac.choices import check_choice
+    from hbac.instantiate import build
+
+    logger = build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`
+
     from hbac.data.windows import WindowDataset
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
     from hbac.ensembling.ensemble_file import Ensemble
     from hbac.inference import Networks, forget, kept_folder, members_of_runs, predict_runs
-    from hbac.instantiate import build
     from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import TableMetadata
     from hbac.predictions.submission import write_submission
@@ -107,7 +110,7 @@ def infer(cfg: DictConfig) -> None:
     # Beside a submission that was named by its own path, no folder of W&B's is expected.
     where = Path(cfg.outputs) if out.suffix == ".csv" else folder
     facts = RunFacts(f"infer-{split}", described.name, _facts(cfg, metadata), where, "infer")
-    with build(cfg.logger).single(facts) as run:
+    with logger.single(facts) as run:
         if run is not None:
             run.summary.update({"windows": len(rows), "networks": len(networks.models), "seconds": spent_s})
     if split == "test" and (described / OOF_FILE).is_file():

@@ -120,7 +120,6 @@ def make_job(cfg: DictConfig) -> Job:
     quiet()
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
-    build(cfg.logger)
     stages = stages_of(cfg)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     # Files that decide predictions are named by what is in them, so that a run is the same wherever they lie.

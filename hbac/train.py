@@ -56,10 +56,13 @@ def train(cfg: DictConfig) -> float:
     UserError
         When the config or the data set is wrong, or another process is training this very run.
     """
+    from hbac.instantiate import build
+
+    build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once
+
     from filelock import FileLock, Timeout
 
     from hbac.audit import require_no_leak
-    from hbac.instantiate import build
     from hbac.runs import DONE_FILE, read_json
 
     job = make_job(cfg)

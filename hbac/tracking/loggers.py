@@ -7,8 +7,8 @@ run of another command; both close what they opened, as failed where their block
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from wandb import Run
 
 MODES = ("offline", "online", "disabled")
+_SETTINGS: dict[str, Any] = {
+    "console": "off",
+    "silent": True,
+    # Of git we say the commit ourselves: W&B's own record has the remote's address and the whole difference.
+    "disable_git": True,
+    "disable_code": True,
+    "x_save_requirements": False,  # the run's environment.json has the versions
+}
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ class WandB(CSV):
     Raises
     ------
     UserError
-        For another `mode`; when a run is opened, for ``online`` without an account or a network.
+        For another `mode`; for ``online`` without an account; when a run is opened, for ``online`` without a network.
     """
 
     def __init__(
@@ -151,8 +159,11 @@ class WandB(CSV):
     ) -> None:
         if not isinstance(worst_windows, int) or worst_windows < 0:
             raise UserError(f"logger.worst_windows={worst_windows}: must be a whole number, 0 or more")
-        self.mode = check_choice("logger.mode", mode, MODES)
-        self.project, self.entity, self.tags = project, entity, tuple(tags)
+        check_choice("logger.mode", mode, MODES)
+        self.mode, self.project, self.entity, self.tags = mode, project, entity, tuple(tags)
+        _load_wandb()
+        if mode == "online":
+            self._require_account()
 
     @contextmanager
     def training(self, facts: RunFacts) -> Iterator[list[Logger]]:
@@ -169,18 +180,20 @@ class WandB(CSV):
             For Lightning's Trainer; the last one is W&B's.
         """
         from lightning.pytorch.loggers import WandbLogger
+        from lightning.pytorch.utilities import rank_zero_only
 
         from hbac.labels.targets import POPULATIONS, kl_name
 
-        logger = WandbLogger(**self._settings(facts))
         # Processes of further devices get a run that does nothing.
-        with self._closing(self._opened(lambda: logger.experiment)) as run:
+        with self._run(facts, "disabled" if rank_zero_only.rank else self.mode) as run:  # type: ignore[attr-defined]
+            run.define_metric("trainer/global_step")
+            run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
             for metrics in ("val/*", "train/*"):
                 run.define_metric(metrics, step_metric="epoch")
             for population in POPULATIONS:  # each with its best value beside the last one
                 run.define_metric(f"val/{kl_name(population)}", step_metric="epoch", summary="last,min")
             with super().training(facts) as loggers:
-                yield [*loggers, logger]
+                yield [*loggers, WandbLogger(save_dir=str(facts.folder), experiment=run)]
 
     @contextmanager
     def single(self, facts: RunFacts) -> Iterator[Run | None]:
@@ -196,26 +209,30 @@ class WandB(CSV):
         wandb.Run
             Closed afterwards.
         """
-        import wandb
-
-        settings = self._settings(facts)
-        folder = settings.pop("save_dir")
-        with self._closing(self._opened(lambda: wandb.init(dir=folder, **settings))) as run:
+        with self._run(facts, self.mode) as run:
             yield run
 
-    def _opened(self, make: Callable[[], Run]) -> Run:
+    @contextmanager
+    def _run(self, facts: RunFacts, mode: Literal["offline", "online", "disabled"]) -> Iterator[Run]:
+        import wandb
         from wandb.errors import Error
 
         try:
-            return make()
+            run = wandb.init(
+                name=facts.name,
+                dir=str(facts.folder),
+                project=self.project,
+                entity=self.entity,
+                group=facts.group,
+                job_type=facts.job_type,
+                tags=[*_tags(facts.config), *self.tags],
+                config=facts.config | {"git": git_state()},
+                mode=mode,
+                reinit="finish_previous",  # a new run for each fold, also where several are trained in one process
+                settings=wandb.Settings(**_SETTINGS),
+            )
         except Error as error:
-            raise UserError(
-                f"logger.mode={self.mode}: {str(error).splitlines()[0]}; type `wandb login` or set WANDB_API_KEY, "
-                "or take logger.mode=offline (`wandb sync` uploads such runs later)"
-            ) from None
-
-    @contextmanager
-    def _closing(self, run: Run) -> Iterator[Run]:
+            raise self._refused(error) from None
         status = 1
         try:
             yield run
@@ -223,22 +240,34 @@ class WandB(CSV):
         finally:
             run.finish(exit_code=status)
 
-    def _settings(self, facts: RunFacts) -> dict[str, Any]:
-        return {
-            "name": facts.name,
-            "save_dir": str(facts.folder),
-            "project": self.project,
-            "entity": self.entity,
-            "group": facts.group,
-            "job_type": facts.job_type,
-            "tags": [*_tags(facts.config), *self.tags],
-            "config": facts.config | {"git": git_state()},
-            "mode": self.mode,
-            # A new run for each fold, also where several are trained in one process.
-            "reinit": "finish_previous",
-            # Of git we say the commit ourselves: W&B's own record has the remote's address and the whole difference.
-            "settings": {"console": "off", "silent": True, "disable_git": True, "disable_code": True},
-        }
+    def _require_account(self) -> None:
+        """Look for an account before anything is computed: W&B itself would ask a person, and wait for the answer."""
+        import wandb
+        from wandb.errors import Error
+
+        try:
+            found = wandb.login(prompt=False)
+        except Error as error:
+            raise self._refused(error) from None
+        if not found:
+            raise self._refused("there is no account")
+
+    def _refused(self, reason: object) -> UserError:
+        return UserError(
+            f"logger.mode={self.mode}: {str(reason).splitlines()[0]}; type `wandb login` or set WANDB_API_KEY, "
+            "or take logger.mode=offline (`wandb sync` uploads such runs later)"
+        )
+
+
+def _load_wandb() -> None:
+    """Load W&B with what its first run would load; where torch is not there yet, in half the time.
+
+    Its data models read their own source when they are made, for which Python looks through every loaded module.
+    """
+    import wandb
+
+    with suppress(ImportError):  # no part of its interface
+        import wandb.sdk.launch.inputs.internal  # noqa: F401
 
 
 def find_run(loggers: Sequence[Logger]) -> Run | None:
@@ -252,10 +281,13 @@ def find_run(loggers: Sequence[Logger]) -> Run | None:
     Returns
     -------
     wandb.Run or None
-        None where W&B is not asked for.
+        None where W&B is not asked for, and in the processes of further devices.
     """
     from lightning.pytorch.loggers import WandbLogger
+    from lightning.pytorch.utilities import rank_zero_only
 
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        return None
     found = [logger.experiment for logger in loggers if isinstance(logger, WandbLogger)]
     return found[0] if found else None
 

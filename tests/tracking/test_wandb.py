@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from hbac.errors import UserError
 from hbac.tracking.loggers import WandB
 from tests.helpers import write_hms_layout
-from tests.test_commands import SMALL_NET, command
+from tests.test_commands import ROOT, SMALL_NET, command
 
 TOKEN = "not-a-token-but-looked-for-as-one"
 
@@ -74,6 +76,27 @@ def test_each_fold_is_a_run(swept: Path) -> None:
         assert "reliability_table" in summary
 
 
+def said_of(folder: Path, text: str) -> bool:
+    """Whether a run's record has a text; `wandb leet inspect` shows neither group nor type of job."""
+    (record,) = folder.glob("wandb/offline-run-*/*.wandb")
+    return bytes([len(text)]) + text.encode() in record.read_bytes()  # as a protocol buffer has it: length, then text
+
+
+def test_runs_say_their_group_and_the_type_of_their_job(swept: Path) -> None:
+    (sweep,) = swept.glob("outputs/sweeps/*")
+    member = next(swept.glob("outputs/runs/*"))
+    for folder, job_type, group in [
+        (member / "fold0", "train", member.name),
+        (member / "fold1", "train", member.name),
+        (sweep, "ensemble", sweep.name),
+        (swept / "said", "infer", sweep.name),
+    ]:
+        assert said_of(folder, job_type)
+        assert said_of(folder, group)
+        assert inspected(folder)["project"] == "hbac"
+        assert not said_of(folder, "predict")
+
+
 def test_worst_windows_have_pictures(swept: Path) -> None:
     for run in swept.glob("outputs/runs/*/fold*"):
         pictures = list(run.glob("wandb/offline-run-*/files/media/images/*.png"))
@@ -91,6 +114,7 @@ def test_the_ensemble_is_one_run(swept: Path) -> None:
     assert summary["kl_all"] == pytest.approx(written["score"]["nested"]["kl"])
     assert summary["kl_all_low"] < summary["kl_all"] < summary["kl_all_high"]
     assert {"kl_10_or_more", "blend", "over-fit", "members", "confusion"} <= summary.keys()
+    assert summary["nested_kl_by_method"]["mean"] == pytest.approx(summary["kl_all"])
 
 
 def test_an_inference_is_a_run(swept: Path) -> None:
@@ -115,6 +139,53 @@ def test_without_wandb_nothing_of_it(root: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("wandb"))
     (metrics,) = tmp_path.glob("outputs/runs/*/fold0/logs/version_0/metrics.csv")
     assert {"train/grad_norm", "val/kl_lpd_10_or_more"} <= set(metrics.read_text().splitlines()[0].split(","))
+
+
+def without_account(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return kept | {"HOME": str(folder), "NETRC": str(folder / "netrc"), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("command", ["train", "infer", "ensemble"])
+def test_online_without_an_account_ends_at_once(command: str, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", f"hbac.{command}", "logger.mode=online"]
+    result = subprocess.run(
+        line, cwd=tmp_path, env=without_account(tmp_path), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: logger.mode=online: there is no account; type `wandb login` or set WANDB_API_KEY, or take "
+        "logger.mode=offline (`wandb sync` uploads such runs later)\n"
+    )
+    assert not [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+
+
+def test_online_without_an_account_asks_nobody_at_a_terminal(tmp_path: Path) -> None:
+    leader, follower = pty.openpty()
+    line = [sys.executable, "-m", "hbac.train", "logger.mode=online"]
+    process = subprocess.Popen(
+        line, cwd=tmp_path, env=without_account(tmp_path), stdin=follower, stdout=follower, stderr=follower
+    )
+    os.close(follower)
+    assert process.wait(timeout=300) == 2
+    assert b"there is no account; type `wandb login`" in os.read(leader, 4096)
+    os.close(leader)
+
+
+def test_an_account_s_key_that_cannot_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.raises(UserError, match=r"logger\.mode=online: .*type `wandb login` or set WANDB_API_KEY"):
+        WandB(mode="online")
+
+
+def test_w_and_b_is_loaded_before_torch(tmp_path: Path) -> None:
+    """After it, its import takes twice the time."""
+    code = (
+        "import sys; from hbac.tracking.loggers import WandB; WandB(); "
+        "print([n for n in ('wandb.sdk.launch', 'torch', 'lightning') if n in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "['wandb.sdk.launch']"
 
 
 def test_a_mode_there_is_not() -> None:
