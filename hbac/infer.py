@@ -57,7 +57,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.predictions import TableMetadata
     from hbac.predictions.submission import write_submission
     from hbac.signal.tta import check_variants
-    from hbac.tracking.console import ensemble_table
+    from hbac.tracking.console import ensemble_table, next_command
     from hbac.tracking.loggers import RunFacts
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
@@ -121,6 +121,7 @@ def infer(cfg: DictConfig) -> None:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
         )
+        next_command(f"python -m hbac.train labels.pseudo={folder} -m fold=0,1,2,3,4")
 
 
 def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:

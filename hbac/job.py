@@ -281,10 +281,7 @@ def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
     UserError
         When ``montage=…`` was typed for images, which have a montage each.
     """
-    from hydra.core.hydra_config import HydraConfig
-
-    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    if "montage" in front_end or not any(override.startswith("montage=") for override in typed):
+    if "montage" in front_end or not any(override.startswith("montage=") for override in typed()):
         return
     names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})
     raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")
@@ -300,10 +297,22 @@ def command_of_job() -> str:
     """
     import shlex
 
+    return shlex.join(["python", "-m", "hbac.train", *typed()])
+
+
+def typed() -> list[str]:
+    """Return the settings of the command line, as they were typed."""
     from hydra.core.hydra_config import HydraConfig
 
-    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return shlex.join(["python", "-m", "hbac.train", *typed])
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def in_sweep() -> bool:
+    """Say whether this job is one of several."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def register_job(folder: Path) -> None:
@@ -315,12 +324,11 @@ def register_job(folder: Path) -> None:
         The run's folder.
     """
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
     from hbac.ensembling.collect import JOBS
     from hbac.runs import write_json
 
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if in_sweep():
         jobs = Path(HydraConfig.get().sweep.dir) / JOBS
         jobs.mkdir(parents=True, exist_ok=True)
         number = HydraConfig.get().job.num

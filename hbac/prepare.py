@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ def prepare(cfg: DictConfig) -> None:
         return
     from hbac.audit import audit
     from hbac.instantiate import build
-    from hbac.tracking.console import part_table
+    from hbac.job import typed
+    from hbac.tracking.console import next_command, part_table
     from hbac.train import fold_table_of
 
     dataset = build(cfg.dataset)
@@ -49,6 +51,9 @@ def prepare(cfg: DictConfig) -> None:
     report = audit(train, folds, Path(cfg.outputs), compare=cfg.audit or None)
     sys.stdout.write("".join(f"leak audit: {line}\n" for line in report.lines()))
     report.require_none(f"data set {train.recordings.root}")
+    chosen = [line for line in typed() if line.startswith(("dataset", "labels", "outputs"))]
+    all_folds = ",".join(map(str, range(folds.n_folds)))
+    next_command(shlex.join(["python", "-m", "hbac.train", *chosen, "-m", f"fold={all_folds}"]))
 
 
 if __name__ == "__main__":

@@ -17,13 +17,15 @@ class _Steps(Sized, Protocol[T]):
 
 
 @contextmanager
-def progress(doing: str) -> Iterator[Callable[[int, int], None]]:
+def progress(doing: str, log: bool = True) -> Iterator[Callable[[int, int], None]]:
     """Show the progress of a step that reports how much of how much is done.
 
     Parameters
     ----------
     doing : str
         What is being done, as the person reads it.
+    log : bool
+        Whether a log gets lines of it; not for steps of seconds.
 
     Yields
     ------
@@ -52,7 +54,7 @@ def progress(doing: str) -> Iterator[Callable[[int, int], None]]:
             began, first = now, done
             bar.reset(task, visible=True)
         bar.update(task, completed=done, total=total)
-        if not console.is_terminal and (not told or now - told > LINE_EACH_S):
+        if log and not console.is_terminal and (not told or now - told > LINE_EACH_S):
             pace = _pace(done - first, total - first, now - began)
             sys.stderr.write(f"{doing}: {done} of {total}, {pace}\n" if told else f"{doing} …\n")
             told = now
@@ -71,7 +73,7 @@ def _pace(done: float, total: float, seconds: float) -> str:
     return f"{shown}, {left // 60}:{left % 60:02d} left"
 
 
-def track(steps: _Steps[T], doing: str) -> Iterator[T]:
+def track(steps: _Steps[T], doing: str, log: bool = True) -> Iterator[T]:
     """Iterate, showing progress.
 
     Parameters
@@ -80,13 +82,15 @@ def track(steps: _Steps[T], doing: str) -> Iterator[T]:
         What to iterate over.
     doing : str
         What is being done.
+    log : bool
+        Whether a log gets lines of it.
 
     Yields
     ------
     object
         The steps.
     """
-    with progress(doing) as report:
+    with progress(doing, log) as report:
         for done, step in enumerate(steps):
             report(done, len(steps))
             yield step

@@ -7,6 +7,7 @@ One job trains one fold of one member into its run folder. At the end of a sweep
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbac.cli import launch
 from hbac.errors import UserError
-from hbac.job import Job, Stage, command_of_job, make_job, register_job, weights_at_start
+from hbac.job import Job, Stage, command_of_job, in_sweep, make_job, register_job, typed, weights_at_start
 
 if TYPE_CHECKING:
     import lightning as L
@@ -64,6 +65,7 @@ def train(cfg: DictConfig) -> float:
 
     from hbac.audit import require_no_leak
     from hbac.runs import DONE_FILE, read_json
+    from hbac.tracking.console import run_table
 
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
@@ -79,12 +81,17 @@ def train(cfg: DictConfig) -> float:
                 log.info(
                     "fold %d of %s is there already: KL %.4f (resume=false trains it anew)", cfg.fold, job.member, score
                 )
-                return score
-            return fit(cfg, job, part, folds)
+            else:
+                score = fit(cfg, job, part, folds)
     except Timeout:
         raise UserError(
             f"{job.folder}: another process is training this run; wait for it, or change the seed"
         ) from None
+    if not in_sweep():
+        again = [line for line in typed() if not line.startswith("fold=")]
+        all_folds = ",".join(map(str, range(folds.n_folds)))
+        run_table(job.folder, part.floor, shlex.join(["python", "-m", "hbac.train", *again, "-m", f"fold={all_folds}"]))
+    return score
 
 
 def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:

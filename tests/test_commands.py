@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -274,3 +275,19 @@ def test_the_wheel_works_from_any_folder(tmp_path: Path) -> None:
     line = ["hbac.train", "dataset=hms", f"dataset.root={data}", "labels.n_folds=2", "logger=csv", *SMALL_NET]
     subprocess.run([sys.executable, "-m", *line], cwd=elsewhere, env=environment, check=True, capture_output=True)
     assert list(elsewhere.glob("outputs/runs/*/fold0/weights.safetensors"))
+
+
+def test_a_single_run_ends_with_its_scores_and_the_command_for_all_folds(swept: Path, data_root: Path) -> None:
+    hms = ["dataset=hms", f"dataset.root={data_root}", "labels.n_folds=3", "logger=csv", "band=1-12"]
+    result = command(swept, "hbac.train", *hms, *SMALL_NET, "fold=1")  # trained by the sweep
+    assert "uniform prediction" in result.stdout
+    score = json.loads(next(swept.glob("outputs/runs/resnet_gru-1-12-*/fold1/metrics.json")).read_text())["kl"]["all"]
+    assert f"{score:.4f}" in result.stdout
+    last = result.stdout.splitlines()[-1]
+    assert last == f"next:       {shlex.join(['python', '-m', 'hbac.train', *hms, *SMALL_NET, '-m', 'fold=0,1,2'])}"
+
+
+def test_prepare_ends_with_the_command_that_trains(data_root: Path, tmp_path: Path) -> None:
+    hms = ["dataset=hms", f"dataset.root={data_root}", "labels.n_folds=3"]
+    last = command(tmp_path, "hbac.prepare", *hms).stdout.splitlines()[-1]
+    assert last == f"next:       {shlex.join(['python', '-m', 'hbac.train', *hms, '-m', 'fold=0,1,2'])}"

@@ -30,6 +30,7 @@ def test_what_is_there_already_says_nothing(capsys: pytest.CaptureFixture[str]) 
     with progress("storing"):
         pass
     assert list(track([], "nothing")) == []
+    assert list(track([1, 2], "fitting", log=False)) == [1, 2]  # a step of seconds is for those who watch
     assert capsys.readouterr().err == ""
 
 

@@ -27,6 +27,7 @@ from hbac.ensembling.compound import Mixture
 from hbac.ensembling.convex import fit_convex
 from hbac.errors import UserError
 from hbac.predictions.metric import kl_rows
+from hbac.progress import progress
 
 Array = npt.NDArray[np.float64]
 Excluded = frozenset[int]
@@ -150,8 +151,11 @@ class FoldFits:
         ):
             # The stacking baseline stops early on purpose. Filters belong to the process: set here, not in a thread.
             warnings.filterwarnings("ignore", message="lbfgs failed to converge")
-            for e, blends in zip(todo, pool.map(self._fit, todo), strict=True):
-                self._blends[e] = blends
+            fits = zip(todo, pool.map(self._fit, todo), strict=True)
+            with progress(f"fitting {self.method.name}", log=False) as report:
+                for done, (e, blends) in enumerate(fits, start=1):
+                    self._blends[e] = blends
+                    report(done, len(todo))
 
     def _n_workers(self) -> int:
         """As many as there are cores; one alone where several copies of the rows would fill the memory."""

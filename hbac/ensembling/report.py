@@ -32,6 +32,7 @@ from hbac.predictions.bootstrap import (
 from hbac.predictions.calibration import N_BINS, confidence_bins
 from hbac.predictions.join import JoinedTables
 from hbac.predictions.metric import kl_rows, kl_terms
+from hbac.progress import track
 from hbac.vocabulary import CLASSES, N_CLASSES
 
 Array = npt.NDArray[np.float64]
@@ -142,7 +143,7 @@ def score_table(
             continue
         scores = [
             _scores_of_one(target_NK[inside], prob[inside], patient_id_N[inside], n_resamples, n_resamples_rank, seed)
-            for prob in probs.values()
+            for prob in track(list(probs.values()), f"bootstrapping, {group.title}", log=False)
         ]
         suffix = "" if population == "all" else f"_{population}"
         tables.append(pd.DataFrame([{_suffixed(name, suffix): v for name, v in row.items()} for row in scores]))

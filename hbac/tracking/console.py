@@ -29,6 +29,58 @@ def show(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
+def next_command(line: str) -> None:
+    """Print what may be typed next.
+
+    Parameters
+    ----------
+    line : str
+        A command.
+    """
+    sys.stdout.write(f"next:       {line}\n")
+
+
+def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
+    """Print the scores of one fold, between the uniform prediction and the floor, and what comes next.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    floor : mapping of str to float
+        KL of a perfect predictor by vote population, over all folds; empty where nobody knows it.
+    again : str
+        The command for all folds.
+    """
+    import numpy as np
+
+    from hbac.labels.targets import POPULATIONS
+    from hbac.predictions import PredictionTable
+    from hbac.predictions.metric import kl_by_population
+    from hbac.runs import TABLE_FILE
+    from hbac.vocabulary import N_CLASSES
+
+    held_out = PredictionTable.read(folder / TABLE_FILE)
+    n_votes = held_out.frame["n_votes"]
+    rows = {
+        "uniform prediction": kl_by_population(
+            held_out.targets, np.full(held_out.targets.shape, 1 / N_CLASSES), n_votes
+        ),
+        held_out.metadata.member: kl_by_population(held_out.targets, held_out.probs, n_votes),
+    }
+    if floor:
+        rows["Bayes floor (perfect predictor, all folds)"] = dict(floor)
+    title = f"Fold {held_out.folds[0]}: {len(held_out.frame):,} rows held out"
+    table = Table("run", *(f"KL {group.title}" for group in POPULATIONS.values()), title=title)
+    table.title_justify, table.title_style = "left", "bold"
+    for name, kl in rows.items():
+        style = "bold" if name == held_out.metadata.member else None
+        table.add_row(name, *(_number(float(kl[population])) for population in POPULATIONS), style=style)
+    show(table)
+    sys.stdout.write(f"run:        {folder}\n")
+    next_command(again)
+
+
 def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
     """Print what ``hbac.prepare`` found.
 
@@ -104,9 +156,10 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
     gap = ensemble.nested.estimate - ensemble.in_sample.estimate
     sys.stdout.write(f"ensemble:   {folder / ENSEMBLE_FILE}  ({ensemble.method}, nested by fold, over-fit {gap:.4f})\n")
     if submission is None:
-        sys.stdout.write(f"next:       python -m hbac.infer ensemble={folder}\n")
+        next_command(f"python -m hbac.infer ensemble={folder}")
     else:
         sys.stdout.write(f"submission: {submission}\n")
+        next_command(f"python -m hbac.report runs=[{folder}]")
 
 
 def _text(value: object) -> str:
