@@ -14,6 +14,7 @@ from hbac.tracking.report.page import N_SERIES
 Array = npt.NDArray[np.float64]
 
 RAMP = [[level / 4, f"var(--ramp-{level})"] for level in range(5)]
+BOTH_SIGNS = [[0, "var(--negative)"], [0.5, "var(--ramp-0)"], [1, "var(--positive)"]]
 _DASHES = ("solid", "dash", "dot")
 
 
@@ -96,13 +97,14 @@ def heat_map(
     text: Sequence[Sequence[str]],
     hover: str,
     top: float | None = None,
+    signed: bool = False,
 ) -> go.Figure:
     """Draw a matrix with its numbers in it, the first row on top.
 
     Parameters
     ----------
     values : ndarray, shape (rows, columns)
-        0 or more; NaN stays empty.
+        0 or more, or of both signs; NaN stays empty.
     x, y : sequence of str
         Names of columns and rows.
     text : sequence of sequence of str
@@ -110,7 +112,9 @@ def heat_map(
     hover : str
         Plotly's template of what a cell says: ``%{x}``, ``%{y}``, ``%{z}``, ``%{text}``.
     top : float, optional
-        Value of the darkest colour; the largest by default.
+        Value of the strongest colour; the largest by default.
+    signed : bool
+        Whether there are values under 0, which get a colour of their own.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def heat_map(
         Without a colour bar: the numbers are there.
     """
     made = blank()
-    known = values[np.isfinite(values)]
+    strongest = top or float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
     made.add_trace(
         go.Heatmap(
             z=values,
@@ -128,9 +132,9 @@ def heat_map(
             texttemplate="%{text}",
             textfont={"color": "var(--ink)"},
             hovertemplate=f"{hover}<extra></extra>",
-            colorscale=RAMP,
-            zmin=0,
-            zmax=top or (known.max() if len(known) and known.max() > 0 else 1),
+            colorscale=BOTH_SIGNS if signed else RAMP,
+            zmin=-strongest if signed else 0,
+            zmax=strongest,
             showscale=False,
             xgap=1,
             ygap=1,

@@ -16,7 +16,7 @@ from hbac.ensembling.build import REPORT
 from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
-from hbac.tracking.report.figures import blank
+from hbac.tracking.report.figures import blank, heat_map
 from hbac.tracking.report.gather import Blended, Gathered
 from hbac.tracking.report.page import figure, table
 from hbac.vocabulary import CONSENSUS_NAMES
@@ -159,24 +159,6 @@ def _bars(weights: pd.DataFrame) -> go.Figure:
 
 
 def _signed(weights: pd.DataFrame) -> go.Figure:
-    top = float(np.abs(weights.to_numpy()).max()) or 1.0
-    made = blank()
-    made.add_trace(
-        go.Heatmap(
-            z=weights.to_numpy(),
-            x=list(weights.columns),
-            y=list(weights.index),
-            text=[[f"{value:.3f}" for value in line] for line in weights.to_numpy()],
-            texttemplate="%{text}",
-            textfont={"color": "var(--ink)"},
-            hovertemplate="%{y}, %{x}: %{z:.4f}<extra></extra>",
-            colorscale=[[0, "var(--negative)"], [0.5, "var(--ramp-0)"], [1, "var(--positive)"]],
-            zmin=-top,
-            zmax=top,
-            showscale=False,
-            xgap=1,
-            ygap=1,
-        )
-    )
-    made.update_xaxes(type="category", side="top", showgrid=False)
-    return made.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    values = weights.to_numpy()
+    text = [[f"{value:.3f}" for value in line] for line in values]
+    return heat_map(values, list(weights.columns), list(weights.index), text, "%{y}, %{x}: %{z:.4f}", signed=True)
