@@ -49,7 +49,7 @@ def ranking(found: Gathered) -> str:
     chance = kl_by_population(joined.targets, np.full(joined.targets.shape, 1 / N_CLASSES), joined.n_votes)
     pictures = {
         f"KL, {group.title}": figure(
-            _intervals(found, score, name, chance[name], found.floor.get(name)), 90 + _ROW_PX * len(found.names)
+            _intervals(found, score, name, chance[name], found.floor.get(name)), 100 + _ROW_PX * len(found.names)
         )
         for name, group in kept.items()
     }
@@ -150,14 +150,16 @@ def _intervals(found: Gathered, score: pd.DataFrame, population: str, chance: fl
                 hovertemplate="%{y}: %{x:.4f}<extra></extra>",
             )
         )
-    for value, text in ((chance, "uniform"), (floor, "Bayes floor")):
+    for level, (value, text) in enumerate(((floor, "Bayes floor"), (chance, "uniform"))):
         if value is not None and np.isfinite(value):
+            # One above the other: on a narrow screen the lines may be close.
+            label = {"text": text, "font": {"color": "var(--muted)", "size": 11}, "yanchor": "bottom", "y": 1}
             made.add_vline(
                 value,
                 line={"color": "var(--muted)", "dash": "dot", "width": 1.5},
-                annotation={"text": text, "font": {"color": "var(--muted)", "size": 11}, "yanchor": "bottom", "y": 1},
+                annotation=label | {"yshift": 13 * level},
             )
-    made.update_layout(margin={"t": 34, "r": 60})
+    made.update_layout(margin={"t": 46, "r": 60})
     made.update_xaxes(rangemode="tozero")
     return made.update_yaxes(type="category", categoryorder="array", categoryarray=found.labels[::-1])
 
