@@ -30,6 +30,7 @@ IDS = {"argvalues": PAGES, "ids": lambda path: path.name}
 CONFIGS = [("train", base) for base in ((), ("model=efficientnet",), ("dataset=hms", "dataset.root=x"))]
 CONFIGS += [(path.stem, ()) for path in sorted(conf_dir().glob("*.yaml")) if path.stem not in ("common", "train")]
 OPTUNA = "experiment=optuna"  # its sweeper is an extra; tests/conf reads it
+ONLINE = "logger.mode=online"  # looks for W&B's account; tests/tracking/test_wandb.py has it
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -123,7 +124,7 @@ def test_other_commands_name_targets_tests_and_extras_that_there_are(page: Path)
 def test_settings_exist(page: Path) -> None:
     """``group=option`` and ``key=value``, taken by at least one of the commands; ``group.key``, known to one."""
     for span in spans(page):
-        if span == OPTUNA:
+        if span in (OPTUNA, ONLINE):
             continue
         if match := re.fullmatch(r"(?!hydra)([a-z_]+(?:[./][a-z_]+)*)=(\S+)", span):
             value = re.sub(r"<\w+>|…", "x", match[2])
