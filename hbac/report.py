@@ -58,7 +58,7 @@ def report(cfg: DictConfig) -> None:
     index = write_report(found, out, windows, part, command, tuple(notes))
     size_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     sys.stdout.write(
-        f"report:     {index}  ({len(found.members)} members, {len(found.ensembles)} ensembles, {size_mb:.1f} MB; "
+        f"report:     {index}  (members: {len(found.members)}, ensembles: {len(found.ensembles)}, {size_mb:.1f} MB; "
         "open it in a browser)\n"
     )
 

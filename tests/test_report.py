@@ -22,7 +22,7 @@ def test_runs_and_ensembles_become_a_folder(reported: Path, tmp_path: Path) -> N
     assert result.returncode == 0, result.stderr
     (out,) = (tmp_path / "reports").iterdir()
     assert {"index.html", "eeg.html", "plotly.min.js", "report.css"} <= {path.name for path in out.iterdir()}
-    assert f"report:     {out}/index.html  (3 members, 1 ensembles" in result.stdout
+    assert f"report:     {out}/index.html  (members: 3, ensembles: 1" in result.stdout
     index = (out / "index.html").read_text()
     assert "ensemble two" in index
     assert '<a href="eeg.html">Look at 4 windows</a>' in index
