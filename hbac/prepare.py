@@ -38,8 +38,8 @@ def prepare(cfg: DictConfig) -> None:
     from hbac.audit import audit
     from hbac.instantiate import build
     from hbac.job import typed
+    from hbac.sources import fold_table_of
     from hbac.tracking.console import next_command, part_table
-    from hbac.train import fold_table_of
 
     dataset = build(cfg.dataset)
     parts = {name: dataset.part(name) for name in dataset.parts()}

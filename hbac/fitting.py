@@ -1,0 +1,277 @@
+"""Train the stages of a job, one after another, and write what a run's folder holds."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbac.job import Job, Stage, command_of_job
+from hbac.sources import Source, gather, make_data
+
+if TYPE_CHECKING:
+    import lightning as L
+    import pandas as pd
+    from omegaconf import DictConfig
+
+    from hbac.labels.folds import FoldTable
+    from hbac.labels.pseudo import PseudoLabels
+    from hbac.recordings.datasets import Part
+    from hbac.training import Classifier
+
+log = logging.getLogger("hbac.train")
+
+
+def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
+    """Train, keep the weights, write the out-of-fold table and the metrics.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config.
+    job : Job
+        What it describes.
+    part : Part
+        The training part of the data set.
+    folds : FoldTable
+        Its folds.
+
+    Returns
+    -------
+    float
+        KL divergence of the held-out rows.
+    """
+    import pandas as pd
+
+    from hbac.instantiate import build
+    from hbac.labels.lineage import TrainedOn, as_plain
+    from hbac.predictions import PredictionTable, TableMetadata
+    from hbac.predictions.scores import scores
+    from hbac.runs import (
+        CONFIG_FILE,
+        DONE_FILE,
+        ENVIRONMENT_FILE,
+        TABLE_FILE,
+        config_hash,
+        environment,
+        save_model,
+        write_json,
+    )
+    from hbac.tracking.loggers import RunFacts, find_run, git_state
+    from hbac.tracking.model_card import write_model_card
+    from hbac.tracking.results import log_results
+    from hbac.training.callbacks import PredictionTableWriter
+
+    folder = job.folder
+    source = gather(cfg, job, part, folds)
+    metadata = TableMetadata(
+        member=job.member,
+        config_hash=config_hash(job.config),
+        fold_hash=folds.hash,
+        data_fingerprint=part.fingerprint,
+        n_folds=folds.n_folds,
+        runs={cfg.fold: folder},
+        extras={f"floor_{population}": str(kl) for population, kl in part.floor.items()},
+    )
+    hashes = {key: getattr(metadata, key) for key in ("member", "config_hash", "fold_hash", "data_fingerprint")}
+    lineage = as_plain([TrainedOn(job.member, cfg.fold, folds.hash, job.dataset), *source.lineage])
+    facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
+
+    (folder / DONE_FILE).unlink(missing_ok=True)
+    write_json(folder / CONFIG_FILE, job.config)
+    write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()})
+    rows_trained = []
+    with build(cfg.logger).training(facts) as loggers:
+        *earlier, last = job.stages
+        for stage in earlier:
+            rows_trained.append(train_before(stage, job, source, loggers))
+            for pupil in job.stages:
+                if pupil.teacher == stage.name:
+                    source.pseudo[pupil.name] = predict_for(pupil, stage, job, source)
+        task, data = make_task(last, job), make_data(last, job, source)
+        table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
+        trainer = train_stage(last, job, task, data, loggers, table_writer)
+        save_model(
+            folder,
+            job.network,
+            job.config["model"],
+            job.config["front_end"],
+            {"fold": cfg.fold, **hashes, "lineage": lineage},
+        )
+        trainer.predict(task, data, return_predictions=False)
+        rows_trained.append(data.rows_trained)
+        write_model_card(folder, pd.concat(rows_trained).drop_duplicates(ignore_index=True))
+        table = PredictionTable.read(folder / TABLE_FILE)
+        found = scores(table.targets, table.probs, table.frame["n_votes"])
+        score = {population: float(values.get("kl", "nan")) for population, values in found.items()}
+        if (run := find_run(loggers)) is not None:
+            log_results(run, table, part, cfg.logger.worst_windows)
+        write_json(folder / DONE_FILE, {"kl": score, "scores": found, "epochs": trainer.current_epoch})
+    log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
+    return score["all"]
+
+
+def make_task(stage: Stage, job: Job) -> Classifier:
+    """Make a stage's LightningModule around the run's network.
+
+    Parameters
+    ----------
+    stage : Stage
+        Its optimiser and schedule.
+    job : Job
+        Has the network.
+
+    Returns
+    -------
+    Classifier
+        To be trained.
+    """
+    from hbac.instantiate import build
+
+    cfg = stage.cfg
+    task: Classifier = build(
+        cfg.task, network=job.network, optimizer=build(cfg.optimizer), schedule=build(cfg.schedule)
+    )
+    return task
+
+
+def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: list[Any], *callbacks: Any) -> L.Trainer:
+    """Train one stage, from its last checkpoint where there is one, and put the weights that it keeps into the network.
+
+    Parameters
+    ----------
+    stage : Stage
+        What to train.
+    job : Job
+        The run that it belongs to.
+    task : Classifier
+        Around the run's network.
+    data : hbac.data.base.WindowDataModule
+        The stage's rows.
+    loggers : list of Logger
+        The run's.
+    *callbacks
+        Further callbacks.
+
+    Returns
+    -------
+    lightning.Trainer
+        After the last epoch.
+    """
+    from hbac.instantiate import build
+    from hbac.training.callbacks import CHECKPOINTS, last_checkpoint, make_callbacks, on_terminal, restore
+
+    cfg = stage.cfg
+    if not cfg.resume:
+        shutil.rmtree(stage.folder / CHECKPOINTS, ignore_errors=True)
+    trainer: L.Trainer = build(
+        cfg.trainer,
+        logger=loggers,
+        callbacks=[*make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience), *callbacks],
+        precision=job.precision,
+        default_root_dir=str(stage.folder),
+        enable_model_summary=False,
+        enable_progress_bar=on_terminal(),
+        num_sanity_val_steps=0,
+    )
+    try:
+        trainer.fit(task, data, ckpt_path=last_checkpoint(stage.folder), weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    restore(task, stage.folder, cfg.export)
+    return trainer
+
+
+def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> pd.DataFrame:
+    """Train a stage that another one goes on from; one that has been trained is only read.
+
+    Parameters
+    ----------
+    stage : Stage
+        A stage with a name.
+    job : Job
+        Its network has the stage's weights in the end.
+    source : Source
+        Where the rows come from.
+    loggers : list of Logger
+        The run's.
+
+    Returns
+    -------
+    DataFrame
+        The label rows that it was trained on.
+    """
+    from hbac.runs import WEIGHTS_FILE, load_weights, save_weights
+    from hbac.tracking.stages import staged
+
+    data = make_data(stage, job, source)
+    if not stage.cfg.resume:
+        (stage.folder / WEIGHTS_FILE).unlink(missing_ok=True)
+    if (stage.folder / WEIGHTS_FILE).is_file():
+        load_weights(job.network, stage.folder)
+    else:
+        log.info("fold %d of %s: stage %s, on %d rows", stage.cfg.fold, job.member, stage.name, len(data.train_set))
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        train_stage(stage, job, make_task(stage, job), data, staged(loggers, stage.name))
+        save_weights(job.network, stage.folder)
+    rows_trained: pd.DataFrame = data.rows_trained
+    return rows_trained
+
+
+def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> PseudoLabels:
+    """Predict what a later stage learns from; never rows of the fold, nor with weights that saw its patients.
+
+    Parameters
+    ----------
+    pupil : Stage
+        Says which rows it wants.
+    teacher : Stage
+        The stage whose weights are in the network.
+    job : Job
+        Has the network.
+    source : Source
+        Where the rows come from.
+
+    Returns
+    -------
+    PseudoLabels
+        Of all rows of the split outside the fold.
+    """
+    import numpy as np
+    import torch
+
+    from hbac.instantiate import build
+    from hbac.labels.pseudo import PseudoLabels
+    from hbac.labels.targets import rows_of_split
+    from hbac.vocabulary import N_CLASSES
+
+    cfg, split = pupil.cfg, pupil.cfg.labels.pseudo_split
+    part = source.part_of("test" if split == "test" else "train")
+    wanted = np.isin(np.arange(len(part.rows)), rows_of_split(part.rows, split))
+    if part is source.part:
+        wanted &= source.folds.fold_of(part.rows["patient_id"]) != cfg.fold
+    data = build(
+        cfg.data,
+        part=part,
+        front_end=job.front_end,
+        fold_of_row=np.where(wanted, 0, 1),
+        fold=0,
+        cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
+    )
+    trainer: L.Trainer = build(
+        cfg.trainer,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        precision=job.precision,
+    )
+    log.info(
+        "fold %d of %s: stage %s predicts %d rows (%s)", cfg.fold, job.member, teacher.name, int(wanted.sum()), split
+    )
+    batches: Any = trainer.predict(make_task(teacher, job), data)
+    prob_NK = np.full((len(wanted), N_CLASSES), np.nan)
+    rows, prob = (torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in ("row", "prob"))
+    prob_NK[np.flatnonzero(wanted)[rows]] = prob
+    return PseudoLabels(part, prob_NK)

@@ -1,0 +1,179 @@
+"""What a run learns from: rows, folds, weights to begin with, pseudo-labels; none may know its validation patients."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbac.errors import UserError
+from hbac.job import Job, Stage, weights_at_start
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from hbac.labels.folds import FoldTable
+    from hbac.labels.lineage import TrainedOn
+    from hbac.labels.pseudo import PseudoLabels
+    from hbac.recordings.datasets import Part
+
+log = logging.getLogger("hbac.train")
+
+
+def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
+    """Return the one fold table of a data set, made on first use.
+
+    Parameters
+    ----------
+    part : Part
+        The training part.
+    cfg : DictConfig
+        With ``outputs``, ``labels.n_folds`` and ``labels.seed``.
+
+    Returns
+    -------
+    FoldTable
+        Kept in ``outputs/folds/``, named after the data set's fingerprint.
+    """
+    from hbac.labels.folds import fold_table
+
+    name = f"{part.fingerprint[:12]}-{cfg.labels.n_folds}folds-seed{cfg.labels.seed}.csv"
+    return fold_table(part.rows, Path(cfg.outputs) / "folds" / name, cfg.labels.n_folds, cfg.labels.seed)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a fold's rows come from.
+
+    Parameters
+    ----------
+    part : Part
+        The training part of the data set.
+    folds : FoldTable
+        Its folds.
+    pseudo : mapping of str to PseudoLabels
+        By the stage that learns from them.
+    lineage : list of TrainedOn
+        The runs that went into what this one begins with and learns from.
+    part_of : callable
+        Returns the data set's part of a name.
+    """
+
+    part: Part
+    folds: FoldTable
+    pseudo: dict[str, PseudoLabels]
+    lineage: list[TrainedOn]
+    part_of: Callable[[str], Part]
+
+
+def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
+    """Read what else a run learns from, and refuse what knows its validation patients.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed config.
+    job : Job
+        What it describes; its network gets the weights that it begins with.
+    part : Part
+        The training part of the data set.
+    folds : FoldTable
+        Its folds.
+
+    Returns
+    -------
+    Source
+        Rows, folds and pseudo-labels.
+
+    Raises
+    ------
+    UserError
+        For a leak, or for files that do not fit.
+    """
+    from hbac.instantiate import build
+    from hbac.labels.lineage import check_unseen, lineage_of
+    from hbac.predictions.pseudo import read_pseudo
+    from hbac.runs import MODEL_FILE, load_weights, read_json
+
+    def part_of(name: str) -> Part:
+        wanted: Part = (
+            part if name == "train" else build(cfg.dataset).part(name, official="official" in job.front_end.sources)
+        )
+        return wanted
+
+    lineage = []
+    if job.start is not None:
+        lineage = lineage_of(read_json(job.start / MODEL_FILE))
+        check_unseen(f"init_from={job.start}", lineage, cfg.fold, folds.hash, job.dataset)
+        load_weights(job.network, job.start)
+        log.info("fold %d of %s starts from the weights of %s", cfg.fold, job.member, job.start)
+    elif (start := weights_at_start(job.config["model"])) is not None:
+        log.info("fold %d of %s starts from %s", cfg.fold, job.member, start)
+    pseudo = {}
+    for stage in job.stages:
+        if stage.cfg.labels.pseudo is not None and not stage.teacher:
+            path = Path(stage.cfg.labels.pseudo)
+            pseudo[stage.name], learned_from = read_pseudo(path, cfg.fold, folds.hash, job.dataset, part_of)
+            lineage += learned_from
+        elif stage.teacher and stage.cfg.labels.pseudo_split == "test":
+            part_of("test")  # its problems are said now, not after the first stage
+    if lineage:
+        n_runs = len(set(lineage))
+        log.info("leak audit: 0 of %d runs behind its weights and pseudo-labels that saw fold %d", n_runs, cfg.fold)
+    return Source(part, folds, pseudo, lineage, part_of)
+
+
+def make_data(stage: Stage, job: Job, source: Source) -> Any:
+    """Make a stage's data module.
+
+    Parameters
+    ----------
+    stage : Stage
+        Its rows and augmentation.
+    job : Job
+        Has the front-end.
+    source : Source
+        Where the rows come from.
+
+    Returns
+    -------
+    hbac.data.base.WindowDataModule
+        With rows to train on and rows that are held out.
+
+    Raises
+    ------
+    UserError
+        When there are none, or one is learned from whose patient is validated on.
+    """
+    import pandas as pd
+
+    from hbac.instantiate import build
+    from hbac.labels.audit import AuditReport, check_apart
+
+    cfg, pseudo = stage.cfg, source.pseudo.get(stage.name)
+    data = build(
+        cfg.data,
+        part=source.part,
+        front_end=job.front_end,
+        fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
+        fold=cfg.fold,
+        labels=stage.labels,
+        pseudo=pseudo,
+        augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
+        seed=stage.seed,
+        cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
+    )
+    if not len(data.train_set) or not len(data.held_out_set):
+        prefix = f"stages.{stage.name}." if stage.name else ""
+        raise UserError(
+            f"fold {cfg.fold}: {len(data.train_set)} rows to train on and {len(data.held_out_set)} to validate on; "
+            f"widen {prefix}labels.min_votes={cfg.labels.min_votes} and {prefix}labels.max_votes={cfg.labels.max_votes}"
+        )
+    learned_from, where = [data.rows_trained], f"fold {cfg.fold}"
+    if pseudo is not None and pseudo.part is not source.part:
+        learned_from.append(pseudo.part.rows)
+        where += f", labels.pseudo of the {pseudo.part.recordings.part} part"
+    AuditReport(tuple(check_apart(pd.concat(learned_from), data.rows_held_out))).require_none(where)
+    return data
