@@ -28,8 +28,8 @@ def train(experiment: str, outputs: Path) -> Path:
         sys.executable, "-m", "hbac.train", f"experiment={experiment}", "dataset.size=medium", "logger=csv",
         f"outputs={outputs}", "fold=0",
     ]  # fmt: skip
-    done = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
-    return Path(done.stderr.splitlines()[-1].rpartition(" in ")[2])
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return Path(next(line.removeprefix("run:").strip() for line in said.splitlines() if line.startswith("run:")))
 
 
 def curve(run: Path) -> pd.DataFrame:
