@@ -133,7 +133,8 @@ class WindowDataModule(L.LightningDataModule):
             added = recipe.labels(pseudo.part.rows, None, pseudo.probs)
             parts += self._windows(pseudo.part, cache, added.rows)
             trained = trained.followed_by(added)
-        self.train_set = TrainingWindows(parts, trained, recipe.jitter_s, seed, with_partners="mixup" in self.augment)
+        mixes = "mixup" in self.augment and self.augment["mixup"].settings["mix_p"] > 0
+        self.train_set = TrainingWindows(parts, trained, recipe.jitter_s, seed, with_partners=mixes)
         self.one_per_eeg = recipe.rows == "one_per_eeg"
 
     def _windows(self, part: Part, cache: str | Path | None, *members: np.ndarray) -> list[WindowDataset]:

@@ -129,6 +129,12 @@ def test_mixtures_do_happen_and_with_the_partner(part: Part) -> None:
         assert sum(fits) == 1
 
 
+@pytest.mark.parametrize(("mix_p", "fetched"), [(0.0, False), (0.7, True)])
+def test_partners_are_fetched_only_where_rows_are_mixed(part: Part, mix_p: float, fetched: bool) -> None:
+    data = EEGDataModule(part, Centre(), np.arange(len(part.rows)) % 3, 1, augment={"mixup": Mixup(mix_p)})
+    assert ("partner" in data.train_set[0]) == fetched
+
+
 def test_jitter_stays_inside_the_recording_on_whole_samples(part: Part) -> None:
     windows = TrainingWindows([WindowDataset(part)], jitter_s=2.5, seed=3)
     index = np.arange(len(part.rows))
