@@ -29,8 +29,8 @@ from hydra import compose, initialize_config_dir
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hbac.cli import conf_dir
+from hbac.common.instantiate import build
 from hbac.data.epoch import EpochShuffle
-from hbac.instantiate import build
 from hbac.recordings.datasets import HMS, Part
 from tests.helpers import write_hms_layout
 

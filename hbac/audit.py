@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from hbac.progress import progress
+from hbac.common.progress import progress
 from hbac.runs import read_json, write_json
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.spelling import check_flags, check_overrides, explained
 
 BAD_INPUT = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbac.cli import launch
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -43,7 +43,7 @@ def ensemble(cfg: DictConfig) -> float:
     UserError
         When no members are given, or they do not go together.
     """
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
 
     logger = build(cfg.logger)
     if not cfg.members:

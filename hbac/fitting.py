@@ -44,7 +44,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     """
     import pandas as pd
 
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
     from hbac.labels.lineage import TrainedOn, as_plain
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.scores import scores
@@ -127,7 +127,7 @@ def make_task(stage: Stage, job: Job) -> Classifier:
     Classifier
         To be trained.
     """
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
 
     cfg = stage.cfg
     task: Classifier = build(
@@ -159,7 +159,7 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
     lightning.Trainer
         After the last epoch.
     """
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
     from hbac.training.callbacks import CHECKPOINTS, last_checkpoint, make_callbacks, on_terminal, restore
 
     cfg = stage.cfg
@@ -241,7 +241,7 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
     import numpy as np
     import torch
 
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
     from hbac.labels.pseudo import PseudoLabels
     from hbac.labels.targets import rows_of_split
     from hbac.vocabulary import N_CLASSES

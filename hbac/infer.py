@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hbac.cli import launch
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,8 +43,8 @@ def infer(cfg: DictConfig) -> None:
     UserError
         When there is no ensemble, one of its runs is missing, or the data set is wrong.
     """
-    from hbac.choices import check_choice
-    from hbac.instantiate import build
+    from hbac.common.choices import check_choice
+    from hbac.common.instantiate import build
 
     logger = build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`
 

@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from hbac import __version__
-from hbac.choices import check_choice
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
+from hbac.common.files import whole_file
+from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.errors import UserError
-from hbac.files import whole_file
-from hbac.progress import progress
 from hbac.runs import MODEL_FILE, WEIGHTS_FILE, Model, load_run
 from hbac.signal.image_front_end import SOURCES
 from hbac.signal.tta import PLAIN, variant_of

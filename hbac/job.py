@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -109,8 +109,8 @@ def make_job(cfg: DictConfig) -> Job:
     import lightning as L
     from omegaconf import OmegaConf
 
-    from hbac.choices import check_choice
-    from hbac.instantiate import build
+    from hbac.common.choices import check_choice
+    from hbac.common.instantiate import build
     from hbac.predictions.pseudo import pseudo_hash
     from hbac.runs import member_name, read_json, run_of_fold
     from hbac.training.callbacks import EXPORTS
@@ -209,7 +209,7 @@ def make_stage(stages: Mapping[str, DictConfig], name: str, run: Path) -> Stage:
     """
     import numpy as np
 
-    from hbac.choices import check_choice
+    from hbac.common.choices import check_choice
     from hbac.data.base import check_cache
     from hbac.labels.recipe import LabelRecipe
     from hbac.labels.targets import SPLITS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hbac.choices import check_choice
+from hbac.common.choices import check_choice
 from hbac.help import first_comment
 
 #: What can be listed, and the group of configs that it stands in.

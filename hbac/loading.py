@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hbac.common.errors import UserError
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
-from hbac.errors import UserError
 from hbac.inference import Networks, members_of_runs
 from hbac.runs import MODEL_FILE, Model, as_windows, load_run
 

@@ -36,7 +36,7 @@ def prepare(cfg: DictConfig) -> None:
         sys.stdout.write(listed(cfg.list, conf_dir()))
         return
     from hbac.audit import audit
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
     from hbac.job import typed
     from hbac.sources import fold_table_of
     from hbac.tracking.console import next_command, part_table

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbac.cli import launch
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -85,7 +85,7 @@ def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
     UserError
         When the data set that the user named is another one.
     """
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
     from hbac.runs import CONFIG_FILE, read_json
 
     wanted = next((meta.data_fingerprint for meta in found.joined.metadata if meta.data_fingerprint), "")

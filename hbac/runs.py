@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbac import __version__
-from hbac.errors import UserError
-from hbac.files import whole_file
+from hbac.common.errors import UserError
+from hbac.common.files import whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -412,7 +412,7 @@ def load_run(folder: str | Path) -> Model:
     UserError
         When the folder is no finished run, or its weights do not fit its network.
     """
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
 
     folder = Path(folder)
     if not (folder / MODEL_FILE).is_file():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.job import Job, Stage, weights_at_start
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
     UserError
         For a leak, or for files that do not fit.
     """
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
     from hbac.labels.lineage import check_unseen, lineage_of
     from hbac.predictions.pseudo import read_pseudo
     from hbac.runs import MODEL_FILE, load_weights, read_json
@@ -149,7 +149,7 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
     """
     import pandas as pd
 
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
     from hbac.labels.audit import AuditReport, check_apart
 
     cfg, pseudo = stage.cfg, source.pseudo.get(stage.name)

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from hbac.choices import hint, nearest
-from hbac.errors import UserError
+from hbac.common.choices import hint, nearest
+from hbac.common.errors import UserError
 
 FLAGS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
          "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hbac.cli import launch
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.job import in_sweep, make_job, register_job, typed
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def train(cfg: DictConfig) -> float:
     UserError
         When the config or the data set is wrong, or another process is training this very run.
     """
-    from hbac.instantiate import build
+    from hbac.common.instantiate import build
 
     build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once
 

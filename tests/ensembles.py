@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from hbac.cli import conf_dir
+from hbac.common.instantiate import build
 from hbac.ensembling.blends import Arithmetic
 from hbac.ensembling.ensemble_file import Ensemble, Member
-from hbac.instantiate import build
 from hbac.predictions.bootstrap import Interval
 from hbac.runs import config_hash, member_name, save_model
 

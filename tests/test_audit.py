@@ -15,7 +15,7 @@ import pytest
 
 import hbac.audit
 from hbac.audit import audit, kept_duplicates
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.folds import fold_table
 from hbac.recordings.datasets import HMS
 from tests.helpers import random_eeg, write_eeg, write_hms_layout

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hbac.cli import conf_dir
-from hbac.instantiate import build
+from hbac.common.instantiate import build
 from hbac.job import make_stage, stages_of
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 import torch
 
+from hbac.common.errors import UserError
 from hbac.data.windows import WindowDataset
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.errors import UserError
 from hbac.inference import CHUNK_BATCHES, Networks, kept_folder, members_of_runs, predict_runs
 from hbac.predictions import PredictionTable
 from hbac.recordings.datasets import HMS, Part

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.listing import GROUPS, listed
 from hbac.signal.band import CLINICAL_BANDS
 from hbac.signal.montage import MONTAGES

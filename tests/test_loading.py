@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hbac
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.loading import EnsembleModel
 from hbac.runs import Model
 from hbac.vocabulary import CHANNELS, VOTE_COLUMNS

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import hbac
-from hbac.errors import UserError
-from hbac.instantiate import build
+from hbac.common.errors import UserError
+from hbac.common.instantiate import build
 from hbac.runs import config_hash, member_name, read_json, save_model, write_json
 
 NETWORK = {"_target_": "hbac.models.ResNetGRU", "n_chans": 8, "n_times": 2000, "sfreq": 40.0, "filters": 8, "width": 16}

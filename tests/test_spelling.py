@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.spelling import check_flags, check_overrides, explained
 from tests.test_cli import COMMANDS, run
 

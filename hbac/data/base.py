@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from hbac.common.errors import UserError
 from hbac.data.cache import feature_cache
 from hbac.data.epoch import EpochShuffle, TrainingWindows
 from hbac.data.windows import Batch, WindowDataset, identity
-from hbac.errors import UserError
 from hbac.labels.pseudo import PseudoLabels
 from hbac.labels.recipe import LabelRecipe
 from hbac.recordings.datasets import Part

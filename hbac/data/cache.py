@@ -20,9 +20,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hbac.common.errors import UserError
+from hbac.common.progress import progress
 from hbac.data.windows import WindowDataset
-from hbac.errors import UserError
-from hbac.progress import progress
 
 _BATCH = 32  # rows computed at a time; a resumed file goes on at a multiple of it, and gets the same bits
 _LARGEST_HALF = 65504.0

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from hbac.common.errors import UserError
 from hbac.data.base import WindowDataModule
-from hbac.errors import UserError
 from hbac.recordings.datasets import Part
 from hbac.signal.image_front_end import ImageFrontEnd, RegionSwap
 

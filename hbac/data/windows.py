@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hbac.choices import check_choice
+from hbac.common.choices import check_choice
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.recordings.datasets import Part

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hbac.common.errors import UserError
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.ensembling.methods import best_of, fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit
 from hbac.ensembling.report import write_report
 from hbac.ensembling.summary import summarise, write_csv
-from hbac.errors import UserError
 from hbac.labels.audit import AuditReport, check_folds
 from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_interval
 from hbac.predictions.join import JoinedTables, OnMissing, join_tables

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 
 from hbac.cli import fail
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 
 class MergeSweep(Callback):
@@ -28,9 +28,9 @@ class MergeSweep(Callback):
         **kwargs
             Not used.
         """
+        from hbac.common.instantiate import build
         from hbac.ensemble import blend, blend_settings
         from hbac.ensembling.collect import JOBS
-        from hbac.instantiate import build
 
         sweep = Path(config.hydra.sweep.dir)
         if not (sweep / JOBS).is_dir():

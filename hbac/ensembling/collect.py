@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions.foreign import member_of, read_table
 from hbac.predictions.table import PredictionTable, concat
 from hbac.runs import TABLE_FILE, read_json

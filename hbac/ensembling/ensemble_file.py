@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 import hbac
+from hbac.common.errors import UserError
 from hbac.ensembling.blends import Array, Blend
 from hbac.ensembling.kinds import blend_from_dict
-from hbac.errors import UserError
 from hbac.predictions.bootstrap import Interval
 from hbac.runs import write_json
 from hbac.vocabulary import CLASSES

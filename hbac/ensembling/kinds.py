@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear
 from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
-from hbac.errors import UserError
 
 KINDS = ("arithmetic", "augmented", "log_linear", "mixture", "refined", "stacked")
 

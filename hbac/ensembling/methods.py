@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hbac.choices import check_choice
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic, Blend, centred_logs
 from hbac.ensembling.compound import Augmented, augment
 from hbac.ensembling.convex import fit_convex
@@ -42,7 +43,6 @@ from hbac.ensembling.log_linear import Strength, fit_log_linear
 from hbac.ensembling.nested import BlendData, FoldFits, Method, NestedFit, combine
 from hbac.ensembling.refined import fit_refined
 from hbac.ensembling.stacking import fit_stacked
-from hbac.errors import UserError
 from hbac.predictions.metric import kl_rows
 
 Rows = npt.NDArray[np.bool_]

@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from hbac.common.errors import UserError
+from hbac.common.progress import progress
 from hbac.ensembling.blends import Blend, centred_logs, fill_missing
 from hbac.ensembling.compound import Mixture
 from hbac.ensembling.convex import fit_convex
-from hbac.errors import UserError
 from hbac.predictions.metric import kl_rows
-from hbac.progress import progress
 
 Array = npt.NDArray[np.float64]
 Excluded = frozenset[int]

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hbac.common.progress import track
 from hbac.ensembling.methods import SINGLE
 from hbac.ensembling.nested import BlendData, FoldFits, NestedFit
 from hbac.ensembling.summary import BLEND, population_scores, write_csv
@@ -32,7 +33,6 @@ from hbac.predictions.bootstrap import (
 from hbac.predictions.calibration import N_BINS, confidence_bins
 from hbac.predictions.join import JoinedTables
 from hbac.predictions.metric import kl_rows, kl_terms
-from hbac.progress import track
 from hbac.vocabulary import CLASSES, N_CLASSES
 
 Array = npt.NDArray[np.float64]

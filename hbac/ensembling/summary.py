@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hbac.common.files import whole_file
 from hbac.ensembling.nested import NestedFit
 from hbac.ensembling.settings import swept_settings
-from hbac.files import whole_file
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_means, percentile_interval
 from hbac.predictions.join import JoinedTables

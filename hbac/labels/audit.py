@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 # What an id column counts, and whether rows can be told apart without it.
 _COUNTED = {"patient_id": "patients", "eeg_id": "EEGs", "spectrogram_id": "spectrograms"}

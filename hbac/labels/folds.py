@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock
 
-from hbac.errors import UserError
-from hbac.files import whole_file
+from hbac.common.errors import UserError
+from hbac.common.files import whole_file
 from hbac.labels.audit import AuditReport, check_folds, check_owners
 from hbac.labels.targets import consensus, sum_votes
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 
 @dataclass(frozen=True)

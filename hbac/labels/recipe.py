@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, count_votes
 from hbac.vocabulary import FEW_VOTES, N_CLASSES, VOTE_COLUMNS
 

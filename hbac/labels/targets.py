@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.vocabulary import FEW_VOTES, MANY_VOTES, N_CLASSES, VOTE_COLUMNS
 
 Votes = pd.DataFrame | npt.NDArray[np.generic]

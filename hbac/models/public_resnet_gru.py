@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.vocabulary import N_CLASSES
 
 _POOL, _POOL_PADDING = 6, 2

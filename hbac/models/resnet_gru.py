@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.vocabulary import CENTRAL_S, N_CLASSES
 
 

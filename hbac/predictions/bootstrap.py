@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 N_RESAMPLES = 2000
 _BLOCK = 250  # resamples at a time: bounds the memory at 250 x patients

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.folds import FoldTable
 from hbac.predictions.metric import check_distribution
 from hbac.predictions.table import (

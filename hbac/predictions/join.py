@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.predictions.table import ID_COLUMNS, NO_ID, PredictionTable, TableMetadata, key_columns
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS
 from hbac.vocabulary import CLASSES, N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 

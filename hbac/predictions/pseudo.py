@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.lineage import TrainedOn, check_unseen, lineage_of
 from hbac.labels.pseudo import PseudoLabels
 from hbac.predictions.table import PredictionTable

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hbac.errors import UserError
-from hbac.files import whole_file
+from hbac.common.errors import UserError
+from hbac.common.files import whole_file
 from hbac.predictions.metric import check_distribution
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 

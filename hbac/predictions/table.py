@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import hbac
-from hbac.errors import UserError
-from hbac.files import whole_file
+from hbac.common.errors import UserError
+from hbac.common.files import whole_file
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions.metric import check_distribution
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.recordings.mapped import DATA_NAME, FORMAT_VERSION, INDEX_NAME
 from hbac.recordings.plan import Plan
 from hbac.recordings.problems import Problems

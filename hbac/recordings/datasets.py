@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
-from hbac.progress import progress
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
+from hbac.common.progress import progress
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
 from hbac.recordings.store import Store, eeg_store, empty_regions, spectrogram_store
 

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.recordings.columns import TIME_COLUMN
 from hbac.vocabulary import channel_name
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.recordings.checks import check_eegs, check_spectrograms
 from hbac.recordings.footers import Footer, read_footers
 from hbac.recordings.problems import Problems

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 FORMAT_VERSION = 1
 DATA_NAME = "recordings.f16"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.recordings.checks import VALUE_TYPES
 from hbac.recordings.columns import ColumnsError, find_columns
 from hbac.recordings.footers import Footer, read_footers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 SHOWN = 20
 

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.recordings.building import DISK_FULL, Progress, build, partial_of
 from hbac.recordings.columns import columns_of
 from hbac.recordings.footers import Footer

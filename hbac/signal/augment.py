@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.chance import happens, uniforms
 from hbac.signal.constants import Constants
 from hbac.signal.montage import channel_mirror

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.augment import change_rows, check_probabilities
 from hbac.signal.chance import happens, uniforms
 

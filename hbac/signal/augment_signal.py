@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.augment import change_rows, check_probabilities, some_of
 from hbac.signal.chance import happens, row_keys, uniforms
 from hbac.signal.constants import Constants

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.signal.butterworth import butterworth_response, slowest_decay_s
 from hbac.signal.constants import Constants, full_precision
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.band import BandPass
 from hbac.signal.constants import Constants, full_precision
 from hbac.signal.montage import channel_mirror, get_montage

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.signal.augment import change_rows, check_probabilities
 from hbac.signal.chance import happens
 from hbac.signal.constants import Constants

@@ -13,8 +13,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.signal.montage import REGION_MIRROR, REGIONS, Montage
 
 # Legend of tensor names: B window, I source channel, H row, W column, C channel of the finished image.

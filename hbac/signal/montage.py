@@ -20,8 +20,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.vocabulary import CHANNELS, ELECTRODES, MIRROR
 
 # Legend of tensor names: B window, C channel as stored (20), D derivation, T sample.

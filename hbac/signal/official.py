@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.signal.constants import Constants
 from hbac.signal.montage import REGION_MIRROR, REGIONS
 from hbac.vocabulary import SPECTROGRAM_REGIONS, SPECTROGRAM_ROWS

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.constants import Constants
 from hbac.signal.spectrogram import REGIONS_MONTAGE, SpectrogramImage
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES

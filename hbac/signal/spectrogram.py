@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.signal.band import parse_band
 from hbac.signal.constants import Constants, full_precision
 from hbac.signal.front_end import fill_missing_

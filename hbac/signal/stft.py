@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.spectrogram import REGIONS_MONTAGE, FramedPower, SpectrogramImage
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 

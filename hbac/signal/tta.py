@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from hbac.choices import check_choice
+from hbac.common.choices import check_choice
 from hbac.signal.image_front_end import official_mirror
 from hbac.signal.montage import channel_mirror
 

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 
 def weight_average(decay: float) -> WeightAveraging:

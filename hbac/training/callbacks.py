@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions import PredictionTable, TableMetadata
 from hbac.training.averaging import weight_average
 

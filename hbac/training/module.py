@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from hbac.common.errors import UserError
 from hbac.data.windows import Batch
-from hbac.errors import UserError
 from hbac.models.rates import layerwise_groups
 from hbac.training.metrics import PopulationKL
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hbac.choices import check_choice
+from hbac.common.choices import check_choice
 
 VALID = ("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true", "32", "64")
 

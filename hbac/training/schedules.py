@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1, final: float = 0.01) -> LambdaLR:

@@ -18,8 +18,8 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from hbac.cli import conf_dir
+from hbac.common.instantiate import build
 from hbac.help import first_comment, groups_of, help_text
-from hbac.instantiate import build
 from hbac.models import MODELS
 from hbac.signal import Mixup, RawAugment, SignalAugment
 from hbac.spelling import check_overrides

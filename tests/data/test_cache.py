@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
+from hbac.common.errors import UserError
 from hbac.data import EEGDataModule, SpectrogramDataModule
-from hbac.errors import UserError
 from hbac.recordings.datasets import HMS, Part
 from hbac.signal import EEGFrontEnd, ImageAugment, ImageFrontEnd, RawAugment, SignalAugment
 from tests.helpers import write_hms_layout

@@ -13,10 +13,10 @@ from hypothesis import given
 from torch import nn
 from torch.utils.data import DataLoader
 
+from hbac.common.errors import UserError
 from hbac.data import EEGDataModule
 from hbac.data.epoch import EpochShuffle, Pick, TrainingWindows
 from hbac.data.windows import WindowDataset, identity
-from hbac.errors import UserError
 from hbac.labels.pseudo import PseudoLabels
 from hbac.labels.recipe import LabelRecipe
 from hbac.recordings.datasets import HMS, Part

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
+from hbac.common.errors import UserError
 from hbac.data import EEGDataModule, SpectrogramDataModule
 from hbac.data.epoch import Pick
 from hbac.data.windows import WindowDataset, source_of
-from hbac.errors import UserError
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.recordings.datasets import HMS, Part
 from hbac.signal import EEGFrontEnd, ImageAugment, ImageFrontEnd, Mixup, RawAugment

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic, LogLinear
 from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
-from hbac.errors import UserError
 from hbac.predictions.bootstrap import Interval
 
 

@@ -8,12 +8,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic
 from hbac.ensembling.convex import fit_convex
 from hbac.ensembling.kinds import blend_from_dict
 from hbac.ensembling.methods import SINGLE, best_of, fit_nested
 from hbac.ensembling.nested import BlendData, FoldFits, NestedFit
-from hbac.errors import UserError
 from hbac.predictions.metric import kl_divergence, kl_rows
 from tests.ensembling.standin import make_standin
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.audit import AuditReport, Check, check_apart, check_folds, check_owners
 
 ROWS = pd.DataFrame({"patient_id": [1, 1, 2, 2], "eeg_id": [5, 5, 6, 7], "spectrogram_id": [9, 9, 9, 8]})

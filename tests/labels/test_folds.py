@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.audit import check_folds
 from hbac.labels.folds import FoldTable, fold_table, make_folds
 from hbac.labels.targets import consensus, sum_votes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.lineage import TrainedOn, as_plain, check_unseen, lineage_of
 
 HERE, ELSEWHERE = "a" * 64, "b" * 64

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.recipe import ROWS, TARGETS, VOTE_SMOOTHING, WEIGHTS, LabelRecipe
 from hbac.labels.targets import votes_to_shares
 from hbac.vocabulary import VOTE_COLUMNS

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, consensus, count_votes, sum_votes, votes_to_shares
 from hbac.vocabulary import VOTE_COLUMNS
 

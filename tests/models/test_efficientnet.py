@@ -10,7 +10,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.models.efficientnet import EfficientNet, GeM
 
 TINY = "test_efficientnet"

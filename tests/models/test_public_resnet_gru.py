@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.models import PublicResNetGRU
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.models.resnet_gru import MultiKernelConv, ResidualBlock, ResNetGRU
 
 SMALL = {"n_chans": 4, "filters": 4, "depth": 3, "width": 16, "gru_hidden": 8}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions.bootstrap import (
     bootstrap_interval,
     bootstrap_means,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.folds import FoldTable
 from hbac.predictions.foreign import UncheckedTableWarning, read_table
 from hbac.predictions.join import join_tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions.join import join_tables
 from hbac.predictions.table import NO_ID, PredictionTable
 from tests.predictions.tables import make_table

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from scipy.stats import entropy
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions import kl_by_population, kl_divergence
 from hbac.predictions.metric import kl_by_class, kl_terms
 from hbac.vocabulary import CLASSES, PROB_COLUMNS, VOTE_COLUMNS

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions import PredictionTable, TableMetadata, kl_divergence
 from hbac.predictions.submission import write_submission
 from hbac.vocabulary import VOTE_COLUMNS

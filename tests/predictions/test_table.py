@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import hbac
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions.table import DTYPES, PredictionTable, TableMetadata, concat
 from tests.predictions.tables import fold_tables, make_rows, make_table
 

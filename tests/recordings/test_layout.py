@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.recordings import footers as footers_module
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS, ColumnsError, find_columns
 from hbac.recordings.layout import read_recordings

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.recordings import building
 from hbac.recordings.layout import read_recordings
 from hbac.recordings.mapped import DATA_NAME, INDEX_NAME

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.augment import RawAugment
 from hbac.signal.augment_signal import SignalAugment
 from hbac.signal.chance import row_keys

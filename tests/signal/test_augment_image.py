@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.augment_image import ImageAugment, Mixup
 from hbac.signal.chance import row_keys
 

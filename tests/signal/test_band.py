@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.band import CLINICAL_BANDS, Band, BandPass, parse_band
 from hbac.signal.butterworth import butterworth_response
 

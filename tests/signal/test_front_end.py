@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.front_end import EEGFrontEnd, fill_missing_
 from hbac.signal.montage import MONTAGES, channel_mirror, get_montage
 from hbac.vocabulary import CHANNELS

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal import ImageFrontEnd, LogSTFT, MelImage, MorletScalogram, Multitaper, OfficialImage, RawAugment
 from hbac.signal.chance import happens, row_keys
 from hbac.signal.image_front_end import RegionSwap

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.layout import ImageLayout
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import channel_mirror, get_montage

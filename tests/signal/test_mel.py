@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.mel import MelImage, mel_filters
 from hbac.signal.montage import channel_mirror
 from hbac.vocabulary import CHANNELS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.official import OfficialImage
 from tests.helpers import random_spectrogram, spectrogram_columns
 

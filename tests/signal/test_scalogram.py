@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.montage import channel_mirror
 from hbac.signal.scalogram import MorletScalogram
 from hbac.vocabulary import CHANNELS

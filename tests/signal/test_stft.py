@@ -9,7 +9,7 @@ import pytest
 import scipy.signal
 import torch
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.signal.montage import channel_mirror
 from hbac.signal.stft import LogSTFT, Multitaper, dpss
 from hbac.vocabulary import CHANNELS

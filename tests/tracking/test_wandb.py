@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.tracking.loggers import WandB
 from tests.helpers import write_hms_layout
 from tests.test_commands import ROOT, SMALL_NET, command

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.training.averaging import weight_average
 from hbac.training.callbacks import CHECKPOINTS, last_checkpoint, make_callbacks, restore
 from hbac.training.quiet import quiet

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.models import EfficientNet, ResNetGRU
 from hbac.predictions import kl_by_population, kl_divergence
 from hbac.training import Classifier

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.training import Classifier
 from hbac.training.quiet import quiet
 from hbac.training.schedules import (

@@ -23,8 +23,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 from hbac.recordings.synthetic import spectrogram
 from hbac.recordings.synthetic.draws import Array, chance, uniform
 from hbac.recordings.synthetic.electrodes import add_gaps

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hbac
-from hbac.errors import UserError
-from hbac.files import whole_folder
-from hbac.progress import track
+from hbac.common.errors import UserError
+from hbac.common.files import whole_folder
+from hbac.common.progress import track
 from hbac.tracking.report.curves import learning_curves
 from hbac.tracking.report.diagrams import class_kl, confusion, disagreements, reliability_diagrams
 from hbac.tracking.report.gather import Gathered

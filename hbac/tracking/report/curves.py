@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, kl_name
 from hbac.tracking.report.figures import blank, legend_below, legend_height_px, series
 from hbac.tracking.report.gather import Gathered

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hbac.common.files import whole_file
 from hbac.data.windows import Source
-from hbac.files import whole_file
 from hbac.signal import BandPass, Multitaper
 from hbac.signal.front_end import fill_missing_
 from hbac.signal.montage import REGIONS

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hbac.common.errors import UserError
+from hbac.common.files import whole_file
 from hbac.data.windows import source_of
-from hbac.errors import UserError
-from hbac.files import whole_file
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.metric import kl_rows

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hbac.files import whole_file
+from hbac.common.files import whole_file
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import entropy
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions.table import ID_COLUMNS, NO_ID
 from hbac.tracking.report.gather import Gathered
 from hbac.vocabulary import MANY_VOTES

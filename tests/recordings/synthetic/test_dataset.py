@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.recordings.synthetic import dataset, wishes
 from hbac.recordings.synthetic.spectrogram import COLUMNS
 from hbac.recordings.synthetic.votes import draw_count, floors

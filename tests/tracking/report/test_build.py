@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.predictions.bootstrap import bootstrap_interval
 from hbac.predictions.scores import confusion_matrix
 from hbac.tracking.report.build import SECTIONS, write_report

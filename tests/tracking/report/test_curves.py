@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.tracking.report.curves import curve, read_log
 
 

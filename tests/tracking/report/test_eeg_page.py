@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hbac.common.errors import UserError
 from hbac.data.windows import source_of
-from hbac.errors import UserError
 from hbac.labels.targets import votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.metric import kl_rows

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hbac.common.errors import UserError
 from hbac.ensembling.build import build_ensemble
 from hbac.ensembling.collect import collect
-from hbac.errors import UserError
 from hbac.predictions import PredictionTable
 from hbac.predictions.metric import kl_divergence
 from hbac.tracking.report.gather import gather

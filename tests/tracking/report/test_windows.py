@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 from hbac.tracking.report.gather import Gathered, gather
 from hbac.tracking.report.windows import choose_windows
 from tests.predictions.tables import make_table

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from hbac import progress as module
-from hbac.progress import progress, track
+from hbac.common import progress as module
+from hbac.common.progress import progress, track
 
 
 def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_what_is_there_already_says_nothing(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
-    code = "import time\nfrom hbac.progress import track\nfor _ in track(range(40), 'storing'): time.sleep(0.02)"
+    code = "import time\nfrom hbac.common.progress import track\nfor _ in track(range(40), 'storing'): time.sleep(0.02)"
     leader, follower = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen([sys.executable, "-c", code], stderr=follower, stdout=follower, env=environment)

@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 ALLOWED = ("hbac.", "torch.nn.", "torch.optim.", "lightning.", "timm.")
 

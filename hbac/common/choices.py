@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 _ALIKE = 0.5  # share of letters, as difflib counts them
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from hbac.errors import UserError
-from hbac.instantiate import build
+from hbac.common.errors import UserError
+from hbac.common.instantiate import build
 
 
 def test_makes_what_the_config_names() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hbac.errors import UserError
+from hbac.common.errors import UserError
 
 
 @contextmanager

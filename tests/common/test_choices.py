@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hbac.choices import check_choice
-from hbac.errors import UserError
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
 
 
 def test_a_valid_name_comes_back() -> None:
