@@ -223,7 +223,7 @@ class Synthetic(HMS):
         Part
             Rows and recordings.
         """
-        from hbac.recordings.synthetic import write_synthetic  # scipy's filters: not for real recordings
+        from hbac.synthetic import write_synthetic  # scipy's filters: not for real recordings
 
         with progress(f"simulating the {self.size} data set") as report:
             write_synthetic(self.root, self.size, self.seed, self.n_jobs, report)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt, welch
 
-from hbac.recordings.synthetic import simulate_window
-from hbac.recordings.synthetic.background import draw_background, render_background
-from hbac.recordings.synthetic.draws import frequencies, pulses, renewal, spectrum_noise, to_signal, wander
-from hbac.recordings.synthetic.electrodes import add_gaps
-from hbac.recordings.synthetic.head import (
+from hbac.synthetic import simulate_window
+from hbac.synthetic.background import draw_background, render_background
+from hbac.synthetic.draws import frequencies, pulses, renewal, spectrum_noise, to_signal, wander
+from hbac.synthetic.electrodes import add_gaps
+from hbac.synthetic.head import (
     BIPOLAR,
     ELECTRODE_XYZ,
     LEFT,
@@ -23,11 +23,11 @@ from hbac.recordings.synthetic.head import (
     lead_field,
     on_sphere,
 )
-from hbac.recordings.synthetic.patient import Patient, draw_patient
-from hbac.recordings.synthetic.patterns import Periodic, Rhythmic
-from hbac.recordings.synthetic.recording import draw_pattern
-from hbac.recordings.synthetic.seizures import draw_seizure
-from hbac.recordings.synthetic.spectrogram import COLUMNS, FREQUENCIES_HZ, decimate, multitaper
+from hbac.synthetic.patient import Patient, draw_patient
+from hbac.synthetic.patterns import Periodic, Rhythmic
+from hbac.synthetic.recording import draw_pattern
+from hbac.synthetic.seizures import draw_seizure
+from hbac.synthetic.spectrogram import COLUMNS, FREQUENCIES_HZ, decimate, multitaper
 from hbac.vocabulary import CLASSES, ELECTRODES
 
 SFREQ = 200.0

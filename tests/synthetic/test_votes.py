@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbac.recordings.synthetic import simulate_window
-from hbac.recordings.synthetic.patient import draw_patient
-from hbac.recordings.synthetic.patterns import draw_periodic, draw_rhythmic
-from hbac.recordings.synthetic.recording import draw_session, render
-from hbac.recordings.synthetic.votes import draw_votes, expected_kl, kl, leaning, true_shares
+from hbac.synthetic import simulate_window
+from hbac.synthetic.patient import draw_patient
+from hbac.synthetic.patterns import draw_periodic, draw_rhythmic
+from hbac.synthetic.recording import draw_session, render
+from hbac.synthetic.votes import draw_votes, expected_kl, kl, leaning, true_shares
 from hbac.vocabulary import CLASSES
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hbac.recordings.synthetic.draws import (
+from hbac.synthetic.draws import (
     Array,
     frequencies,
     gate,
@@ -24,8 +24,8 @@ from hbac.recordings.synthetic.draws import (
     uniform,
     wander,
 )
-from hbac.recordings.synthetic.head import hill, midline_place
-from hbac.recordings.synthetic.patient import Patient
+from hbac.synthetic.head import hill, midline_place
+from hbac.synthetic.patient import Patient
 
 CONTINUITY = {"continuous": 0.74, "attenuated": 0.08, "discontinuous": 0.08, "bursts": 0.05, "sleep": 0.05}
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hbac.recordings.synthetic.draws import Array, chance, lognormal, loguniform, pick, pulses, uniform, wander
-from hbac.recordings.synthetic.fields import general_fields
-from hbac.recordings.synthetic.head import MIRROR_INDEX, hill, lateral_place, normalise
-from hbac.recordings.synthetic.patient import Patient
-from hbac.recordings.synthetic.patterns import Pattern
+from hbac.synthetic.draws import Array, chance, lognormal, loguniform, pick, pulses, uniform, wander
+from hbac.synthetic.fields import general_fields
+from hbac.synthetic.head import MIRROR_INDEX, hill, lateral_place, normalise
+from hbac.synthetic.patient import Patient
+from hbac.synthetic.patterns import Pattern
 
 SEIZURE_KINDS = {"spike-wave": 0.25, "evolving": 0.5, "discharges": 0.25}
 

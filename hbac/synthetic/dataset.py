@@ -25,13 +25,13 @@ from threadpoolctl import threadpool_limits
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.recordings.synthetic import spectrogram
-from hbac.recordings.synthetic.draws import Array, chance, uniform
-from hbac.recordings.synthetic.electrodes import add_gaps
-from hbac.recordings.synthetic.patient import Patient, draw_patient
-from hbac.recordings.synthetic.recording import draw_session, render
-from hbac.recordings.synthetic.votes import draw_count, draw_votes, floors, true_shares
-from hbac.recordings.synthetic.wishes import draw_wish
+from hbac.synthetic import spectrogram
+from hbac.synthetic.draws import Array, chance, uniform
+from hbac.synthetic.electrodes import add_gaps
+from hbac.synthetic.patient import Patient, draw_patient
+from hbac.synthetic.recording import draw_session, render
+from hbac.synthetic.votes import draw_count, draw_votes, floors, true_shares
+from hbac.synthetic.wishes import draw_wish
 from hbac.vocabulary import (
     CHANNELS,
     CONSENSUS_NAMES,

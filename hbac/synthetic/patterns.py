@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hbac.recordings.synthetic.draws import (
+from hbac.synthetic.draws import (
     Array,
     chance,
     lognormal,
@@ -27,9 +27,9 @@ from hbac.recordings.synthetic.draws import (
     uniform,
     wander,
 )
-from hbac.recordings.synthetic.fields import general_fields, lateral_fields
-from hbac.recordings.synthetic.head import lateralisation
-from hbac.recordings.synthetic.patient import Patient
+from hbac.synthetic.fields import general_fields, lateral_fields
+from hbac.synthetic.head import lateralisation
+from hbac.synthetic.patient import Patient
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hbac.recordings.synthetic import dataset
+from hbac.synthetic import dataset
 
 
 @pytest.fixture(scope="session")

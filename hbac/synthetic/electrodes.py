@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hbac.recordings.synthetic.artefacts import steps
-from hbac.recordings.synthetic.draws import (
+from hbac.synthetic.artefacts import steps
+from hbac.synthetic.draws import (
     Array,
     chance,
     frequencies,
@@ -27,8 +27,8 @@ from hbac.recordings.synthetic.draws import (
     uniform,
     wander,
 )
-from hbac.recordings.synthetic.head import N_ELECTRODES
-from hbac.recordings.synthetic.patient import Patient
+from hbac.synthetic.head import N_ELECTRODES
+from hbac.synthetic.patient import Patient
 
 FAULTS = {
     "mains": 0.25,

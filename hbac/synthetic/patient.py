@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hbac.recordings.synthetic.draws import Array, chance, lognormal, loguniform, pick, uniform
-from hbac.recordings.synthetic.head import ELECTRODE_XYZ, N_ELECTRODES, hill, lateral_place, random_mix
+from hbac.synthetic.draws import Array, chance, lognormal, loguniform, pick, uniform
+from hbac.synthetic.head import ELECTRODE_XYZ, N_ELECTRODES, hill, lateral_place, random_mix
 
 
 @dataclass(frozen=True)

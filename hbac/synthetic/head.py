@@ -19,7 +19,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from hbac.recordings.synthetic.draws import Array, chance, uniform
+from hbac.synthetic.draws import Array, chance, uniform
 from hbac.vocabulary import ELECTRODES, MIRROR, POSITIONS
 
 N_ELECTRODES = len(ELECTRODES)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hbac.recordings.synthetic.draws import Array, chance, uniform
-from hbac.recordings.synthetic.head import MIRROR_INDEX, hill, lateral_place, midline_place, normalise
-from hbac.recordings.synthetic.patient import Patient
+from hbac.synthetic.draws import Array, chance, uniform
+from hbac.synthetic.head import MIRROR_INDEX, hill, lateral_place, midline_place, normalise
+from hbac.synthetic.patient import Patient
 
 
 def lateral_fields(rng: np.random.Generator, patient: Patient) -> tuple[list[Array], list[float], list[float]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hbac.recordings.synthetic.draws import (
+from hbac.synthetic.draws import (
     Array,
     chance,
     frequencies,
@@ -27,8 +27,8 @@ from hbac.recordings.synthetic.draws import (
     uniform,
     wander,
 )
-from hbac.recordings.synthetic.head import ELECTRODE_XYZ, N_ELECTRODES
-from hbac.recordings.synthetic.patient import Heart, Patient
+from hbac.synthetic.head import ELECTRODE_XYZ, N_ELECTRODES
+from hbac.synthetic.patient import Heart, Patient
 from hbac.vocabulary import ELECTRODES
 
 RHYTHMIC_ARTEFACTS = {

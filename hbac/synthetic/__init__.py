@@ -6,7 +6,7 @@ The modules, in the order the data goes: `head` (geometry), `patient`, `backgrou
 
 from __future__ import annotations
 
-from hbac.recordings.synthetic.dataset import SIZES, VERSION, write_synthetic
-from hbac.recordings.synthetic.window import simulate_window
+from hbac.synthetic.dataset import SIZES, VERSION, write_synthetic
+from hbac.synthetic.window import simulate_window
 
 __all__ = ["SIZES", "VERSION", "simulate_window", "write_synthetic"]

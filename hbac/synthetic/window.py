@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from hbac.recordings.synthetic.draws import Array
-from hbac.recordings.synthetic.head import lateralisation
-from hbac.recordings.synthetic.patient import draw_patient
-from hbac.recordings.synthetic.recording import draw_session, render
-from hbac.recordings.synthetic.votes import true_shares
+from hbac.synthetic.draws import Array
+from hbac.synthetic.head import lateralisation
+from hbac.synthetic.patient import draw_patient
+from hbac.synthetic.recording import draw_session, render
+from hbac.synthetic.votes import true_shares
 from hbac.vocabulary import CLASSES, SFREQ, WINDOW_S, WINDOW_SAMPLES
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 from scipy.stats import binom
 
-from hbac.recordings.synthetic.head import BIPOLAR
-from hbac.recordings.synthetic.patterns import Pattern, Periodic, Rhythmic
-from hbac.recordings.synthetic.recording import Layer, Rendered, Session
-from hbac.recordings.synthetic.seizures import Seizure
+from hbac.synthetic.head import BIPOLAR
+from hbac.synthetic.patterns import Pattern, Periodic, Rhythmic
+from hbac.synthetic.recording import Layer, Rendered, Session
+from hbac.synthetic.seizures import Seizure
 from hbac.vocabulary import CENTRAL_S, CLASSES, FEW_VOTES, MANY_VOTES, N_CLASSES
 
 _SEIZURE, _LPD, _GPD, _LRDA, _GRDA, _OTHER = range(N_CLASSES)

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.recordings.synthetic import dataset, wishes
-from hbac.recordings.synthetic.spectrogram import COLUMNS
-from hbac.recordings.synthetic.votes import draw_count, floors
+from hbac.synthetic import dataset, wishes
+from hbac.synthetic.spectrogram import COLUMNS
+from hbac.synthetic.votes import draw_count, floors
 from hbac.vocabulary import CHANNELS, CONSENSUS_NAMES, SFREQ, VOTE_COLUMNS, WINDOW_SAMPLES
 
 TRAIN_COLUMNS = [

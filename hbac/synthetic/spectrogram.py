@@ -15,8 +15,8 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal.windows import dpss
 
-from hbac.recordings.synthetic.draws import Array, chance, uniform
-from hbac.recordings.synthetic.head import DERIVATIONS
+from hbac.synthetic.draws import Array, chance, uniform
+from hbac.synthetic.head import DERIVATIONS
 from hbac.vocabulary import ELECTRODES, SPECTROGRAM_REGIONS, SPECTROGRAM_ROW_S
 
 SFREQ_LOW = 50.0  # enough for 20 Hz

@@ -12,9 +12,9 @@ from itertools import pairwise
 import numpy as np
 import scipy.fft
 
-from hbac.recordings.synthetic.artefacts import Artefacts, draw_artefacts, render_artefacts
-from hbac.recordings.synthetic.background import Background, draw_background, render_background
-from hbac.recordings.synthetic.draws import (
+from hbac.synthetic.artefacts import Artefacts, draw_artefacts, render_artefacts
+from hbac.synthetic.background import Background, draw_background, render_background
+from hbac.synthetic.draws import (
     Array,
     chance,
     gate,
@@ -24,10 +24,10 @@ from hbac.recordings.synthetic.draws import (
     pick,
     uniform,
 )
-from hbac.recordings.synthetic.electrodes import Recorder, apply_recorder, draw_recorder
-from hbac.recordings.synthetic.patient import Patient
-from hbac.recordings.synthetic.patterns import Pattern, Periodic, Rhythmic, draw_periodic, draw_rhythmic
-from hbac.recordings.synthetic.seizures import Seizure, draw_seizure
+from hbac.synthetic.electrodes import Recorder, apply_recorder, draw_recorder
+from hbac.synthetic.patient import Patient
+from hbac.synthetic.patterns import Pattern, Periodic, Rhythmic, draw_periodic, draw_rhythmic
+from hbac.synthetic.seizures import Seizure, draw_seizure
 
 
 @dataclass(frozen=True)
