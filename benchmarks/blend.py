@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the stand-in liv
 
 from hbac.ensembling.methods import COMBINED, SINGLE
 from hbac.ensembling.nested import BlendData, FoldFits, combine
+from hbac.evaluation.metric import kl_rows
 from hbac.predictions.foreign import read_table
 from hbac.predictions.join import join_tables
-from hbac.predictions.metric import kl_rows
 from tests.ensembling.standin import make_standin
 
 

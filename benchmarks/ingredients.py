@@ -21,10 +21,10 @@ from pathlib import Path
 import pandas as pd
 
 from hbac.ensembling.collect import collect
+from hbac.evaluation.bootstrap import Interval, bootstrap_interval, paired_bootstrap
+from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions import PredictionTable
-from hbac.predictions.bootstrap import Interval, bootstrap_interval, paired_bootstrap
-from hbac.predictions.metric import kl_rows
 
 # Where no augmentation needs the electrodes, the front-end's output is kept: the same figures in half the time.
 BASE = ("model=resnet_gru", "augment=none", "data.cache=true")

@@ -45,9 +45,9 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     import pandas as pd
 
     from hbac.common.instantiate import build
+    from hbac.evaluation.scores import scores
     from hbac.labels.lineage import TrainedOn, as_plain
     from hbac.predictions import PredictionTable, TableMetadata
-    from hbac.predictions.scores import scores
     from hbac.runs import (
         CONFIG_FILE,
         DONE_FILE,

@@ -13,7 +13,7 @@ from hbac.cli import conf_dir
 from hbac.common.instantiate import build
 from hbac.ensembling.blends import Arithmetic
 from hbac.ensembling.ensemble_file import Ensemble, Member
-from hbac.predictions.bootstrap import Interval
+from hbac.evaluation.bootstrap import Interval
 from hbac.runs import config_hash, member_name, save_model
 
 SMALL_NET = ["model.filters=8", "model.width=16", "model.depth=2", "model.gru_hidden=16"]

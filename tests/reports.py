@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from hbac.cli import conf_dir
+from hbac.evaluation.scores import scores
 from hbac.labels.folds import fold_table
 from hbac.labels.targets import kl_name, votes_to_shares
 from hbac.predictions import PredictionTable, TableMetadata
-from hbac.predictions.scores import scores
 from hbac.recordings.datasets import HMS, Part
 from hbac.runs import config_hash, environment, member_name, write_json
 

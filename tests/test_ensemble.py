@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from hbac.ensembling.ensemble_file import Ensemble
+from hbac.evaluation.metric import kl_divergence, kl_rows
 from hbac.labels.folds import FoldTable
-from hbac.predictions.metric import kl_divergence, kl_rows
 from hbac.predictions.table import PredictionTable
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 from tests.ensembling.standin import make_standin

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from hbac.predictions.metric import CLIP
+from hbac.evaluation.metric import CLIP
 
 Array = npt.NDArray[np.float64]
 

@@ -16,7 +16,7 @@ import hbac
 from hbac.common.errors import UserError
 from hbac.ensembling.blends import Array, Blend
 from hbac.ensembling.kinds import blend_from_dict
-from hbac.predictions.bootstrap import Interval
+from hbac.evaluation.bootstrap import Interval
 from hbac.runs import write_json
 from hbac.vocabulary import CLASSES
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hbac.ensembling.blends import Array
-from hbac.predictions.metric import CLIP
+from hbac.evaluation.metric import CLIP
 
 MAX_PICKS = 40
 

@@ -43,7 +43,7 @@ from hbac.ensembling.log_linear import Strength, fit_log_linear
 from hbac.ensembling.nested import BlendData, FoldFits, Method, NestedFit, combine
 from hbac.ensembling.refined import fit_refined
 from hbac.ensembling.stacking import fit_stacked
-from hbac.predictions.metric import kl_rows
+from hbac.evaluation.metric import kl_rows
 
 Rows = npt.NDArray[np.bool_]
 

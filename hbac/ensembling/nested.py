@@ -27,7 +27,7 @@ from hbac.common.progress import progress
 from hbac.ensembling.blends import Blend, centred_logs, fill_missing
 from hbac.ensembling.compound import Mixture
 from hbac.ensembling.convex import fit_convex
-from hbac.predictions.metric import kl_rows
+from hbac.evaluation.metric import kl_rows
 
 Array = npt.NDArray[np.float64]
 Excluded = frozenset[int]

@@ -11,10 +11,10 @@ import pandas as pd
 from hbac.common.files import whole_file
 from hbac.ensembling.nested import NestedFit
 from hbac.ensembling.settings import swept_settings
+from hbac.evaluation.bootstrap import N_RESAMPLES, bootstrap_means, percentile_interval
+from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import POPULATIONS
-from hbac.predictions.bootstrap import N_RESAMPLES, bootstrap_means, percentile_interval
 from hbac.predictions.join import JoinedTables
-from hbac.predictions.metric import kl_rows
 
 BLEND = "ensemble"
 _HEAD = ("name", "kind", "used", "folds", "rows")

@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from hbac.common.errors import UserError
+from hbac.evaluation.metric import check_distribution
 from hbac.labels.folds import FoldTable
-from hbac.predictions.metric import check_distribution
 from hbac.predictions.table import (
     DTYPES,
     ID_COLUMNS,

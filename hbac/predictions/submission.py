@@ -10,7 +10,7 @@ import pandas as pd
 
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
-from hbac.predictions.metric import check_distribution
+from hbac.evaluation.metric import check_distribution
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
 SUBMISSION_COLUMNS = ("eeg_id", *VOTE_COLUMNS)

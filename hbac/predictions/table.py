@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
+from hbac.evaluation.metric import check_distribution
 from hbac.labels.targets import count_votes, votes_to_shares
-from hbac.predictions.metric import check_distribution
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 ID_COLUMNS = ("eeg_id", "eeg_sub_id", "spectrogram_id", "patient_id", "label_id")

@@ -54,9 +54,9 @@ def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
     """
     import numpy as np
 
+    from hbac.evaluation.metric import kl_by_population
     from hbac.labels.targets import POPULATIONS
     from hbac.predictions import PredictionTable
-    from hbac.predictions.metric import kl_by_population
     from hbac.runs import TABLE_FILE
     from hbac.vocabulary import N_CLASSES
 
@@ -117,9 +117,9 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
     from hbac.ensembling.collect import ENSEMBLE_FILE, find_tables
     from hbac.ensembling.ensemble_file import Ensemble
     from hbac.ensembling.summary import settings_of
+    from hbac.evaluation.metric import kl_by_population
     from hbac.labels.targets import POPULATIONS
     from hbac.predictions import PredictionTable
-    from hbac.predictions.metric import kl_by_population
     from hbac.vocabulary import N_CLASSES
 
     ensemble = Ensemble.read(folder)

@@ -281,9 +281,9 @@ def _hash_lines(facts: dict[str, Any], *names: str) -> list[str]:
 
 def _score_lines(table: PredictionTable) -> list[str]:
     """Score predictions on each vote population."""
+    from hbac.evaluation.bootstrap import bootstrap_interval
+    from hbac.evaluation.metric import kl_rows
     from hbac.labels.targets import POPULATIONS
-    from hbac.predictions.bootstrap import bootstrap_interval
-    from hbac.predictions.metric import kl_rows
 
     kl_N = kl_rows(table.targets, table.probs)
     patients = table.frame["patient_id"].to_numpy()

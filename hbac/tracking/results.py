@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hbac.predictions.calibration import reliability
-from hbac.predictions.metric import kl_rows
-from hbac.predictions.scores import confusion_matrix
+from hbac.evaluation.calibration import reliability
+from hbac.evaluation.metric import kl_rows
+from hbac.evaluation.scores import confusion_matrix
 from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hbac.predictions.metric import kl_rows
+from hbac.evaluation.metric import kl_rows
 from hbac.predictions.table import PredictionTable, TableMetadata
 from hbac.vocabulary import VOTE_COLUMNS
 

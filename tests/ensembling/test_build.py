@@ -12,7 +12,7 @@ import pytest
 from hbac.common.errors import UserError
 from hbac.ensembling.build import build_ensemble
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.predictions.metric import kl_divergence
+from hbac.evaluation.metric import kl_divergence
 from hbac.predictions.table import PredictionTable, concat
 from tests.ensembling.standin import make_standin
 

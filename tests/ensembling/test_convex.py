@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from scipy.optimize import minimize
 
 from hbac.ensembling.convex import fit_convex
-from hbac.predictions.metric import kl_rows
+from hbac.evaluation.metric import kl_rows
 from tests.ensembling.standin import make_standin
 
 

@@ -14,7 +14,7 @@ from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
-from hbac.predictions.bootstrap import Interval
+from hbac.evaluation.bootstrap import Interval
 
 
 def make_ensemble(root: Path, blend=None) -> Ensemble:

@@ -7,7 +7,7 @@ import pytest
 
 from hbac.ensembling.convex import fit_convex
 from hbac.ensembling.greedy import fit_greedy
-from hbac.predictions.metric import kl_rows
+from hbac.evaluation.metric import kl_rows
 from tests.ensembling.standin import make_standin
 
 

@@ -10,7 +10,7 @@ from hbac.ensembling.blends import LogLinear, centred_logs, softmax
 from hbac.ensembling.log_linear import Strength, fit_log_linear
 from hbac.ensembling.refined import fit_refined
 from hbac.ensembling.stacking import fit_stacked
-from hbac.predictions.metric import kl_rows
+from hbac.evaluation.metric import kl_rows
 from tests.ensembling.standin import make_standin
 
 

@@ -14,7 +14,7 @@ from hbac.ensembling.convex import fit_convex
 from hbac.ensembling.kinds import blend_from_dict
 from hbac.ensembling.methods import SINGLE, best_of, fit_nested
 from hbac.ensembling.nested import BlendData, FoldFits, NestedFit
-from hbac.predictions.metric import kl_divergence, kl_rows
+from hbac.evaluation.metric import kl_divergence, kl_rows
 from tests.ensembling.standin import make_standin
 
 

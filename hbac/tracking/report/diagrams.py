@@ -11,11 +11,11 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hbac.ensembling.report import disagreement
+from hbac.evaluation.calibration import N_BINS, expected_calibration_error, reliability
+from hbac.evaluation.metric import kl_by_class
+from hbac.evaluation.report import disagreement
+from hbac.evaluation.scores import confusion_matrix
 from hbac.labels.targets import POPULATIONS
-from hbac.predictions.calibration import N_BINS, expected_calibration_error, reliability
-from hbac.predictions.metric import kl_by_class
-from hbac.predictions.scores import confusion_matrix
 from hbac.tracking.report.figures import Array, blank, heat_map, legend_below, legend_height_px, series
 from hbac.tracking.report.gather import Gathered
 from hbac.tracking.report.page import choice, figure

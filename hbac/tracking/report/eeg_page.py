@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
 from hbac.data.windows import source_of
+from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions import PredictionTable
-from hbac.predictions.metric import kl_rows
 from hbac.predictions.table import key_columns
 from hbac.recordings.datasets import Part
 from hbac.signal.montage import AVERAGE, derivation_weights

@@ -16,8 +16,8 @@ from hbac.common.errors import UserError
 from hbac.ensembling.build import OOF_FILE
 from hbac.ensembling.collect import ENSEMBLE_FILE, collect, find_tables, newest_ensemble
 from hbac.ensembling.ensemble_file import Ensemble
+from hbac.evaluation.metric import kl_rows
 from hbac.predictions.join import JoinedTables, join_tables
-from hbac.predictions.metric import kl_rows
 from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat, read_footer
 
 Array = npt.NDArray[np.float64]

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from hbac.ensembling.report import compare_with_best
 from hbac.ensembling.settings import swept_settings
 from hbac.ensembling.summary import population_scores
+from hbac.evaluation.metric import kl_by_population
+from hbac.evaluation.report import compare_with_best
+from hbac.evaluation.scores import scores
 from hbac.labels.targets import POPULATIONS
-from hbac.predictions.metric import kl_by_population
-from hbac.predictions.scores import scores
 from hbac.tracking.report.figures import blank
 from hbac.tracking.report.gather import Gathered
 from hbac.tracking.report.page import choice, figure, table

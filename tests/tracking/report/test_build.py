@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.predictions.bootstrap import bootstrap_interval
-from hbac.predictions.scores import confusion_matrix
+from hbac.evaluation.bootstrap import bootstrap_interval
+from hbac.evaluation.scores import confusion_matrix
 from hbac.tracking.report.build import SECTIONS, write_report
 from hbac.tracking.report.gather import Gathered, gather
 from tests.browser import Browser

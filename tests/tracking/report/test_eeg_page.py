@@ -10,9 +10,9 @@ import pytest
 
 from hbac.common.errors import UserError
 from hbac.data.windows import source_of
+from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import votes_to_shares
 from hbac.predictions import PredictionTable
-from hbac.predictions.metric import kl_rows
 from hbac.predictions.table import TableMetadata
 from hbac.recordings.datasets import HMS, Part
 from hbac.signal import EEGFrontEnd

@@ -11,8 +11,8 @@ import pytest
 from hbac.common.errors import UserError
 from hbac.ensembling.build import build_ensemble
 from hbac.ensembling.collect import collect
+from hbac.evaluation.metric import kl_divergence
 from hbac.predictions import PredictionTable
-from hbac.predictions.metric import kl_divergence
 from hbac.tracking.report.gather import gather
 from tests.predictions.tables import make_table
 from tests.reports import write_runs

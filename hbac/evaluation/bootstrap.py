@@ -198,7 +198,7 @@ def bootstrap_interval(
     Parameters
     ----------
     values : array_like, shape (rows,)
-        What is averaged; for the score, `hbac.predictions.metric.kl_rows`.
+        What is averaged; for the score, `hbac.evaluation.metric.kl_rows`.
     patient_ids : array_like of int, shape (rows,)
         Patient of each row.
     n_resamples : int

@@ -21,8 +21,7 @@ from hbac.common.progress import track
 from hbac.ensembling.methods import SINGLE
 from hbac.ensembling.nested import BlendData, FoldFits, NestedFit
 from hbac.ensembling.summary import BLEND, population_scores, write_csv
-from hbac.labels.targets import POPULATIONS
-from hbac.predictions.bootstrap import (
+from hbac.evaluation.bootstrap import (
     N_RESAMPLES,
     bootstrap_means,
     paired_bootstrap,
@@ -30,9 +29,10 @@ from hbac.predictions.bootstrap import (
     percentile_interval,
     resample_counts,
 )
-from hbac.predictions.calibration import N_BINS, confidence_bins
+from hbac.evaluation.calibration import N_BINS, confidence_bins
+from hbac.evaluation.metric import kl_rows, kl_terms
+from hbac.labels.targets import POPULATIONS
 from hbac.predictions.join import JoinedTables
-from hbac.predictions.metric import kl_rows, kl_terms
 from hbac.vocabulary import CLASSES, N_CLASSES
 
 Array = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbac.predictions.calibration import expected_calibration_error, reliability
+from hbac.evaluation.calibration import expected_calibration_error, reliability
 
 
 def drawn(confidence: np.ndarray, truth: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hbac.evaluation.calibration import expected_calibration_error
+from hbac.evaluation.metric import kl_terms
 from hbac.labels.targets import POPULATIONS
-from hbac.predictions.calibration import expected_calibration_error
-from hbac.predictions.metric import kl_terms
 from hbac.vocabulary import CLASSES
 
 # N row, K class

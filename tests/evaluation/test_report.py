@@ -8,7 +8,9 @@ from sklearn import metrics
 
 from hbac.ensembling.methods import fit_nested
 from hbac.ensembling.nested import BlendData
-from hbac.ensembling.report import (
+from hbac.evaluation.calibration import expected_calibration_error
+from hbac.evaluation.metric import kl_by_class, kl_by_population, kl_rows
+from hbac.evaluation.report import (
     auroc_and_auprc,
     compare_with_best,
     disagreement,
@@ -16,9 +18,7 @@ from hbac.ensembling.report import (
     leave_one_out,
     score_table,
 )
-from hbac.predictions.calibration import expected_calibration_error
 from hbac.predictions.join import join_tables
-from hbac.predictions.metric import kl_by_class, kl_by_population, kl_rows
 from hbac.vocabulary import CLASSES
 from tests.ensembling.standin import make_standin
 

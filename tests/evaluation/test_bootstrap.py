@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.predictions.bootstrap import (
+from hbac.evaluation.bootstrap import (
     bootstrap_interval,
     bootstrap_means,
     paired_bootstrap,

@@ -1,0 +1,1 @@
+"""What a prediction table is worth: metric, scores, bootstrap, calibration, comparisons."""
