@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hbac.data.windows import WindowDataset
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference import Networks, members_of_runs, predict_runs
+from hbac.inference.networks import Networks, members_of_runs, predict_runs
 from hbac.recordings.datasets import HMS
 from tests.ensembles import write_ensemble
 from tests.helpers import write_hms_layout

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hbac.loading import load
+    from hbac.inference.loading import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -27,7 +27,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     # Lazy, so that the command line answers before anything heavy is imported.
     if name == "load":
-        from hbac.loading import load
+        from hbac.inference.loading import load
 
         return load
     raise AttributeError(f"module 'hbac' has no attribute {name!r}")

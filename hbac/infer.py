@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from omegaconf import DictConfig
 
-    from hbac.inference import Networks
+    from hbac.inference.networks import Networks
     from hbac.predictions import TableMetadata
 
 log = logging.getLogger("hbac.infer")
@@ -52,7 +52,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
     from hbac.ensembling.ensemble_file import Ensemble
-    from hbac.inference import Networks, forget, kept_folder, members_of_runs, predict_runs
+    from hbac.inference.networks import Networks, forget, kept_folder, members_of_runs, predict_runs
     from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import TableMetadata
     from hbac.predictions.submission import write_submission

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hbac.common.errors import UserError
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
-from hbac.inference import Networks, members_of_runs
+from hbac.inference.networks import Networks, members_of_runs
 from hbac.runs import MODEL_FILE, Model, as_windows, load_run
 
 

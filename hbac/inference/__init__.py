@@ -1,0 +1,1 @@
+"""Many networks over many windows, resumable; `hbac.load`."""
