@@ -35,10 +35,10 @@ def prepare(cfg: DictConfig) -> None:
     if cfg.list is not None:
         sys.stdout.write(listed(cfg.list, conf_dir()))
         return
-    from hbac.audit import audit
     from hbac.common.instantiate import build
-    from hbac.job import typed
-    from hbac.sources import fold_table_of
+    from hbac.experiment.audit import audit
+    from hbac.experiment.job import typed
+    from hbac.experiment.sources import fold_table_of
     from hbac.tracking.console import next_command, part_table
 
     dataset = build(cfg.dataset)

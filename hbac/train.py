@@ -1,7 +1,7 @@
 """``python -m hbac.train``: train one fold, or with ``-m`` sweep over folds, bands, kernels, anything.
 
 One job trains one fold of one member into its run folder. At the end of a sweep a Hydra callback
-(`hbac.ensembling.callback`) merges the folds and writes the ensemble.
+(`hbac.experiment.callback`) merges the folds and writes the ensemble.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hbac.cli import launch
 from hbac.common.errors import UserError
-from hbac.job import in_sweep, make_job, register_job, typed
+from hbac.experiment.job import in_sweep, make_job, register_job, typed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -52,10 +52,10 @@ def train(cfg: DictConfig) -> float:
 
     from filelock import FileLock, Timeout
 
-    from hbac.audit import require_no_leak
-    from hbac.fitting import fit
+    from hbac.experiment.audit import require_no_leak
+    from hbac.experiment.fitting import fit
+    from hbac.experiment.sources import fold_table_of
     from hbac.runs import DONE_FILE, read_json
-    from hbac.sources import fold_table_of
     from hbac.tracking.console import run_table
 
     job = make_job(cfg)

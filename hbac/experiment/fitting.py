@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.job import Job, Stage, command_of_job
-from hbac.sources import Source, gather, make_data
+from hbac.experiment.job import Job, Stage, command_of_job
+from hbac.experiment.sources import Source, gather, make_data
 
 if TYPE_CHECKING:
     import lightning as L

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.recordings.datasets import Part
 
-log = logging.getLogger("hbac.audit")
+log = logging.getLogger("hbac.experiment.audit")
 
 _told: set[tuple[str, ...]] = set()  # a sweep's jobs find the same, and say it once
 

@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-import hbac.audit
-from hbac.audit import audit, kept_duplicates
+import hbac.experiment.audit
 from hbac.common.errors import UserError
+from hbac.experiment.audit import audit, kept_duplicates
 from hbac.labels.folds import fold_table
 from hbac.recordings.datasets import HMS
 from tests.helpers import random_eeg, write_eeg, write_hms_layout
@@ -129,7 +129,7 @@ def test_a_damaged_result_is_named(root: Path, tmp_path: Path) -> None:
 def test_a_large_store_is_compared_on_request_only(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = HMS(root, root / "stores").part("train")
     folds = fold_table(part.rows, tmp_path / "folds.csv", n_folds=2)
-    monkeypatch.setattr(hbac.audit, "QUICK_BYTES", 10)
+    monkeypatch.setattr(hbac.experiment.audit, "QUICK_BYTES", 10)
     assert audit(part, folds, tmp_path).checks[-1].examined == 0
     assert audit(part, folds, tmp_path, compare=True).checks[-1].examined == 12
     assert audit(part, folds, tmp_path).checks[-1].examined == 12

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbac.common.errors import UserError
-from hbac.job import Job, Stage, weights_at_start
+from hbac.experiment.job import Job, Stage, weights_at_start
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

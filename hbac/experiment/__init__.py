@@ -1,0 +1,1 @@
+"""One training from settings to a run's folder; the merge at a sweep's end."""
