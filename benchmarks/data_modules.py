@@ -28,7 +28,7 @@ from hydra import compose, initialize_config_dir
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hbac.cli import conf_dir
+from hbac.cli.launch import conf_dir
 from hbac.common.instantiate import build
 from hbac.data.epoch import EpochShuffle
 from hbac.recordings.datasets import HMS, Part

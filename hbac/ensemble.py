@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.cli import launch
+from hbac.cli.launch import launch
 from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def blend(
     float
         The nested score of the blend.
     """
+    from hbac.cli.console import ensemble_table
     from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
-    from hbac.tracking.console import ensemble_table
     from hbac.tracking.model_card import write_ensemble_card
     from hbac.tracking.results import log_ensemble
 

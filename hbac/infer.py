@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hbac.cli import launch
+from hbac.cli.launch import launch
 from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def infer(cfg: DictConfig) -> None:
 
     logger = build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`
 
+    from hbac.cli.console import ensemble_table, next_command
     from hbac.data.windows import WindowDataset
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
@@ -57,7 +58,6 @@ def infer(cfg: DictConfig) -> None:
     from hbac.predictions import TableMetadata
     from hbac.predictions.submission import write_submission
     from hbac.signal.tta import check_variants
-    from hbac.tracking.console import ensemble_table, next_command
     from hbac.tracking.loggers import RunFacts
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 

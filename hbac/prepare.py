@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hbac.cli import conf_dir, launch
-from hbac.listing import listed
+from hbac.cli.launch import conf_dir, launch
+from hbac.cli.listing import listed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,11 +35,11 @@ def prepare(cfg: DictConfig) -> None:
     if cfg.list is not None:
         sys.stdout.write(listed(cfg.list, conf_dir()))
         return
+    from hbac.cli.console import next_command, part_table
     from hbac.common.instantiate import build
     from hbac.experiment.audit import audit
     from hbac.experiment.job import typed
     from hbac.experiment.sources import fold_table_of
-    from hbac.tracking.console import next_command, part_table
 
     dataset = build(cfg.dataset)
     parts = {name: dataset.part(name) for name in dataset.parts()}

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.cli import launch
+from hbac.cli.launch import launch
 from hbac.common.errors import UserError
 
 if TYPE_CHECKING:

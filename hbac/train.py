@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hbac.cli import launch
+from hbac.cli.launch import launch
 from hbac.common.errors import UserError
 from hbac.experiment.job import in_sweep, make_job, register_job, typed
 
@@ -52,11 +52,11 @@ def train(cfg: DictConfig) -> float:
 
     from filelock import FileLock, Timeout
 
+    from hbac.cli.console import run_table
     from hbac.experiment.audit import require_no_leak
     from hbac.experiment.fitting import fit
     from hbac.experiment.sources import fold_table_of
     from hbac.runs import DONE_FILE, read_json
-    from hbac.tracking.console import run_table
 
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.

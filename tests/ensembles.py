@@ -9,7 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hbac.cli import conf_dir
+from hbac.cli.launch import conf_dir
 from hbac.common.instantiate import build
 from hbac.ensembling.blends import Arithmetic
 from hbac.ensembling.ensemble_file import Ensemble, Member

@@ -10,7 +10,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hbac.cli import conf_dir
+from hbac.cli.launch import conf_dir
 from hbac.evaluation.scores import scores
 from hbac.labels.folds import fold_table
 from hbac.labels.targets import kl_name, votes_to_shares

@@ -267,7 +267,7 @@ def test_the_wheel_works_from_any_folder(tmp_path: Path) -> None:
     elsewhere.mkdir()
     environment = os.environ | {"PYTHONPATH": str(site)}
     where = subprocess.run(
-        [sys.executable, "-c", "import hbac.cli; print(hbac.cli.conf_dir())"],
+        [sys.executable, "-c", "import hbac.cli.launch; print(hbac.cli.launch.conf_dir())"],
         cwd=elsewhere, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert Path(where.stdout.strip()) == site / "hbac" / "conf"

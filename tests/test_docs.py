@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from hbac.cli import conf_dir
+from hbac.cli.launch import conf_dir
 from hbac.common.instantiate import build
 from hbac.experiment.job import make_stage, stages_of
 

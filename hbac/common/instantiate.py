@@ -71,7 +71,7 @@ def _find(name: str) -> Callable[..., Any]:
         found = get_object(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"_target_: {name} cannot be imported: {error}") from error
-    # A module's own imports are reachable through it (hbac.cli.os.system): where it was defined counts.
+    # A module's own imports are reachable through it (hbac.cli.launch.os.system): where it was defined counts.
     if not callable(found) or not f"{getattr(found, '__module__', '')}.".startswith(ALLOWED):
         raise UserError(f"_target_: {name} is defined elsewhere; a config may only name things in {packages}")
     return found  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 
-from hbac.cli import fail
+from hbac.cli.launch import fail
 from hbac.common.errors import UserError
 
 

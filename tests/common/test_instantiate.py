@@ -37,7 +37,7 @@ def test_gives_arguments_as_they_are() -> None:
         "builtins.eval",
         "subprocess.run",
         "pickle.loads",
-        "hbac.cli.os.system",
+        "hbac.cli.launch.os.system",
         "torch.nn.modules.module.torch.load",
     ],
 )

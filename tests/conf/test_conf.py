@@ -17,12 +17,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from hbac.cli import conf_dir
+from hbac.cli.help import first_comment, groups_of, help_text
+from hbac.cli.launch import conf_dir
+from hbac.cli.spelling import check_overrides
 from hbac.common.instantiate import build
-from hbac.help import first_comment, groups_of, help_text
 from hbac.models import MODELS
 from hbac.signal import Mixup, RawAugment, SignalAugment
-from hbac.spelling import check_overrides
 
 FILES = sorted(conf_dir().rglob("*.yaml"))
 TARGETS = [path for path in FILES if "_target_:" in path.read_text()]

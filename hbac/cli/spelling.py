@@ -176,7 +176,7 @@ def _keys(node: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 def _is_of(key: str, conf: Path, config_name: str) -> bool:
     """Say whether a command has a setting or a group of that name."""
-    from hbac.help import groups_of
+    from hbac.cli.help import groups_of
 
     top = re.split(r"[./]", key)[0]
     return any(

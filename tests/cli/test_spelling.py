@@ -8,9 +8,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
+from hbac.cli.spelling import check_flags, check_overrides, explained
 from hbac.common.errors import UserError
-from hbac.spelling import check_flags, check_overrides, explained
-from tests.test_cli import COMMANDS, run
+from tests.cli.test_launch import COMMANDS, run
 
 
 def said(conf: Path, command: str, *overrides: str) -> str:

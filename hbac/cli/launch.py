@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hbac.cli.spelling import check_flags, check_overrides, explained
 from hbac.common.errors import UserError
-from hbac.spelling import check_flags, check_overrides, explained
 
 BAD_INPUT = 2
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
@@ -93,7 +93,7 @@ def launch(job: str, config_name: str) -> None:
         fail(error)
     sys.argv[1:] = flags_first(sys.argv[1:])
     if {"--help", "-h"} & set(sys.argv[1:]):
-        from hbac.help import help_text
+        from hbac.cli.help import help_text
 
         sys.stdout.write(help_text(conf_dir(), config_name))
         return

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hbac.cli import flags_first
-from hbac.help import help_text
+from hbac.cli.help import help_text
+from hbac.cli.launch import flags_first
 
 COMMANDS = ("train", "ensemble", "infer", "prepare")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hbac.cli.help import first_comment
 from hbac.common.choices import check_choice
-from hbac.help import first_comment
 
 #: What can be listed, and the group of configs that it stands in.
 GROUPS = {

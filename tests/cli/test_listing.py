@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from hbac.cli.listing import GROUPS, listed
 from hbac.common.errors import UserError
-from hbac.listing import GROUPS, listed
 from hbac.signal.band import CLINICAL_BANDS
 from hbac.signal.montage import MONTAGES
-from tests.test_cli import run
+from tests.cli.test_launch import run
 
 
 def names(what: str, conf: Path) -> list[str]:
