@@ -258,7 +258,7 @@ def test_the_wheel_works_from_any_folder(tmp_path: Path) -> None:
         capture_output=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
-    assets = {f"hbac/tracking/report/assets/{name}" for name in ("report.css", "report.js", "eeg.css", "eeg_page.js")}
+    assets = {f"hbac/report/assets/{name}" for name in ("report.css", "report.js", "eeg.css", "eeg_page.js")}
     assert {"hbac/conf/train.yaml", *assets} <= set(zipfile.ZipFile(wheel).namelist())
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]

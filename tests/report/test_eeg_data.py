@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.signal import butter, sosfiltfilt
 
+from hbac.report.eeg_data import BANDS, HIGH_DB, LOW_DB, MAX_HZ, electrodes, gaps, spectrogram_levels
 from hbac.signal import EEGFrontEnd, get_montage
 from hbac.signal.montage import REGIONS
 from hbac.tracking.reading_order import CHAINS
-from hbac.tracking.report.eeg_data import BANDS, HIGH_DB, LOW_DB, MAX_HZ, electrodes, gaps, spectrogram_levels
 from hbac.vocabulary import CHANNELS, SFREQ, WINDOW_SAMPLES
 from tests.helpers import random_eeg
 

@@ -11,7 +11,7 @@ from scipy.stats import entropy
 
 from hbac.common.errors import UserError
 from hbac.predictions.table import ID_COLUMNS, NO_ID
-from hbac.tracking.report.gather import Gathered
+from hbac.report.gather import Gathered
 from hbac.vocabulary import MANY_VOTES
 
 KINDS = ("worst", "disputed", "random")

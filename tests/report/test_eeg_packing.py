@@ -8,7 +8,7 @@ import gzip
 import numpy as np
 import pytest
 
-from hbac.tracking.report.eeg_packing import (
+from hbac.report.eeg_packing import (
     N_NEIGHBOUR,
     N_OWN,
     SHIFT,

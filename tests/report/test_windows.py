@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.tracking.report.gather import Gathered, gather
-from hbac.tracking.report.windows import choose_windows
+from hbac.report.gather import Gathered, gather
+from hbac.report.windows import choose_windows
 from tests.predictions.tables import make_table
 
 

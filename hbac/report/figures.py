@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from hbac.tracking.report.page import N_SERIES
+from hbac.report.page import N_SERIES
 
 Array = npt.NDArray[np.float64]
 

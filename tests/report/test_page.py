@@ -7,7 +7,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from hbac.tracking.report.page import choice, figure, page, table, write_assets
+from hbac.report.page import choice, figure, page, table, write_assets
 from tests.browser import Browser
 
 DRAWN = "document.documentElement.dataset.drawn"

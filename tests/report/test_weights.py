@@ -7,7 +7,7 @@ import pytest
 
 from hbac.ensembling.methods import METHODS, best_of, fit_nested
 from hbac.ensembling.nested import BlendData
-from hbac.tracking.report.weights import weight_tables
+from hbac.report.weights import weight_tables
 from tests.ensembling.standin import make_standin
 
 

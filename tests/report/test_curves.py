@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.tracking.report.curves import curve, read_log
+from hbac.report.curves import curve, read_log
 
 
 def write_log(run: Path, version: int, text: str) -> None:

@@ -15,10 +15,10 @@ from hbac.labels.targets import votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.table import TableMetadata
 from hbac.recordings.datasets import HMS, Part
+from hbac.report.eeg_data import BANDS
+from hbac.report.eeg_page import MONTAGES, page_index, write_eeg_page
 from hbac.signal import EEGFrontEnd
 from hbac.tracking.reading_order import reading_order
-from hbac.tracking.report.eeg_data import BANDS
-from hbac.tracking.report.eeg_page import MONTAGES, page_index, write_eeg_page
 from hbac.vocabulary import CHANNELS
 from tests.browser import Browser
 

@@ -12,13 +12,13 @@ import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import whole_folder
 from hbac.common.progress import track
-from hbac.tracking.report.curves import learning_curves
-from hbac.tracking.report.diagrams import class_kl, confusion, disagreements, reliability_diagrams
-from hbac.tracking.report.gather import Gathered
-from hbac.tracking.report.page import page, table, write_assets
-from hbac.tracking.report.provenance import what_was_run
-from hbac.tracking.report.ranking import ranking
-from hbac.tracking.report.weights import blend_weights
+from hbac.report.curves import learning_curves
+from hbac.report.diagrams import class_kl, confusion, disagreements, reliability_diagrams
+from hbac.report.gather import Gathered
+from hbac.report.page import page, table, write_assets
+from hbac.report.provenance import what_was_run
+from hbac.report.ranking import ranking
+from hbac.report.weights import blend_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def write_report(
     out : Path
         Folder of the report; it appears whole or not at all, and takes the place of an earlier report.
     windows : DataFrame, optional
-        Of `hbac.tracking.report.windows.choose_windows`: those of the EEG page.
+        Of `hbac.report.windows.choose_windows`: those of the EEG page.
     part : Part, optional
         Where their recordings are; no EEG page without it.
     command : str
@@ -125,7 +125,7 @@ def _summary(found: Gathered) -> str:
 
 
 def _eeg_section(folder: Path, part: Part, windows: pd.DataFrame, found: Gathered) -> str:
-    from hbac.tracking.report.eeg_page import write_eeg_page
+    from hbac.report.eeg_page import write_eeg_page
 
     path = write_eeg_page(folder, part, windows, found.tables)
     rows = [

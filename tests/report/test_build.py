@@ -10,8 +10,8 @@ import pytest
 from hbac.common.errors import UserError
 from hbac.evaluation.bootstrap import bootstrap_interval
 from hbac.evaluation.scores import confusion_matrix
-from hbac.tracking.report.build import SECTIONS, write_report
-from hbac.tracking.report.gather import Gathered, gather
+from hbac.report.build import SECTIONS, write_report
+from hbac.report.gather import Gathered, gather
 from tests.browser import Browser
 
 DRAWN = "document.documentElement.dataset.drawn"

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from hbac.common.files import whole_file
 from hbac.data.windows import Source
+from hbac.report.eeg_packing import pack_bytes, pack_signal, quantise
 from hbac.signal import BandPass, Multitaper
 from hbac.signal.front_end import fill_missing_
 from hbac.signal.montage import REGIONS
 from hbac.tracking.reading_order import CHAINS
-from hbac.tracking.report.eeg_packing import pack_bytes, pack_signal, quantise
 from hbac.vocabulary import CHANNELS, WINDOW_SAMPLES
 
 # B window, T sample, C stored channel, I region, H frequency, W column
@@ -126,7 +126,7 @@ def window_contents(source: Source, position_B: NDArray[np.int64]) -> Iterator[d
     Yields
     ------
     dict of str to object
-        ``gaps``, ``bands`` (each packed, see `hbac.tracking.report.eeg_packing`), ``spectrogram``; plain, for JSON.
+        ``gaps``, ``bands`` (each packed, see `hbac.report.eeg_packing`), ``spectrogram``; plain, for JSON.
     """
     for start in range(0, len(position_B), _CHUNK):
         eeg_BTC = source.copy(position_B[start : start + _CHUNK])

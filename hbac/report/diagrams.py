@@ -16,9 +16,9 @@ from hbac.evaluation.metric import kl_by_class
 from hbac.evaluation.report import disagreement
 from hbac.evaluation.scores import confusion_matrix
 from hbac.labels.targets import POPULATIONS
-from hbac.tracking.report.figures import Array, blank, heat_map, legend_below, legend_height_px, series
-from hbac.tracking.report.gather import Gathered
-from hbac.tracking.report.page import choice, figure
+from hbac.report.figures import Array, blank, heat_map, legend_below, legend_height_px, series
+from hbac.report.gather import Gathered
+from hbac.report.page import choice, figure
 from hbac.vocabulary import CLASSES, CONSENSUS_NAMES
 
 _OVERLAID = 4  # reliability curves that are shown at first; the others are in the legend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbac.tracking.report.figures import heat_map, legend_height_px, series
+from hbac.report.figures import heat_map, legend_height_px, series
 
 
 @pytest.mark.parametrize(

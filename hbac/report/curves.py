@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, kl_name
-from hbac.tracking.report.figures import blank, legend_below, legend_height_px, series
-from hbac.tracking.report.gather import Gathered
-from hbac.tracking.report.page import choice, figure
+from hbac.report.figures import blank, legend_below, legend_height_px, series
+from hbac.report.gather import Gathered
+from hbac.report.page import choice, figure
 
 _HEIGHT_PX = 400
 _EACH_EPOCH = 15  # up to so many are ticked one by one

@@ -25,9 +25,7 @@ from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.table import key_columns
 from hbac.recordings.datasets import Part
-from hbac.signal.montage import AVERAGE, derivation_weights
-from hbac.tracking.reading_order import CHAINS, reading_order, side_of
-from hbac.tracking.report.eeg_data import (
+from hbac.report.eeg_data import (
     BANDS,
     HIGH_DB,
     LOW_DB,
@@ -37,8 +35,10 @@ from hbac.tracking.report.eeg_data import (
     window_contents,
     write_window,
 )
-from hbac.tracking.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours, steps_uv
-from hbac.tracking.report.page import page, write_assets
+from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours, steps_uv
+from hbac.report.page import page, write_assets
+from hbac.signal.montage import AVERAGE, derivation_weights
+from hbac.tracking.reading_order import CHAINS, reading_order, side_of
 from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, SFREQ, WINDOW_S
 
 PAGE_FILE, DATA_FOLDER = "eeg.html", "eeg"

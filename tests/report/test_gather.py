@@ -13,7 +13,7 @@ from hbac.ensembling.build import build_ensemble
 from hbac.ensembling.collect import collect
 from hbac.evaluation.metric import kl_divergence
 from hbac.predictions import PredictionTable
-from hbac.tracking.report.gather import gather
+from hbac.report.gather import gather
 from tests.predictions.tables import make_table
 from tests.reports import write_runs
 

@@ -14,9 +14,9 @@ from hbac.evaluation.metric import kl_by_population
 from hbac.evaluation.report import compare_with_best
 from hbac.evaluation.scores import scores
 from hbac.labels.targets import POPULATIONS
-from hbac.tracking.report.figures import blank
-from hbac.tracking.report.gather import Gathered
-from hbac.tracking.report.page import choice, figure, table
+from hbac.report.figures import blank
+from hbac.report.gather import Gathered
+from hbac.report.page import choice, figure, table
 from hbac.vocabulary import N_CLASSES
 
 _FURTHER = {

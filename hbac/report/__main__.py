@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from hbac.recordings.datasets import Part
-    from hbac.tracking.report.gather import Gathered
+    from hbac.report.gather import Gathered
 
 log = logging.getLogger("hbac.report")
 
@@ -38,9 +38,9 @@ def report(cfg: DictConfig) -> None:
     UserError
         When there is nothing to report, tables do not go together, or a setting is wrong.
     """
-    from hbac.tracking.report.build import check_out, write_report
-    from hbac.tracking.report.gather import gather
-    from hbac.tracking.report.windows import choose_windows
+    from hbac.report.build import check_out, write_report
+    from hbac.report.gather import gather
+    from hbac.report.windows import choose_windows
 
     if not isinstance(cfg.windows, int) or cfg.windows < 0:
         raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")

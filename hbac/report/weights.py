@@ -16,9 +16,9 @@ from hbac.ensembling.build import REPORT
 from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
-from hbac.tracking.report.figures import blank, heat_map
-from hbac.tracking.report.gather import Blended, Gathered
-from hbac.tracking.report.page import figure, table
+from hbac.report.figures import blank, heat_map
+from hbac.report.gather import Blended, Gathered
+from hbac.report.page import figure, table
 from hbac.vocabulary import CONSENSUS_NAMES
 
 _BAR_PX, _CELL_PX = 24, 28
