@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hbac.cli.launch import launch
 from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from hbac.tracking.loggers import CSV
-
-_SHOWN = 3  # tables that a warning names
 
 
 def main() -> None:
@@ -44,98 +36,12 @@ def ensemble(cfg: DictConfig) -> float:
         When no members are given, or they do not go together.
     """
     from hbac.common.instantiate import build
+    from hbac.experiment.merge import blend, blend_settings
 
     logger = build(cfg.logger)
     if not cfg.members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
     return blend(list(cfg.members), Path(cfg.out), cfg.folds, logger, **blend_settings(cfg))
-
-
-def blend_settings(cfg: DictConfig) -> dict[str, Any]:
-    """Collect what a config says about blending.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        Of a sweep or of this command.
-
-    Returns
-    -------
-    dict
-        Arguments of `hbac.ensembling.build.build_ensemble`: the group ``blend`` and some settings beside it.
-    """
-    beside = {name: cfg[name] for name in ("on_missing", "allow_missing_folds", "report") if name in cfg}
-    return beside | dict(cfg.blend)
-
-
-def blend(
-    paths: Sequence[str | Path], out: Path, folds: str | None = None, logger: CSV | None = None, **settings: Any
-) -> float:
-    """Collect tables, write the ensemble, print its table.
-
-    Parameters
-    ----------
-    paths : sequence of str or Path
-        As `hbac.ensembling.collect.find_tables` takes them.
-    out : Path
-        Folder of the ensemble.
-    folds : str, optional
-        Fold table for tables of other code that say no fold.
-    logger : CSV, optional
-        Is told of the ensemble (`hbac.tracking.loggers`).
-    **settings
-        As `hbac.ensembling.build.build_ensemble` takes them.
-
-    Returns
-    -------
-    float
-        The nested score of the blend.
-    """
-    from hbac.cli.console import ensemble_table
-    from hbac.ensembling.build import REPORT, build_ensemble
-    from hbac.ensembling.collect import collect
-    from hbac.tracking.model_card import write_ensemble_card
-    from hbac.tracking.results import log_ensemble
-
-    with _told_once():
-        result = build_ensemble(collect(paths, folds), out, **settings)
-    write_ensemble_card(result)
-    if logger is not None:
-        log_ensemble(logger, result, settings)
-    ensemble_table(out)
-    if settings.get("report"):
-        sys.stdout.write(f"report:     {out / REPORT}\n")
-    for line in result.audit.lines():
-        sys.stdout.write(f"leak audit: {line}\n")
-    for note in result.notes:
-        sys.stdout.write(f"note:       {note}\n")
-    return float(result.nested_kl)
-
-
-@contextmanager
-def _told_once() -> Iterator[None]:
-    """Say what was found about tables of other code once for all tables of which it is true."""
-    from hbac.predictions.foreign import UncheckedTableWarning
-
-    tables: dict[str, list[str]] = {}
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def note(message: Warning | str, *where: Any, **more: Any) -> None:
-            if isinstance(message, UncheckedTableWarning):
-                tables.setdefault(message.found, []).append(message.table)
-            else:
-                show(message, *where, **more)
-
-        warnings.simplefilter("always", UncheckedTableWarning)
-        warnings.showwarning = note
-        try:
-            yield
-        finally:
-            for found, names in tables.items():
-                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-                what = "table" if len(names) == 1 else "tables"
-                sys.stderr.write(f"warning: {what} {', '.join(names[:_SHOWN])}{more}: {found}\n")
 
 
 if __name__ == "__main__":

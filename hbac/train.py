@@ -1,7 +1,7 @@
 """``python -m hbac.train``: train one fold, or with ``-m`` sweep over folds, bands, kernels, anything.
 
 One job trains one fold of one member into its run folder. At the end of a sweep a Hydra callback
-(`hbac.experiment.callback`) merges the folds and writes the ensemble.
+(`hbac.experiment.merge`) merges the folds and writes the ensemble.
 """
 
 from __future__ import annotations

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hbac.cli.spelling import check_flags, check_overrides, explained
-from hbac.common.errors import UserError
+from hbac.common.errors import UserError, fail
 
-BAD_INPUT = 2
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
                      "--config-dir", "-cd", "--info", "-i", "--experimental-rerun")  # fmt: skip
 
@@ -25,8 +24,9 @@ def conf_dir() -> Path:
 
     In the repository it is the top-level ``conf/``; in an installed wheel it travels inside the package.
     """
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+    package = Path(__file__).parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def flags_first(argv: Sequence[str]) -> list[str]:
@@ -127,20 +127,3 @@ def launch(job: str, config_name: str) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; type the same command again to go on\n")
         raise SystemExit(130) from None
-
-
-def fail(error: Exception) -> NoReturn:
-    """Print one message and end with the status of bad input.
-
-    Parameters
-    ----------
-    error : Exception
-        What the user can mend.
-
-    Raises
-    ------
-    SystemExit
-        Always, with status 2.
-    """
-    sys.stderr.write(f"error: {error}\n")
-    raise SystemExit(BAD_INPUT) from None

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from typing import NoReturn
+
+BAD_INPUT = 2  # exit status
+
 
 class UserError(ValueError):
     """Something the user gave is wrong.
@@ -9,3 +14,20 @@ class UserError(ValueError):
     The message names the file, row, column or key, what was found there, and what would be right. Raise plain
     `AssertionError` or `RuntimeError` for what only we can break.
     """
+
+
+def fail(error: Exception) -> NoReturn:
+    """Print one message and end with the status of bad input.
+
+    Parameters
+    ----------
+    error : Exception
+        What the user can mend.
+
+    Raises
+    ------
+    SystemExit
+        Always, with status 2.
+    """
+    sys.stderr.write(f"error: {error}\n")
+    raise SystemExit(BAD_INPUT) from None

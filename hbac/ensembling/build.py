@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from hbac.common.errors import UserError
+from hbac.ensembling.comparisons import write_report
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.ensembling.methods import best_of, fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit
 from hbac.ensembling.summary import summarise, write_csv
 from hbac.evaluation.bootstrap import N_RESAMPLES, bootstrap_interval
 from hbac.evaluation.metric import kl_rows
-from hbac.evaluation.report import write_report
 from hbac.labels.audit import AuditReport, check_folds
 from hbac.predictions.join import JoinedTables, OnMissing, join_tables
 from hbac.predictions.table import PredictionTable, TableMetadata
@@ -106,7 +106,7 @@ def build_ensemble(
     seed : int
         Seed of the bootstrap.
     report : bool
-        Whether to write the tables of `hbac.evaluation.report.full_report` into ``report/`` too.
+        Whether to write the tables of `hbac.ensembling.comparisons.full_report` into ``report/`` too.
 
     Returns
     -------

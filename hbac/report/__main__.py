@@ -22,7 +22,7 @@ log = logging.getLogger("hbac.report")
 
 def main() -> None:
     """Run the command."""
-    launch("hbac.report:report", "report")
+    launch("hbac.report.__main__:report", "report")
 
 
 def report(cfg: DictConfig) -> None:

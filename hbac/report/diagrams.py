@@ -11,9 +11,9 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from hbac.ensembling.comparisons import disagreement
 from hbac.evaluation.calibration import N_BINS, expected_calibration_error, reliability
 from hbac.evaluation.metric import kl_by_class
-from hbac.evaluation.report import disagreement
 from hbac.evaluation.scores import confusion_matrix
 from hbac.labels.targets import POPULATIONS
 from hbac.report.figures import Array, blank, heat_map, legend_below, legend_height_px, series

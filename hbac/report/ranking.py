@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from hbac.ensembling.comparisons import compare_with_best
 from hbac.ensembling.settings import swept_settings
 from hbac.ensembling.summary import population_scores
 from hbac.evaluation.metric import kl_by_population
-from hbac.evaluation.report import compare_with_best
 from hbac.evaluation.scores import scores
 from hbac.labels.targets import POPULATIONS
 from hbac.report.figures import blank

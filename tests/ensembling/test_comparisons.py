@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from hbac.ensembling.methods import fit_nested
-from hbac.ensembling.nested import BlendData
-from hbac.evaluation.calibration import expected_calibration_error
-from hbac.evaluation.metric import kl_by_class, kl_by_population, kl_rows
-from hbac.evaluation.report import (
+from hbac.ensembling.comparisons import (
     auroc_and_auprc,
     compare_with_best,
     disagreement,
@@ -18,6 +14,10 @@ from hbac.evaluation.report import (
     leave_one_out,
     score_table,
 )
+from hbac.ensembling.methods import fit_nested
+from hbac.ensembling.nested import BlendData
+from hbac.evaluation.calibration import expected_calibration_error
+from hbac.evaluation.metric import kl_by_class, kl_by_population, kl_rows
 from hbac.predictions.join import join_tables
 from hbac.vocabulary import CLASSES
 from tests.ensembling.standin import make_standin
