@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hbac.runs import CONFIG_FILE, read_json
+from hbac.common.files import read_json
+from hbac.runs.folder import CONFIG_FILE
 
 KL = "val/kl_10_or_more"
 

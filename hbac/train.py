@@ -53,10 +53,11 @@ def train(cfg: DictConfig) -> float:
     from filelock import FileLock, Timeout
 
     from hbac.cli.console import run_table
+    from hbac.common.files import read_json
     from hbac.experiment.audit import require_no_leak
     from hbac.experiment.fitting import fit
     from hbac.experiment.sources import fold_table_of
-    from hbac.runs import DONE_FILE, read_json
+    from hbac.runs.folder import DONE_FILE
 
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.

@@ -14,7 +14,8 @@ from hbac.common.instantiate import build
 from hbac.ensembling.blends import Arithmetic
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.evaluation.bootstrap import Interval
-from hbac.runs import config_hash, member_name, save_model
+from hbac.runs.model import save_model
+from hbac.runs.naming import config_hash, member_name
 
 SMALL_NET = ["model.filters=8", "model.width=16", "model.depth=2", "model.gru_hidden=16"]
 

@@ -11,12 +11,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from hbac.cli.launch import conf_dir
+from hbac.common.files import write_json
 from hbac.evaluation.scores import scores
 from hbac.labels.folds import fold_table
 from hbac.labels.targets import kl_name, votes_to_shares
 from hbac.predictions import PredictionTable, TableMetadata
 from hbac.recordings.datasets import HMS, Part
-from hbac.runs import config_hash, environment, member_name, write_json
+from hbac.runs.folder import environment
+from hbac.runs.naming import config_hash, member_name
 
 
 def write_runs(

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 import hbac
+from hbac.common.files import read_json
 from hbac.data.windows import WindowDataset
 from hbac.predictions import PredictionTable
 from hbac.predictions.submission import check_submission
 from hbac.recordings.datasets import HMS
-from hbac.runs import read_json
 from hbac.vocabulary import PROB_COLUMNS
 from tests.helpers import write_hms_layout
 from tests.test_commands import SMALL_NET, command

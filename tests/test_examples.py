@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from hbac.runs import Model
+from hbac.runs.model import Model
 from hbac.vocabulary import CLASSES
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

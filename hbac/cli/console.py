@@ -57,7 +57,7 @@ def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
     from hbac.evaluation.metric import kl_by_population
     from hbac.labels.targets import POPULATIONS
     from hbac.predictions import PredictionTable
-    from hbac.runs import TABLE_FILE
+    from hbac.runs.folder import TABLE_FILE
     from hbac.vocabulary import N_CLASSES
 
     held_out = PredictionTable.read(folder / TABLE_FILE)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from hbac.common.errors import UserError
 
@@ -96,3 +99,81 @@ def whole_folder(path: Path) -> Iterator[Path]:
             old.replace(path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file that is never seen half-written.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    content : str
+        The text.
+    """
+    with whole_file(path) as partial:
+        partial.write_text(content, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file that is never seen half-written.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    content : object
+        Plain containers. What JSON has no number for (the score of no rows is NaN) becomes null.
+    """
+    write_text(path, json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n")
+
+
+def without_nan(content: Any) -> Any:
+    """Put None where JSON has no number.
+
+    Parameters
+    ----------
+    content : object
+        Plain containers.
+
+    Returns
+    -------
+    object
+        The same, None for NaN and infinity.
+
+    Examples
+    --------
+    >>> without_nan({"kl": [0.5, float("nan")]})
+    {'kl': [0.5, None]}
+    """
+    if isinstance(content, Mapping):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        File to read.
+
+    Returns
+    -------
+    object
+        Plain containers.
+
+    Raises
+    ------
+    UserError
+        When there is no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a JSON file: {error}") from None

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hbac.common.errors import UserError
+from hbac.common.files import read_json
 from hbac.predictions.foreign import member_of, read_table
 from hbac.predictions.table import PredictionTable, concat
-from hbac.runs import TABLE_FILE, read_json
+from hbac.runs.folder import TABLE_FILE
 
 JOBS = "jobs"  # a sweep's list of its runs, one file a job
 ENSEMBLE_FILE = "ensemble.json"

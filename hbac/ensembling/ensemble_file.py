@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 import hbac
 from hbac.common.errors import UserError
+from hbac.common.files import write_json
 from hbac.ensembling.blends import Array, Blend
 from hbac.ensembling.kinds import blend_from_dict
 from hbac.evaluation.bootstrap import Interval
-from hbac.runs import write_json
 from hbac.vocabulary import CLASSES
 
 ENSEMBLE_FILE = "ensemble.json"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from hbac.common.files import read_json
 from hbac.predictions.table import TableMetadata
-from hbac.runs import CONFIG_FILE, deciding, read_json
+from hbac.runs.folder import CONFIG_FILE
+from hbac.runs.naming import deciding
 
 _FROM_FRONT_END = ("n_chans", "n_times", "sfreq", "in_chans")  # arguments of the network that nobody sets
 _NOT_THERE = ""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from hbac.common.files import read_json, write_json
 from hbac.common.progress import progress
-from hbac.runs import read_json, write_json
 
 if TYPE_CHECKING:
     from hbac.labels.audit import AuditReport

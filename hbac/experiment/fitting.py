@@ -44,20 +44,14 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     """
     import pandas as pd
 
+    from hbac.common.files import write_json
     from hbac.common.instantiate import build
     from hbac.evaluation.scores import scores
     from hbac.labels.lineage import TrainedOn, as_plain
     from hbac.predictions import PredictionTable, TableMetadata
-    from hbac.runs import (
-        CONFIG_FILE,
-        DONE_FILE,
-        ENVIRONMENT_FILE,
-        TABLE_FILE,
-        config_hash,
-        environment,
-        save_model,
-        write_json,
-    )
+    from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, TABLE_FILE, environment
+    from hbac.runs.model import save_model
+    from hbac.runs.naming import config_hash
     from hbac.tracking.loggers import RunFacts, find_run, git_state
     from hbac.tracking.model_card import write_model_card
     from hbac.tracking.results import log_results
@@ -202,7 +196,8 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
     DataFrame
         The label rows that it was trained on.
     """
-    from hbac.runs import WEIGHTS_FILE, load_weights, save_weights
+    from hbac.runs.folder import WEIGHTS_FILE
+    from hbac.runs.model import load_weights, save_weights
     from hbac.tracking.stages import staged
 
     data = make_data(stage, job, source)

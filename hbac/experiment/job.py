@@ -110,9 +110,11 @@ def make_job(cfg: DictConfig) -> Job:
     from omegaconf import OmegaConf
 
     from hbac.common.choices import check_choice
+    from hbac.common.files import read_json
     from hbac.common.instantiate import build
     from hbac.predictions.pseudo import pseudo_hash
-    from hbac.runs import member_name, read_json, run_of_fold
+    from hbac.runs.folder import run_of_fold
+    from hbac.runs.naming import member_name
     from hbac.training.callbacks import EXPORTS
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
@@ -325,8 +327,8 @@ def register_job(folder: Path) -> None:
     """
     from hydra.core.hydra_config import HydraConfig
 
+    from hbac.common.files import write_json
     from hbac.ensembling.collect import JOBS
-    from hbac.runs import write_json
 
     if in_sweep():
         jobs = Path(HydraConfig.get().sweep.dir) / JOBS

@@ -92,10 +92,12 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
     UserError
         For a leak, or for files that do not fit.
     """
+    from hbac.common.files import read_json
     from hbac.common.instantiate import build
     from hbac.labels.lineage import check_unseen, lineage_of
     from hbac.predictions.pseudo import read_pseudo
-    from hbac.runs import MODEL_FILE, load_weights, read_json
+    from hbac.runs.folder import MODEL_FILE
+    from hbac.runs.model import load_weights
 
     def part_of(name: str) -> Part:
         wanted: Part = (

@@ -13,7 +13,8 @@ from torch import Tensor
 from hbac.common.errors import UserError
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
 from hbac.inference.networks import Networks, members_of_runs
-from hbac.runs import MODEL_FILE, Model, as_windows, load_run
+from hbac.runs.folder import MODEL_FILE
+from hbac.runs.model import Model, as_windows, load_run
 
 
 @dataclass
@@ -42,7 +43,7 @@ class EnsembleModel:
         Parameters
         ----------
         *windows : Tensor or ndarray
-            One for each of `sources`, as `hbac.runs.Model` takes them.
+            One for each of `sources`, as `hbac.runs.model.Model` takes them.
 
         Returns
         -------

@@ -28,7 +28,8 @@ from hbac.common.files import whole_file
 from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.runs import MODEL_FILE, WEIGHTS_FILE, Model, load_run
+from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE
+from hbac.runs.model import Model, load_run
 from hbac.signal.image_front_end import SOURCES
 from hbac.signal.tta import PLAIN, variant_of
 from hbac.training.precision import choose_precision

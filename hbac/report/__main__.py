@@ -85,8 +85,9 @@ def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
     UserError
         When the data set that the user named is another one.
     """
+    from hbac.common.files import read_json
     from hbac.common.instantiate import build
-    from hbac.runs import CONFIG_FILE, read_json
+    from hbac.runs.folder import CONFIG_FILE
 
     wanted = next((meta.data_fingerprint for meta in found.joined.metadata if meta.data_fingerprint), "")
     if dataset is not None:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hbac.common.files import read_json
 from hbac.report.gather import Gathered
 from hbac.report.page import table
-from hbac.runs import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, read_json
+from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE
 
 _SHORT = 12  # digits of a hash in a table; the whole stands in the details
 _COMMAND = "command"

@@ -38,8 +38,9 @@ def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
     Path
         ``MODEL_CARD.md`` in the folder.
     """
+    from hbac.common.files import read_json, write_text
     from hbac.predictions import PredictionTable
-    from hbac.runs import CONFIG_FILE, MODEL_FILE, TABLE_FILE, read_json, write_text
+    from hbac.runs.folder import CONFIG_FILE, MODEL_FILE, TABLE_FILE
 
     facts = read_json(folder / MODEL_FILE)
     config = read_json(folder / CONFIG_FILE)
@@ -124,7 +125,7 @@ def write_ensemble_card(result: EnsembleResult) -> Path:
     Path
         ``MODEL_CARD.md`` beside its ``ensemble.json``.
     """
-    from hbac.runs import write_text
+    from hbac.common.files import write_text
 
     path = result.path.parent / CARD_FILE
     write_text(path, ensemble_card(result.ensemble, result.table))
@@ -146,7 +147,8 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
     str
         Markdown.
     """
-    from hbac.runs import CONFIG_FILE, MODEL_FILE, read_json
+    from hbac.common.files import read_json
+    from hbac.runs.folder import CONFIG_FILE, MODEL_FILE
 
     runs = [member.runs[0] if member.runs else None for member in ensemble.members]
     models = [read_json(run / MODEL_FILE) if run and (run / MODEL_FILE).is_file() else None for run in runs]

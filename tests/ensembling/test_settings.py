@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from hbac.common.files import write_json
 from hbac.ensembling.settings import swept_settings
 from hbac.predictions.table import TableMetadata
-from hbac.runs import CONFIG_FILE, write_json
+from hbac.runs.folder import CONFIG_FILE
 
 RAW = {"_target_": "hbac.signal.RawAugment", "swap_p": 0.5}
 BASE = {

@@ -12,7 +12,7 @@ import torch
 import hbac
 from hbac.common.errors import UserError
 from hbac.inference.loading import EnsembleModel
-from hbac.runs import Model
+from hbac.runs.model import Model
 from hbac.vocabulary import CHANNELS, VOTE_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
 from tests.helpers import write_hms_layout

@@ -10,8 +10,10 @@ import torch
 
 import hbac
 from hbac.common.errors import UserError
+from hbac.common.files import read_json, write_json
 from hbac.common.instantiate import build
-from hbac.runs import config_hash, member_name, read_json, save_model, write_json
+from hbac.runs.model import save_model
+from hbac.runs.naming import config_hash, member_name
 
 NETWORK = {"_target_": "hbac.models.ResNetGRU", "n_chans": 8, "n_times": 2000, "sfreq": 40.0, "filters": 8, "width": 16}
 FRONT_END = {"_target_": "hbac.signal.front_end.EEGFrontEnd", "montage": "public_8", "band": "0.5-20"}

@@ -1,0 +1,80 @@
+"""The name of a run, and the hash in it: of all that decides its predictions except the fold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# What never changes a prediction: where things lie, who watches, how fast it goes.
+_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report", "allow_missing_folds", "init_from")
+# The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
+_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": ("num_workers",), "labels": ("pseudo",)}
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what decides the predictions of a resolved config, except the fold.
+
+    Parameters
+    ----------
+    config : mapping
+        The resolved config as plain containers.
+
+    Returns
+    -------
+    dict
+        The same without where things lie, who watches, how fast it goes.
+
+    Examples
+    --------
+    >>> deciding({"band": "1-12", "fold": 3, "outputs": "/here", "data": {"num_workers": 4, "batch_size": 32}})
+    {'band': '1-12', 'data': {'batch_size': 32}}
+    """
+    return {
+        key: {k: v for k, v in value.items() if k not in _NOT_HASHED_INSIDE.get(key, ())}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in config.items()
+        if key not in _NOT_HASHED
+    }
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Hash everything in a resolved config that decides the predictions, except the fold.
+
+    Parameters
+    ----------
+    config : mapping
+        The resolved config as plain containers.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(deciding(config), sort_keys=True).encode()).hexdigest()
+
+
+def member_name(config: Mapping[str, Any]) -> str:
+    """Name the member of an ensemble that a config describes: ``<model>-<band>-<hash>``.
+
+    Parameters
+    ----------
+    config : mapping
+        The resolved config as plain containers.
+
+    Returns
+    -------
+    str
+        The same for all folds of one config.
+
+    Examples
+    --------
+    >>> member_name({"model": {"_target_": "hbac.models.ResNetGRU"}, "band": "0.5-20", "fold": 3})[:17]
+    'resnet_gru-0.5-20'
+    """
+    from hydra.utils import get_class
+
+    architecture = get_class(config["model"]["_target_"]).__module__.rpartition(".")[2]  # one architecture a file
+    return f"{architecture}-{config['band']}-{config_hash(config)[:8]}"
