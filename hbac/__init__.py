@@ -24,10 +24,24 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
+def _rooms() -> list[str]:
+    from pkgutil import iter_modules
+
+    return ["vocabulary", *(found.name for found in iter_modules(__path__) if found.ispkg)]
+
+
 def __getattr__(name: str) -> Any:
     # Lazy, so that the command line answers before anything heavy is imported.
     if name == "load":
         from hbac.inference.loading import load
 
         return load
+    if not name.startswith("_") and name in _rooms():
+        from importlib import import_module
+
+        return import_module(f"hbac.{name}")
     raise AttributeError(f"module 'hbac' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_rooms()])

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hbac import __version__
 from hbac.cli.spelling import check_flags, check_overrides, explained
 from hbac.common.errors import UserError, fail
 
@@ -92,6 +93,9 @@ def launch(job: str, config_name: str) -> None:
     except UserError as error:
         fail(error)
     sys.argv[1:] = flags_first(sys.argv[1:])
+    if "--version" in sys.argv[1:]:
+        sys.stdout.write(f"hbac {__version__}\n")
+        return
     if {"--help", "-h"} & set(sys.argv[1:]):
         from hbac.cli.help import help_text
 
