@@ -147,7 +147,8 @@ class WindowDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training batches, drawn by (seed, epoch); the last, smaller one is dropped."""
         eeg_ids = self.train_set.eeg_ids if self.one_per_eeg else None
-        shuffle = EpochShuffle(len(self.train_set), self.seed, eeg_ids)
+        repeat = getattr(self.trainer, "overfit_batches", 0) > 0  # an attribute that Lightning sets by name
+        shuffle = EpochShuffle(len(self.train_set), self.seed, eeg_ids, repeat)
         return self._loader(self.train_set, sampler=shuffle, drop_last=len(shuffle) > self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -55,10 +55,12 @@ class EpochShuffle(Sampler[Pick]):
         Seed of the run.
     eeg_ids : ndarray of int, shape (n_rows,), optional
         The EEG of each row; an epoch has then one row of each, drawn by (seed, epoch, EEG).
+    repeat : bool
+        Whether every epoch is the first one again, as to learn a few batches by heart takes.
     """
 
-    def __init__(self, n_rows: int, seed: int, eeg_ids: NDArray[np.int64] | None = None) -> None:
-        self.seed, self.epoch = seed, 0
+    def __init__(self, n_rows: int, seed: int, eeg_ids: NDArray[np.int64] | None = None, repeat: bool = False) -> None:
+        self.seed, self.epoch, self.repeat = seed, 0, repeat
         self.by_eeg = np.arange(n_rows)
         self.eegs: NDArray[np.int64] | None = None
         if eeg_ids is not None:
@@ -74,7 +76,7 @@ class EpochShuffle(Sampler[Pick]):
         epoch : int
             Number of the epoch, from 0.
         """
-        self.epoch = epoch
+        self.epoch = 0 if self.repeat else epoch
 
     def __len__(self) -> int:
         return len(self.by_eeg if self.eegs is None else self.eegs)

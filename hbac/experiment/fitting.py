@@ -159,10 +159,11 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
     cfg = stage.cfg
     if not cfg.resume:
         shutil.rmtree(stage.folder / CHECKPOINTS, ignore_errors=True)
+    asked_for = [build(node) for node in (cfg.get("callbacks") or {}).values()]
     trainer: L.Trainer = build(
         cfg.trainer,
         logger=loggers,
-        callbacks=[*make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience), *callbacks],
+        callbacks=[*make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience), *asked_for, *callbacks],
         precision=job.precision,
         default_root_dir=str(stage.folder),
         enable_model_summary=False,
@@ -173,6 +174,8 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         trainer.fit(task, data, ckpt_path=last_checkpoint(stage.folder), weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
+    if profile := trainer.profiler.summary():  # type: ignore[attr-defined]
+        log.info("%s", profile)
     restore(task, stage.folder, cfg.export)
     return trainer
 

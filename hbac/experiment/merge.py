@@ -20,7 +20,7 @@ from hbac.common.errors import UserError, fail
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from hbac.tracking.loggers import CSV
+    from hbac.tracking.loggers import Loggers
 
 _SHOWN = 3  # tables that a warning names
 
@@ -69,7 +69,7 @@ def blend_settings(cfg: DictConfig) -> dict[str, Any]:
 
 
 def blend(
-    paths: Sequence[str | Path], out: Path, folds: str | None = None, logger: CSV | None = None, **settings: Any
+    paths: Sequence[str | Path], out: Path, folds: str | None = None, logger: Loggers | None = None, **settings: Any
 ) -> float:
     """Collect tables, write the ensemble, print its table.
 
@@ -81,7 +81,7 @@ def blend(
         Folder of the ensemble.
     folds : str, optional
         Fold table for tables of other code that say no fold.
-    logger : CSV, optional
+    logger : Loggers, optional
         Is told of the ensemble (`hbac.tracking.loggers`).
     **settings
         As `hbac.ensembling.build.build_ensemble` takes them.

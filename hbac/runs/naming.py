@@ -10,7 +10,8 @@ from typing import Any
 # What never changes a prediction: where things lie, who watches, how fast it goes.
 _NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report", "allow_missing_folds", "init_from")
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
-_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": ("num_workers",), "labels": ("pseudo",)}
+_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": ("num_workers",), "labels": ("pseudo",),
+                      "callbacks": ("device_stats", "throughput")}  # fmt: skip
 
 
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:

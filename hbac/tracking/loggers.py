@@ -1,21 +1,23 @@
 """Where a run is told of: W&B, TensorBoard, or the CSV file alone that every training writes.
 
-What ``logger=…`` names is one of the classes here. Each offers `training`, the loggers of one fold, and `single`, a W&B
-run of another command; both close what they opened, as failed where their block raised.
+`Loggers` offers `training`, the loggers of one fold, and `single`, a W&B run of another command; both close what they
+opened, as failed where their block raised.
 """
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import hbac
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
+from hbac.labels.targets import POPULATIONS, kl_name
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -57,8 +59,57 @@ class RunFacts:
     job_type: str = "train"
 
 
-class CSV:
-    """The CSV file alone: ``logs/version_<n>/metrics.csv``, one version for each time the run was started."""
+class Loggers:
+    """The loggers of a command: the CSV file that every training writes, and what was asked for beside it.
+
+    The CSV file is ``logs/version_<n>/metrics.csv``, one version for each time the run was started.
+
+    Parameters
+    ----------
+    tensorboard : bool
+        TensorBoard's files too.
+    wandb : bool
+        W&B too.
+    mode : str
+        Of W&B. ``offline`` needs neither account nor network: ``wandb leet`` shows the run, ``wandb sync`` uploads it.
+        ``online`` uses the account that `wandb login` set up. ``disabled`` writes nothing.
+    project : str
+        W&B project.
+    entity : str, optional
+        W&B user or team; the account's default where absent.
+    tags : sequence of str
+        Further tags, beside data set, model and band.
+    worst_windows : int
+        How many of the worst held-out windows W&B shows with a picture; 0 for none.
+
+    Raises
+    ------
+    UserError
+        For another `mode`; for ``online`` without an account; when a run is opened, for ``online`` without a network;
+        when tensorboard is asked for and not installed.
+    """
+
+    def __init__(
+        self,
+        tensorboard: bool = False,
+        wandb: bool = False,
+        mode: Literal["offline", "online", "disabled"] = "offline",
+        project: str = "hbac",
+        entity: str | None = None,
+        tags: Sequence[str] = (),
+        worst_windows: int = 8,
+    ) -> None:
+        if tensorboard and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+            raise UserError("logger=tensorboard: it is not installed; pip install tensorboard, or logger=csv")
+        if not isinstance(worst_windows, int) or worst_windows < 0:
+            raise UserError(f"logger.worst_windows={worst_windows}: must be a whole number, 0 or more")
+        check_choice("logger.mode", mode, MODES)
+        self.tensorboard, self.wandb, self.worst_windows = tensorboard, wandb, worst_windows
+        self.mode, self.project, self.entity, self.tags = mode, project, entity, tuple(tags)
+        if wandb:
+            _load_wandb()
+            if mode == "online":
+                self._require_account()
 
     @contextmanager
     def training(self, facts: RunFacts) -> Iterator[list[Logger]]:
@@ -72,16 +123,26 @@ class CSV:
         Yields
         ------
         list of Logger
-            For Lightning's Trainer.
+            For Lightning's Trainer; W&B's is the last one.
         """
-        loggers = self._loggers(facts)
-        status = "failed"
-        try:
-            yield loggers
-            status = "success"
-        finally:
-            for logger in loggers:
-                logger.finalize(status)
+        from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+        from lightning.pytorch.utilities import rank_zero_only
+
+        loggers: list[Logger] = [CSVLogger(facts.folder, name="logs")]
+        if self.tensorboard:
+            loggers.append(TensorBoardLogger(facts.folder, name="tensorboard"))
+        # Processes of further devices get a run that does nothing.
+        mode = "disabled" if rank_zero_only.rank else self.mode  # type: ignore[attr-defined]
+        with self._run(facts, mode) if self.wandb else nullcontext() as run:
+            if run is not None:
+                _define_metrics(run)
+            status = "failed"
+            try:
+                yield [*loggers, *([] if run is None else [WandbLogger(save_dir=str(facts.folder), experiment=run)])]
+                status = "success"
+            finally:
+                for logger in loggers:
+                    logger.finalize(status)
 
     @contextmanager
     def single(self, facts: RunFacts) -> Iterator[Run | None]:
@@ -97,119 +158,7 @@ class CSV:
         wandb.Run or None
             None where W&B is not asked for: the files that the command writes say it all.
         """
-        yield None
-
-    def _loggers(self, facts: RunFacts) -> list[Logger]:
-        from lightning.pytorch.loggers import CSVLogger
-
-        return [CSVLogger(facts.folder, name="logs")]
-
-
-class TensorBoard(CSV):
-    """TensorBoard beside the CSV file.
-
-    Raises
-    ------
-    UserError
-        When tensorboard is not installed.
-    """
-
-    def __init__(self) -> None:
-        from importlib.util import find_spec
-
-        if not (find_spec("tensorboard") or find_spec("tensorboardX")):
-            raise UserError("logger=tensorboard: it is not installed; pip install tensorboard, or logger=csv")
-
-    def _loggers(self, facts: RunFacts) -> list[Logger]:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        return [*super()._loggers(facts), TensorBoardLogger(facts.folder, name="tensorboard")]
-
-
-class WandB(CSV):
-    """W&B beside the CSV file.
-
-    Parameters
-    ----------
-    mode : str
-        ``offline`` needs neither account nor network: ``wandb leet`` shows the run, ``wandb sync`` uploads it.
-        ``online`` uses the account that `wandb login` set up. ``disabled`` writes nothing.
-    project : str
-        W&B project.
-    entity : str, optional
-        W&B user or team; the account's default where absent.
-    tags : sequence of str
-        Further tags, beside data set, model and band.
-    worst_windows : int
-        How many of the worst held-out windows are shown with a picture; 0 for none.
-
-    Raises
-    ------
-    UserError
-        For another `mode`; for ``online`` without an account; when a run is opened, for ``online`` without a network.
-    """
-
-    def __init__(
-        self,
-        mode: Literal["offline", "online", "disabled"] = "offline",
-        project: str = "hbac",
-        entity: str | None = None,
-        tags: Sequence[str] = (),
-        worst_windows: int = 8,
-    ) -> None:
-        if not isinstance(worst_windows, int) or worst_windows < 0:
-            raise UserError(f"logger.worst_windows={worst_windows}: must be a whole number, 0 or more")
-        check_choice("logger.mode", mode, MODES)
-        self.mode, self.project, self.entity, self.tags = mode, project, entity, tuple(tags)
-        _load_wandb()
-        if mode == "online":
-            self._require_account()
-
-    @contextmanager
-    def training(self, facts: RunFacts) -> Iterator[list[Logger]]:
-        """Open the loggers of one fold.
-
-        Parameters
-        ----------
-        facts : RunFacts
-            Of the run.
-
-        Yields
-        ------
-        list of Logger
-            For Lightning's Trainer; the last one is W&B's.
-        """
-        from lightning.pytorch.loggers import WandbLogger
-        from lightning.pytorch.utilities import rank_zero_only
-
-        from hbac.labels.targets import POPULATIONS, kl_name
-
-        # Processes of further devices get a run that does nothing.
-        with self._run(facts, "disabled" if rank_zero_only.rank else self.mode) as run:  # type: ignore[attr-defined]
-            run.define_metric("trainer/global_step")
-            run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-            for metrics in ("val/*", "train/*"):
-                run.define_metric(metrics, step_metric="epoch")
-            for population in POPULATIONS:  # each with its best value beside the last one
-                run.define_metric(f"val/{kl_name(population)}", step_metric="epoch", summary="last,min")
-            with super().training(facts) as loggers:
-                yield [*loggers, WandbLogger(save_dir=str(facts.folder), experiment=run)]
-
-    @contextmanager
-    def single(self, facts: RunFacts) -> Iterator[Run | None]:
-        """Open the W&B run of a command that trains nothing.
-
-        Parameters
-        ----------
-        facts : RunFacts
-            Of the run.
-
-        Yields
-        ------
-        wandb.Run
-            Closed afterwards.
-        """
-        with self._run(facts, self.mode) as run:
+        with self._run(facts, self.mode) if self.wandb else nullcontext() as run:
             yield run
 
     @contextmanager
@@ -259,6 +208,16 @@ class WandB(CSV):
         )
 
 
+def _define_metrics(run: Run) -> None:
+    """Draw each metric against its own axis, and keep the best value of a score beside the last one."""
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    for metrics in ("val/*", "train/*"):
+        run.define_metric(metrics, step_metric="epoch")
+    for population in POPULATIONS:
+        run.define_metric(f"val/{kl_name(population)}", step_metric="epoch", summary="last,min")
+
+
 def _load_wandb() -> None:
     """Load W&B with what its first run would load; where torch is not there yet, in half the time.
 
@@ -276,7 +235,7 @@ def find_run(loggers: Sequence[Logger]) -> Run | None:
     Parameters
     ----------
     loggers : sequence of Logger
-        As `CSV.training` and its kin yield them.
+        As `Loggers.training` yields them.
 
     Returns
     -------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hbac.ensembling.build import EnsembleResult
     from hbac.predictions import PredictionTable
     from hbac.recordings.datasets import Part
-    from hbac.tracking.loggers import CSV
+    from hbac.tracking.loggers import Loggers
 
 _WORST = ("eeg_id", "label_id", "patient_id", "n_votes", "kl")
 _SAID = 0.05  # smaller shares are not worth the room
@@ -51,12 +51,12 @@ def log_results(run: Run, table: PredictionTable, part: Part, n_worst: int) -> N
         run.log_artifact(artifact)
 
 
-def log_ensemble(logger: CSV, result: EnsembleResult, settings: Mapping[str, Any]) -> None:
+def log_ensemble(logger: Loggers, result: EnsembleResult, settings: Mapping[str, Any]) -> None:
     """Tell of an ensemble: its out-of-fold score, its weights, and how it compares with its members.
 
     Parameters
     ----------
-    logger : CSV
+    logger : Loggers
         Or one of its kin.
     result : EnsembleResult
         What was written.

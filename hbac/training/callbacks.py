@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     RichProgressBar,
+    ThroughputMonitor,
 )
 
 from hbac.common.errors import UserError
@@ -143,6 +144,19 @@ class Pace(Callback):
         """
         pl_module.log("train/windows_per_s", self.windows * trainer.world_size / self.spent)
         pl_module.log("train/elapsed_s", time.monotonic() - self.fit_began)
+
+
+class Throughput(ThroughputMonitor):
+    """Lightning's monitor of batches and windows a second over the last steps.
+
+    Parameters
+    ----------
+    window_size : int
+        Over how many steps.
+    """
+
+    def __init__(self, window_size: int = 20) -> None:
+        super().__init__(batch_size_fn=lambda batch: len(batch["row"]), window_size=window_size)
 
 
 class SeedSteps(Callback):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.tracking.loggers import WandB
+from hbac.tracking.loggers import Loggers
 from tests.helpers import write_hms_layout
 from tests.test_commands import ROOT, SMALL_NET, command
 
@@ -175,13 +175,13 @@ def test_online_without_an_account_asks_nobody_at_a_terminal(tmp_path: Path) -> 
 def test_an_account_s_key_that_cannot_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "short")
     with pytest.raises(UserError, match=r"logger\.mode=online: .*type `wandb login` or set WANDB_API_KEY"):
-        WandB(mode="online")
+        Loggers(wandb=True, mode="online")
 
 
 def test_w_and_b_is_loaded_before_torch(tmp_path: Path) -> None:
     """After it, its import takes twice the time."""
     code = (
-        "import sys; from hbac.tracking.loggers import WandB; WandB(); "
+        "import sys; from hbac.tracking.loggers import Loggers; Loggers(wandb=True); "
         "print([n for n in ('wandb.sdk.launch', 'torch', 'lightning') if n in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -190,4 +190,4 @@ def test_w_and_b_is_loaded_before_torch(tmp_path: Path) -> None:
 
 def test_a_mode_there_is_not() -> None:
     with pytest.raises(UserError, match="logger.mode"):
-        WandB(mode="cloud")  # type: ignore[arg-type]
+        Loggers(wandb=True, mode="cloud")  # type: ignore[arg-type]
