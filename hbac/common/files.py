@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hbac.common.errors import UserError
+from hbac.common.shapes import check_shape
+
+SEAL = "sha256"  # the entry of a JSON file that holds the hash of all others
 
 
 @contextmanager
@@ -115,7 +119,29 @@ def write_text(path: Path, content: str) -> None:
         partial.write_text(content, encoding="utf-8")
 
 
-def write_json(path: Path, content: Any) -> None:
+def hash_of_file(path: Path) -> str:
+    """Hash what is in a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits (SHA-256, as ``sha256sum`` writes it).
+
+    Raises
+    ------
+    OSError
+        When it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, content: Any, *, sealed: bool = False) -> None:
     """Write a JSON file that is never seen half-written.
 
     Parameters
@@ -124,8 +150,19 @@ def write_json(path: Path, content: Any) -> None:
         File to write.
     content : object
         Plain containers. What JSON has no number for (the score of no rows is NaN) becomes null.
+    sealed : bool
+        Whether the file, an object, gets an entry ``sha256`` of all its other entries, which `read_json` checks.
     """
-    write_text(path, json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n")
+    plain = without_nan(content)
+    if sealed:
+        plain = {**plain, SEAL: _seal(plain)}
+    write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    # Through JSON once: what it makes of keys and numbers is what will be read.
+    plain = json.loads(json.dumps(content))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def without_nan(content: Any) -> Any:
@@ -153,27 +190,41 @@ def without_nan(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, shape: Any = None) -> Any:
+    """Read a JSON file, and check it against the hash that it carries, if it does.
 
     Parameters
     ----------
     path : Path
         File to read.
+    shape : object, optional
+        What must be in it; see `hbac.common.shapes.check_shape`.
 
     Returns
     -------
     object
-        Plain containers.
+        Plain containers, without the hash.
 
     Raises
     ------
     UserError
-        When there is no such file, or it is no JSON.
+        When there is no such file, it is no JSON, was changed since it was written, or has another shape.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stated = content.pop(SEAL, None) if isinstance(content, dict) else None
+        changed = stated is not None and stated != _seal(content)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:  # also of a number with more digits than Python takes
         raise UserError(f"{path}: not a JSON file: {error}") from None
+    if changed:
+        raise UserError(
+            f"{path}: its content is not what its entry {SEAL} says: damaged, or edited by hand. Restore it or make it "
+            f"again; without the entry {SEAL} it is read as it is"
+        )
+    if shape is not None:
+        check_shape(content, shape, str(path))
+    return content
