@@ -64,6 +64,7 @@ def train(cfg: DictConfig) -> float:
     part = build(cfg.dataset).part("train", official="official" in job.front_end.sources)
     folds = fold_table_of(part, cfg)
     require_no_leak(part, folds, Path(cfg.outputs))
+    job = job.of(part, folds)
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(job.folder / ".lock", timeout=0):

@@ -69,7 +69,7 @@ def check(name: str, overrides: tuple[str, ...]) -> None:
     if name == "train":
         stages = stages_of(cfg)
         for stage in stages:
-            make_stage(stages, stage, Path())
+            make_stage(stages, stage)
         for group in ("front_end", "optimizer", "schedule", "logger"):
             build(cfg[group])
         for node in cfg.augment.values():

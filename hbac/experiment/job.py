@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hbac.common.errors import UserError
+from hbac.runs.naming import member_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from hbac.labels.folds import FoldTable
     from hbac.labels.recipe import LabelRecipe
+    from hbac.recordings.datasets import Part
 
 # What a stage may have of its own. Network, front-end, data set, folds and seed are the run's.
 STAGE_SETTINGS = ("labels", "augment", "optimizer", "schedule", "trainer", "data", "ema", "patience")
@@ -51,12 +54,13 @@ class Stage:
 
 @dataclass
 class Job:
-    """What a config alone decides, before any recording is read.
+    """What a config decides; `of` adds what the data do: the run's name and folder.
 
     Parameters
     ----------
     config : dict
-        The resolved config as plain containers; its ``model`` has all arguments that the network was made with.
+        The resolved config as plain containers; its ``model`` has all arguments that the network was made with, its
+        ``content`` the hashes of the files that are learned from.
     member : str
         Name of the config without its fold.
     folder : Path
@@ -87,9 +91,31 @@ class Job:
         """Kind of the data set: ``HMS``, ``Synthetic``."""
         return str(self.config["dataset"]["_target_"]).rpartition(".")[2]
 
+    def of(self, part: Part, folds: FoldTable) -> Job:
+        """Name the run after its settings and after what is in its data, wherever they lie.
+
+        Parameters
+        ----------
+        part : Part
+            The training part of the data set.
+        folds : FoldTable
+            Its folds.
+
+        Returns
+        -------
+        Job
+            With member and folders.
+        """
+        content = {"data": part.fingerprint_of(self.front_end.sources), "folds": folds.hash, **self.config["content"]}
+        config = self.config | {"content": content}
+        member = member_name(config)
+        folder = self.folder / member / f"fold{config['fold']}"
+        stages = [replace(stage, folder=folder / stage.folder) for stage in self.stages]
+        return replace(self, config=config, member=member, folder=folder, stages=stages)
+
 
 def make_job(cfg: DictConfig) -> Job:
-    """Check the settings and make all that needs nothing else.
+    """Check the settings and make all that needs no data.
 
     Parameters
     ----------
@@ -99,7 +125,7 @@ def make_job(cfg: DictConfig) -> Job:
     Returns
     -------
     Job
-        Front-end and network with the run's name and folder.
+        Front-end and network; still without a name, and its folders below that of all runs.
 
     Raises
     ------
@@ -110,11 +136,8 @@ def make_job(cfg: DictConfig) -> Job:
     from omegaconf import OmegaConf
 
     from hbac.common.choices import check_choice
-    from hbac.common.files import read_json
     from hbac.common.instantiate import build
-    from hbac.predictions.pseudo import pseudo_hash
     from hbac.runs.folder import run_of_fold
-    from hbac.runs.naming import member_name
     from hbac.training.callbacks import EXPORTS
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
@@ -124,29 +147,41 @@ def make_job(cfg: DictConfig) -> Job:
     check_choice("export", cfg.export, EXPORTS)
     stages = stages_of(cfg)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
-    # Files that decide predictions are named by what is in them, so that a run is the same wherever they lie.
-    learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
-    paths = {name: Path(pseudo) for name, pseudo in learned_from.items() if pseudo not in stages}
-    config["pseudo_hash"] = {name: pseudo_hash(path) for name, path in paths.items()}
     start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)
-    if start is not None:
-        config["init_from_hash"] = read_json(start / "model.json")["config_hash"]
-    member = member_name(config)
     front_end = build(cfg.front_end)
     check_montage(cfg.montage, config["front_end"])
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] |= front_end.network_arguments()
-    folder = Path(cfg.outputs) / "runs" / member / f"fold{cfg.fold}"
+    network = build(config["model"])
+    config["content"] = _content(config, stages, start)
     return Job(
         config=config,
-        member=member,
-        folder=folder,
+        member="",
+        folder=Path(cfg.outputs) / "runs",
         front_end=front_end,
-        network=build(config["model"]),
+        network=network,
         precision=choose_precision(cfg.trainer.precision, cfg.trainer.accelerator),
-        stages=[make_stage(stages, name, folder) for name in stages],
+        stages=[make_stage(stages, name) for name in stages],
         start=start,
     )
+
+
+def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start: Path | None) -> dict[str, str]:
+    """Name the files that decide predictions by what is in them: a run is the same wherever they lie."""
+    from hbac.common.files import hash_of_file, read_json
+    from hbac.predictions.pseudo import pseudo_hash
+    from hbac.runs.folder import MODEL_FILE
+
+    learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
+    content = {
+        f"pseudo {name}".rstrip(): pseudo if pseudo in stages else pseudo_hash(Path(pseudo))
+        for name, pseudo in learned_from.items()
+    }
+    if start is not None:
+        content["init_from"] = read_json(start / MODEL_FILE)["config_hash"]  # of all its folds
+    if (weights := config["model"].get("pretrained_file")) is not None:
+        content["pretrained_file"] = hash_of_file(Path(weights))
+    return content
 
 
 def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
@@ -187,7 +222,7 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
     return stages | {"": cfg}
 
 
-def make_stage(stages: Mapping[str, DictConfig], name: str, run: Path) -> Stage:
+def make_stage(stages: Mapping[str, DictConfig], name: str) -> Stage:
     """Check a stage's settings.
 
     Parameters
@@ -196,13 +231,11 @@ def make_stage(stages: Mapping[str, DictConfig], name: str, run: Path) -> Stage:
         All stages, as `stages_of` returns them.
     name : str
         The stage.
-    run : Path
-        The run's folder.
 
     Returns
     -------
     Stage
-        Ready to be trained.
+        Its folder is relative to the run's.
 
     Raises
     ------
@@ -225,7 +258,7 @@ def make_stage(stages: Mapping[str, DictConfig], name: str, run: Path) -> Stage:
     if teacher and list(stages).index(teacher) >= number:
         raise UserError(f"stages.{name}.labels.pseudo={teacher}: a stage can only learn from one before it")
     seed = int(np.random.SeedSequence((cfg.seed, number)).generate_state(1)[0]) if name else cfg.seed
-    return Stage(name, cfg, recipe, run / STAGES / name if name else run, seed, teacher)
+    return Stage(name, cfg, recipe, Path(STAGES) / name if name else Path(), seed, teacher)
 
 
 def weights_at_start(model: Mapping[str, Any]) -> str | None:

@@ -7,11 +7,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# What never changes a prediction: where things lie, who watches, how fast it goes.
+# What never changes a prediction: where things lie, who watches, how fast it goes. What is in the files that are
+# learned from does, and stands in ``content`` (`hbac.experiment.job.Job.of`).
 _NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report", "allow_missing_folds", "init_from")
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
-_NOT_HASHED_INSIDE = {"dataset": ("stores", "n_jobs", "_pretrained_"), "data": ("num_workers",), "labels": ("pseudo",),
-                      "callbacks": ("device_stats", "throughput")}  # fmt: skip
+_NOT_HASHED_INSIDE = {
+    "dataset": ("root", "stores", "n_jobs", "size", "seed", "_pretrained_"),
+    "model": ("pretrained_file",),
+    "data": ("num_workers",),
+    "labels": ("pseudo",),
+    "callbacks": ("device_stats", "throughput"),
+}
 
 
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,20 +31,22 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The same without where things lie, who watches, how fast it goes.
+        The same without where things lie, who watches, how fast it goes; of its stages, too.
 
     Examples
     --------
     >>> deciding({"band": "1-12", "fold": 3, "outputs": "/here", "data": {"num_workers": 4, "batch_size": 32}})
     {'band': '1-12', 'data': {'batch_size': 32}}
     """
-    return {
-        key: {k: v for k, v in value.items() if k not in _NOT_HASHED_INSIDE.get(key, ())}
-        if isinstance(value, Mapping)
-        else value
-        for key, value in config.items()
-        if key not in _NOT_HASHED
-    }
+    kept: dict[str, Any] = {}
+    for key, value in config.items():
+        if key == "stages" and value:
+            kept[key] = {name: deciding(stage or {}) for name, stage in value.items()}
+        elif isinstance(value, Mapping):
+            kept[key] = {k: v for k, v in value.items() if k not in _NOT_HASHED_INSIDE.get(key, ())}
+        elif key not in _NOT_HASHED:
+            kept[key] = value
+    return {key: value for key, value in kept.items() if key not in _NOT_HASHED}
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

@@ -26,6 +26,8 @@ CONFIG = {
     "logger": {"mode": "offline"},
     "dataset": {"root": "data", "stores": "outputs/stores", "n_jobs": 2},
     "data": {"batch_size": 32, "num_workers": 0},
+    "stages": {"first": {"labels": {"pseudo": "here"}, "data": {"num_workers": 0}}},
+    "content": {"data": "0"},
 }
 
 
@@ -47,6 +49,9 @@ def changed(**changes: object) -> dict[str, object]:
         {"outputs": "x"},
         {"logger": {}},
         {"dataset__stores": "x"},
+        {"dataset__root": "x"},
+        {"model__pretrained_file": "/there"},
+        {"stages": {"first": {"labels": {"pseudo": "there"}, "data": {"num_workers": 2}}}},
         {"dataset__n_jobs": 8},
         {"data__num_workers": 4},
     ],
@@ -56,7 +61,15 @@ def test_the_hash_does_not_see_what_cannot_change_a_prediction(change: dict[str,
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"band": "1-12"}, {"model__filters": 9}, {"dataset__root": "x"}, {"data__batch_size": 16}]
+    "change",
+    [
+        {"seed": 1},
+        {"band": "1-12"},
+        {"model__filters": 9},
+        {"content": {"data": "1"}},
+        {"data__batch_size": 16},
+        {"stages": {"first": {"labels": {"min_votes": 3}}}},
+    ],
 )
 def test_the_hash_sees_everything_else(change: dict[str, object]) -> None:
     assert config_hash(changed(**change)) != config_hash(CONFIG)

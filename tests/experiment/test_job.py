@@ -1,0 +1,30 @@
+"""A run's name: of what is in its data and settings, not of where they lie."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from hbac.vocabulary import VOTE_COLUMNS
+from tests.helpers import write_hms_layout
+from tests.test_commands import SMALL_NET, command
+
+
+def test_a_run_follows_its_data_and_not_their_path(tmp_path: Path) -> None:
+    root = write_hms_layout(tmp_path / "data", n_eegs=12, seed=1, n_test=0)
+    line = ("hbac.train", "dataset=hms", "labels.n_folds=2", "logger=csv", "trainer.max_epochs=1", *SMALL_NET)
+    command(tmp_path, *line, "dataset.root=data")
+    shutil.move(root, tmp_path / "moved")
+    (tmp_path / "link").symlink_to("moved")
+    for path in ("./link/", str(tmp_path / "moved")):
+        assert "is there already" in command(tmp_path, *line, f"dataset.root={path}").stderr
+    [run] = tmp_path.glob("outputs/runs/*/fold0")
+
+    labels = tmp_path / "moved" / "train.csv"
+    rows = pd.read_csv(labels)
+    rows.loc[0, list(VOTE_COLUMNS)] = rows.loc[0, list(VOTE_COLUMNS)].to_numpy()[::-1]
+    rows.to_csv(labels, index=False)
+    assert "is there already" not in command(tmp_path, *line, "dataset.root=link").stderr
+    assert len(list(tmp_path.glob("outputs/runs/*/fold0"))) == 2 and run.is_dir()
