@@ -38,7 +38,7 @@ def ensemble(cfg: DictConfig) -> float:
     from hbac.common.instantiate import build
     from hbac.experiment.merge import blend, blend_settings
 
-    logger = build(cfg.logger)
+    logger = build(cfg.logger, "logger", cfg.allow)
     if not cfg.members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
     return blend(list(cfg.members), Path(cfg.out), cfg.folds, logger, **blend_settings(cfg))

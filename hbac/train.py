@@ -48,7 +48,9 @@ def train(cfg: DictConfig) -> float:
     """
     from hbac.common.instantiate import build
 
-    build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once
+    build(
+        cfg.logger, "logger", cfg.allow
+    )  # before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once
 
     from filelock import FileLock, Timeout
 
@@ -61,7 +63,7 @@ def train(cfg: DictConfig) -> float:
 
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
-    part = build(cfg.dataset).part("train", official="official" in job.front_end.sources)
+    part = build(cfg.dataset, "dataset", cfg.allow).part("train", official="official" in job.front_end.sources)
     folds = fold_table_of(part, cfg)
     require_no_leak(part, folds, Path(cfg.outputs))
     job = job.of(part, folds)

@@ -41,7 +41,7 @@ def progress(doing: str, log: bool = True) -> Iterator[Callable[[int, int], None
             return Text(_pace(task.completed, task.total or 0, task.elapsed or 0))
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateAndTimeLeft())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), RateAndTimeLeft())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(doing, total=None, visible=False)
     began = told = 0.0

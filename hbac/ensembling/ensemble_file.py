@@ -113,13 +113,15 @@ class Ensemble:
             raise UserError(f"ensemble of {len(self.members)} members, but probabilities of {len(prob_MNK)}")
         return self.blend.apply(prob_MNK, present_MN)
 
-    def write(self, path: str | Path) -> Path:
+    def write(self, path: str | Path, stands_in: Path | None = None) -> Path:
         """Write the file; it appears whole or not at all.
 
         Parameters
         ----------
         path : str or Path
             The file, or the folder that gets an ``ensemble.json``.
+        stands_in : Path, optional
+            The folder that it will be moved to, which its paths are relative to; that of `path` where absent.
 
         Returns
         -------
@@ -127,8 +129,7 @@ class Ensemble:
             The file.
         """
         path = _file(path)
-        folder = path.parent
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = stands_in or path.parent
         content = {
             "format": _FORMAT,
             "hbac_version": self.hbac_version,

@@ -76,7 +76,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     write_json(folder / CONFIG_FILE, job.config)
     write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()})
     rows_trained = []
-    with build(cfg.logger).training(facts) as loggers:
+    with build(cfg.logger, "logger", cfg.allow).training(facts) as loggers:
         *earlier, last = job.stages
         for stage in earlier:
             rows_trained.append(train_before(stage, job, source, loggers))
@@ -124,9 +124,8 @@ def make_task(stage: Stage, job: Job) -> Classifier:
     from hbac.common.instantiate import build
 
     cfg = stage.cfg
-    task: Classifier = build(
-        cfg.task, network=job.network, optimizer=build(cfg.optimizer), schedule=build(cfg.schedule)
-    )
+    optimizer, schedule = (build(cfg[name], name, cfg.allow) for name in ("optimizer", "schedule"))
+    task: Classifier = build(cfg.task, "task", cfg.allow, network=job.network, optimizer=optimizer, schedule=schedule)
     return task
 
 
@@ -159,9 +158,10 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
     cfg = stage.cfg
     if not cfg.resume:
         shutil.rmtree(stage.folder / CHECKPOINTS, ignore_errors=True)
-    asked_for = [build(node) for node in (cfg.get("callbacks") or {}).values()]
+    asked_for = [build(node, "callback", cfg.allow) for node in (cfg.get("callbacks") or {}).values()]
     trainer: L.Trainer = build(
         cfg.trainer,
+        "trainer",
         logger=loggers,
         callbacks=[*make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience), *asked_for, *callbacks],
         precision=job.precision,
@@ -251,6 +251,8 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
         wanted &= source.folds.fold_of(part.rows["patient_id"]) != cfg.fold
     data = build(
         cfg.data,
+        "data",
+        cfg.allow,
         part=part,
         front_end=job.front_end,
         fold_of_row=np.where(wanted, 0, 1),
@@ -259,6 +261,7 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
     )
     trainer: L.Trainer = build(
         cfg.trainer,
+        "trainer",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -148,11 +148,11 @@ def make_job(cfg: DictConfig) -> Job:
     stages = stages_of(cfg)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)
-    front_end = build(cfg.front_end)
+    front_end = build(cfg.front_end, "front_end", cfg.allow)
     check_montage(cfg.montage, config["front_end"])
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] |= front_end.network_arguments()
-    network = build(config["model"])
+    network = build(config["model"], "network", cfg.allow)
     config["content"] = _content(config, stages, start)
     return Job(
         config=config,

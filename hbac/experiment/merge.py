@@ -45,7 +45,7 @@ class MergeSweep(Callback):
         if not (sweep / JOBS).is_dir():
             return  # of another command than training
         try:
-            blend([sweep], sweep, logger=build(config.logger), **blend_settings(config))
+            blend([sweep], sweep, logger=build(config.logger, "logger", config.allow), **blend_settings(config))
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)
@@ -94,12 +94,11 @@ def blend(
     from hbac.cli.console import ensemble_table
     from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
-    from hbac.tracking.model_card import write_ensemble_card
+    from hbac.tracking.model_card import ensemble_card
     from hbac.tracking.results import log_ensemble
 
     with _told_once():
-        result = build_ensemble(collect(paths, folds), out, **settings)
-    write_ensemble_card(result)
+        result = build_ensemble(collect(paths, folds), out, card=ensemble_card, **settings)
     if logger is not None:
         log_ensemble(logger, result, settings)
     ensemble_table(out)

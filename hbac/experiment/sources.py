@@ -101,7 +101,9 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
 
     def part_of(name: str) -> Part:
         wanted: Part = (
-            part if name == "train" else build(cfg.dataset).part(name, official="official" in job.front_end.sources)
+            part
+            if name == "train"
+            else build(cfg.dataset, "dataset", cfg.allow).part(name, official="official" in job.front_end.sources)
         )
         return wanted
 
@@ -157,13 +159,15 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
     cfg, pseudo = stage.cfg, source.pseudo.get(stage.name)
     data = build(
         cfg.data,
+        "data",
+        cfg.allow,
         part=source.part,
         front_end=job.front_end,
         fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
         fold=cfg.fold,
         labels=stage.labels,
         pseudo=pseudo,
-        augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
+        augment={name: build(node, "augment", cfg.allow) for name, node in cfg.augment.items() if node is not None},
         seed=stage.seed,
         cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class EnsembleModel:
         return self
 
 
-def load(folder: str | Path) -> Model | EnsembleModel:
+def load(folder: str | Path, allow: str | Sequence[str] = ()) -> Model | EnsembleModel:
     """Return the model of a run or of an ensemble.
 
     Parameters
@@ -88,6 +89,9 @@ def load(folder: str | Path) -> Model | EnsembleModel:
     folder : str or Path
         A run's folder, ``outputs/runs/<member>/fold<k>``; or an ensemble's: that of a sweep, or of
         ``hbac.ensemble``.
+    allow : str or sequence of str
+        Packages of your own that its networks may be of, and that are imported then: ``("mynets",)``. A folder of
+        anybody's is safe to load without.
 
     Returns
     -------
@@ -97,14 +101,15 @@ def load(folder: str | Path) -> Model | EnsembleModel:
     Raises
     ------
     UserError
-        When the folder is neither, a run of the ensemble is missing, or weights do not fit their network.
+        When the folder is neither, a run of the ensemble is missing, a network is of a package that is not allowed, or
+        weights do not fit their network.
     """
     folder = Path(folder)
     if (folder / MODEL_FILE).is_file():
-        return load_run(folder)
+        return load_run(folder, allow)
     if (folder / ENSEMBLE_FILE).is_file():
         ensemble = Ensemble.read(folder)
-        return EnsembleModel(ensemble, Networks.of(ensemble, "cpu", "32-true"))
+        return EnsembleModel(ensemble, Networks.of(ensemble, "cpu", "32-true", allow))
     raise UserError(
         f"{folder}: neither a finished run (with {MODEL_FILE}) nor an ensemble (with {ENSEMBLE_FILE}); give a folder "
         "like outputs/runs/…/fold0 or outputs/sweeps/…"

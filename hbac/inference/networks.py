@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,9 @@ class Networks:
     windows: int = field(default=0, init=False)
 
     @classmethod
-    def of(cls, ensemble: Ensemble, device: str = "auto", precision: str = "auto") -> Networks:
+    def of(
+        cls, ensemble: Ensemble, device: str = "auto", precision: str = "auto", allow: str | Sequence[str] = ()
+    ) -> Networks:
         """Load the networks of all members.
 
         Parameters
@@ -84,6 +86,8 @@ class Networks:
             ``auto``, ``cpu``, ``cuda`` …
         precision : str
             ``auto`` (see `hbac.training.precision.choose_precision`), ``32-true``, ``16-mixed`` or ``bf16-mixed``.
+        allow : str or sequence of str
+            Packages of the user's own that networks may be of.
 
         Returns
         -------
@@ -106,7 +110,7 @@ class Networks:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         runs = [(m, run) for m, member in enumerate(ensemble.members) for run in member.runs]
-        models = [load_run(run) for _, run in runs]
+        models = [load_run(run, allow) for _, run in runs]
         try:
             where = torch.device(device)
             models = [model.to(where) for model in models]
@@ -314,14 +318,18 @@ def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
 
 
 def forget(kept: Path) -> None:
-    """Delete what was kept, once the result is written.
+    """Delete what was kept, and nothing else, once the result is written.
 
     Parameters
     ----------
     kept : Path
         As `kept_folder` returned it.
     """
-    shutil.rmtree(kept, ignore_errors=True)
+    with suppress(OSError):  # what else is there stays, and the folder with it
+        for chunk in kept.glob("[0-9]*.npy"):
+            chunk.unlink()
+        (kept / ".lock").unlink(missing_ok=True)
+        kept.rmdir()
 
 
 def members_of_runs(prob_RNK: NDArray[np.floating], member: Sequence[int]) -> NDArray[np.float64]:

@@ -61,6 +61,11 @@ class TableMetadata:
         Run folder of each fold's network, in memory absolute, in the file relative to the file's folder.
     extras : mapping of str to str
         Anything else worth keeping, such as the epoch of the checkpoint.
+
+    Raises
+    ------
+    UserError
+        For a name of nothing, or with control characters.
     """
 
     member: str
@@ -71,6 +76,11 @@ class TableMetadata:
     hbac_version: str = hbac.__version__
     runs: Mapping[int, Path] = field(default_factory=dict)
     extras: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Names are printed, and a terminal obeys control characters; Unicode has some that reorder a whole line.
+        if not self.member or not self.member.isprintable():
+            raise UserError(f"member {self.member!r}: a name needs letters, and no line breaks or control characters")
 
 
 @dataclass(frozen=True)
@@ -177,13 +187,15 @@ class PredictionTable:
         """The folds without rows; empty when the number of folds is unknown."""
         return sorted(set(range(self.metadata.n_folds)) - set(self.folds))
 
-    def write(self, path: str | Path) -> Path:
+    def write(self, path: str | Path, stands_in: Path | None = None) -> Path:
         """Write the table as parquet; the file appears whole or not at all.
 
         Parameters
         ----------
         path : str or Path
             File to write. Its folder is made when missing.
+        stands_in : Path, optional
+            The folder that it will be moved to, which run folders are relative to; that of `path` where absent.
 
         Returns
         -------
@@ -192,7 +204,8 @@ class PredictionTable:
         """
         path = Path(path)
         meta = self.metadata
-        runs = {str(k): Path(os.path.relpath(run, path.parent)).as_posix() for k, run in sorted(meta.runs.items())}
+        folder = stands_in or path.parent
+        runs = {str(k): Path(os.path.relpath(run, folder)).as_posix() for k, run in sorted(meta.runs.items())}
         flat = {
             "member": meta.member,
             **{name: getattr(meta, name) for name in _HASHES},

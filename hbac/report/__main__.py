@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hbac.cli.launch import launch
 from hbac.common.errors import UserError
@@ -50,7 +50,7 @@ def report(cfg: DictConfig) -> None:
     windows, part, notes = None, None, []
     if cfg.windows or cfg.label_ids:
         windows = choose_windows(found, cfg.windows, list(cfg.label_ids), cfg.seed)
-        part, why = recordings_of(found, cfg.get("dataset"))
+        part, why = recordings_of(found, cfg)
         if part is None:
             notes = [f"No EEG page: {why}"]
             log.warning("%s", notes[0])
@@ -63,15 +63,15 @@ def report(cfg: DictConfig) -> None:
     )
 
 
-def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
+def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:
     """Find the recordings that predictions are of.
 
     Parameters
     ----------
     found : Gathered
         What is compared.
-    dataset : DictConfig or None
-        The data set that the user named; where none was, that of the runs is taken.
+    cfg : DictConfig
+        The data set that the user named, if any; where none was, that of the runs is taken.
 
     Returns
     -------
@@ -87,11 +87,12 @@ def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
     """
     from hbac.common.files import read_json
     from hbac.common.instantiate import build
+    from hbac.recordings.mapped import INDEX_NAME
     from hbac.runs.folder import CONFIG_FILE
 
     wanted = next((meta.data_fingerprint for meta in found.joined.metadata if meta.data_fingerprint), "")
-    if dataset is not None:
-        part: Part = build(dataset).part("train")
+    if cfg.get("dataset") is not None:
+        part: Part = build(cfg.dataset, "dataset", cfg.allow).part("train")
         if wanted and part.fingerprint != wanted:
             raise UserError(
                 f"{part.recordings.root}: these are not the recordings that the predictions are of: fingerprint "
@@ -101,12 +102,21 @@ def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
     runs = [run for meta in found.members.values() for run in meta.runs.values() if (run / CONFIG_FILE).is_file()]
     if not runs:
         return None, "no run folder says where the recordings are; name them: dataset=hms dataset.root=PATH"
-    config = read_json(runs[0] / CONFIG_FILE)["dataset"]
-    if not Path(config["root"]).is_dir():  # the simulated data set would be made again, which takes its time
-        return None, f"the recordings are not in {config['root']}; name them: dataset=hms dataset.root=PATH"
-    part = build(config).part("train")
+    try:
+        config = dict(read_json(runs[0] / CONFIG_FILE)["dataset"])
+        root, stores = Path(config["root"]), Path(config["stores"])
+        needed = "synthetic.json" if str(config["_target_"]).endswith(".Synthetic") else "train.csv"
+    except (KeyError, TypeError, ValueError):
+        return None, f"{runs[0] / CONFIG_FILE} names no data set; name it: dataset=hms dataset.root=PATH"
+    # They are read where the run says, which may be anybody's; but nothing is made there: no simulated data set that is
+    # gone, and no store but among stores.
+    if not (root / needed).is_file():
+        return None, f"the recordings are not in {root}; name them: dataset=hms dataset.root=PATH"
+    if not any(stores.glob(f"*/{INDEX_NAME}")):
+        config["stores"] = str(Path(cfg.outputs) / "stores")
+    part = build(config, "dataset", cfg.allow).part("train")
     if wanted and part.fingerprint != wanted:
-        return None, f"the recordings in {config['root']} are not those that the predictions are of"
+        return None, f"the recordings in {root} are not those that the predictions are of"
     return part, ""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import hbac
 from hbac.common.errors import UserError
-from hbac.common.files import whole_folder
+from hbac.common.outputs import check_free, replacing
 from hbac.common.progress import track
 from hbac.report.curves import learning_curves
 from hbac.report.diagrams import class_kl, confusion, disagreements, reliability_diagrams
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from hbac.recordings.datasets import Part
 
 INDEX_FILE = "index.html"
+COMMAND = "hbac.report"  # who its files are said to be of
+_WHOLE = "."  # a report's folder is its own
 SECTIONS: dict[str, Callable[[Gathered], str]] = {
     "Ranking": ranking,
     "Learning curves": learning_curves,
@@ -71,10 +73,9 @@ def write_report(
     Raises
     ------
     UserError
-        When there is another folder in the report's place, or it cannot be written.
+        When there is something else in the report's place, or it cannot be written.
     """
-    check_out(out)
-    with whole_folder(out) as folder:
+    with replacing(out, COMMAND, INDEX_FILE, [_WHOLE]) as folder:
         write_assets(folder)
         made = {title: SECTIONS[title](found) for title in track(list(SECTIONS), "drawing")}
         eeg = ""
@@ -95,7 +96,7 @@ def write_report(
 
 
 def check_out(out: Path) -> None:
-    """Refuse a place where something else is.
+    """Refuse a place where something else is than what an earlier report wrote.
 
     Parameters
     ----------
@@ -105,10 +106,11 @@ def check_out(out: Path) -> None:
     Raises
     ------
     UserError
-        When it is a file, or a folder that is neither empty nor a report.
+        When it is a file, or anything else is in it.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / INDEX_FILE).is_file()):
-        raise UserError(f"out={out}: there is something else than a report; name a new folder")
+    if out.is_file():
+        raise UserError(f"out={out}: is a file; name a folder")
+    check_free(out, COMMAND, own_folders=[_WHOLE])
 
 
 def _summary(found: Gathered) -> str:

@@ -10,7 +10,7 @@ from hbac import __version__
 from hbac.common.errors import UserError
 
 MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "predictions.parquet"
-CONFIG_FILE, ENVIRONMENT_FILE = "config.json", "environment.json"
+CONFIG_FILE, ENVIRONMENT_FILE, CARD_FILE = "config.json", "environment.json", "MODEL_CARD.md"
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, whole_file, write_json
+from hbac.common.instantiate import build, find
 from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
@@ -187,13 +190,15 @@ def as_windows(sources: Sequence[str], windows: Sequence[Tensor | NDArray[Any]])
     return [window if window.dtype == torch.float16 else window.float() for window in given]
 
 
-def load_run(folder: str | Path) -> Model:
-    """Return the model of a run folder.
+def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
+    """Return the model of a run folder, which may be anybody's: nothing in it decides what code is run.
 
     Parameters
     ----------
     folder : str or Path
         A run's folder, ``outputs/runs/<member>/fold<k>``.
+    allow : str or sequence of str
+        Packages of your own that its network may be of, and that are imported then.
 
     Returns
     -------
@@ -203,16 +208,53 @@ def load_run(folder: str | Path) -> Model:
     Raises
     ------
     UserError
-        When the folder is no finished run, or its weights do not fit its network.
+        When the folder is no finished run, its network is of a package that is not allowed, or its weights do not fit
+        its network.
     """
-    from hbac.common.instantiate import build
-
     folder = Path(folder)
     if not (folder / MODEL_FILE).is_file():
         raise UserError(
             f"{folder}: not a finished run: it has no {MODEL_FILE}; give a folder like outputs/runs/…/fold0"
         )
     facts = read_json(folder / MODEL_FILE)
-    network, front_end = build(facts["network"]), build(facts["front_end"])
+    try:
+        # Whatever the file says: no weights to begin with are read, be it from a file or from the network.
+        config = facts["network"] | {key: value for key, value in _START.items() if key in facts["network"]}
+        find(config.get("_target_"), "network", allow)
+        front_end = build(facts["front_end"], "front_end", allow)
+        if str(config["_target_"]).startswith("hbac."):
+            _check_shapes(folder, _shapes(json.dumps(config)))
+        network = build(config, "network", allow)
+    except UserError as error:
+        raise UserError(f"{folder / MODEL_FILE}: {error}") from None
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{folder / MODEL_FILE}: no model can be made from it: {error!r}") from None
     load_weights(network, folder)
     return Model(front_end.eval(), network.eval(), facts)
+
+
+@lru_cache(maxsize=64)
+def _shapes(config: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's state; no memory is taken for it, however large its config asks it to be."""
+    import torch
+
+    with torch.device("meta"):
+        network = build(json.loads(config), "network")
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+def _check_shapes(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare a network with its weights before it is made: none can take more memory than the file has weights."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, "pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be loaded into the network: {error}") from None
+    differs = [name for name in wanted if found.get(name) != wanted[name]]
+    if differs or found.keys() != wanted.keys():
+        name = (differs or [name for name in found if name not in wanted])[0]
+        shapes = f"{found.get(name, 'missing')} there, {wanted.get(name, 'missing')} in the network"
+        raise UserError(f"{path}: cannot be loaded into the network: {name} is {shapes}")

@@ -16,11 +16,8 @@ from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, MANY_VOTES, SFREQ, SPE
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hbac.ensembling.build import EnsembleResult
     from hbac.ensembling.ensemble_file import Ensemble
     from hbac.predictions import PredictionTable
-
-CARD_FILE = "MODEL_CARD.md"
 
 
 def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
@@ -40,7 +37,7 @@ def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
     """
     from hbac.common.files import read_json, write_text
     from hbac.predictions import PredictionTable
-    from hbac.runs.folder import CONFIG_FILE, MODEL_FILE, TABLE_FILE
+    from hbac.runs.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, TABLE_FILE
 
     facts = read_json(folder / MODEL_FILE)
     config = read_json(folder / CONFIG_FILE)
@@ -110,26 +107,6 @@ def model_card(
             "",
         ]
     )
-
-
-def write_ensemble_card(result: EnsembleResult) -> Path:
-    """Write the model card of an ensemble.
-
-    Parameters
-    ----------
-    result : EnsembleResult
-        What was written of it.
-
-    Returns
-    -------
-    Path
-        ``MODEL_CARD.md`` beside its ``ensemble.json``.
-    """
-    from hbac.common.files import write_text
-
-    path = result.path.parent / CARD_FILE
-    write_text(path, ensemble_card(result.ensemble, result.table))
-    return path
 
 
 def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
