@@ -208,7 +208,7 @@ def find(name: Any, slot: str, allow: str | Sequence[str] = ()) -> Callable[...,
     yours = " (or of your own package: allow=[PACKAGE], hbac.load(…, allow=['PACKAGE']))" if place.is_open else ""
     rule = f"{place.what} is one of {where}{yours}"
     if not isinstance(name, str) or not _PUBLIC_NAME.fullmatch(name):
-        raise UserError(f"_target_: {name} is not allowed; {rule}")
+        raise UserError(f"_target_: {name!r} is not allowed; {rule}")
     module_name, _, last = name.rpartition(".")
     is_theirs = _is_of(name, theirs)
     # A submodule of ours may be named; of another package only what it exports, so that no other module is imported.

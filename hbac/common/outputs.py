@@ -16,7 +16,6 @@ from itertools import chain, islice
 from pathlib import Path
 
 from hbac.common.errors import UserError
-from hbac.common.files import whole_file
 
 MANIFEST = ".hbac-made.json"
 _STAGED = ".hbac-partial-"  # and the process that writes there
@@ -117,7 +116,9 @@ def _put(staged: Path, folder: Path, command: str, last: str, own_folders: Seque
     check_free(folder, command, new, own_folders)
     old = _manifest(folder).get(command, {})
     # Both first: whatever is there when the process is killed, the next run knows it for its own.
-    _write_manifest(folder, command, {name: [*old.get(name, []), *new.get(name, [])] for name in {**old, **new}})
+    _write_manifest(
+        staged, folder, command, {name: [*old.get(name, []), *new.get(name, [])] for name in {**old, **new}}
+    )
     (folder / last).unlink(missing_ok=True)
     stale = [name for own in own_folders for name in _files(folder, folder / own) if name not in new]
     for name in stale:  # `check_free` has found them to be of this command
@@ -126,7 +127,7 @@ def _put(staged: Path, folder: Path, command: str, last: str, own_folders: Seque
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (staged / name).replace(folder / name)
     kept = {name: hashes for name, hashes in old.items() if name not in stale and (folder / name).is_file()}
-    _write_manifest(folder, command, kept | new)
+    _write_manifest(staged, folder, command, kept | new)
 
 
 def _free(folder: Path, name: str, made: Made) -> bool:
@@ -165,10 +166,10 @@ def _manifest(folder: Path) -> dict[str, Made]:
         return {}
 
 
-def _write_manifest(folder: Path, command: str, made: Mapping[str, list[str]]) -> None:
+def _write_manifest(staged: Path, folder: Path, command: str, made: Mapping[str, list[str]]) -> None:
     content = _manifest(folder) | {command: {name: made[name] for name in sorted(made)}}
-    with whole_file(folder / MANIFEST) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (staged / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (staged / MANIFEST).replace(folder / MANIFEST)
 
 
 def _remove_left_over(folder: Path) -> None:

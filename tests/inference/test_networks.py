@@ -180,14 +180,39 @@ def test_tables_for_pseudo_labels(ensemble: Path, data_root: Path, tmp_path: Pat
 
 
 def test_an_ensemble_file_without_its_tables_is_enough(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
-    stale = tmp_path / "mine" / "folds" / "fold7.parquet"
-    stale.parent.mkdir(parents=True)
-    stale.touch()
     hms = ["dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}"]
     result = command(tmp_path, "hbac.infer", *hms, "out=mine", "tta=reverse")
     assert result.stdout.splitlines()[-1] == "submission: mine/submission.csv"
     assert len(pd.read_csv(tmp_path / "mine" / "submission.csv")) == 3
-    assert sorted(path.name for path in stale.parent.iterdir()) == ["fold0.parquet", "fold1.parquet"]
+    folds = tmp_path / "mine" / "folds"
+    assert sorted(path.name for path in folds.iterdir()) == ["fold0.parquet", "fold1.parquet"]
+    (folds / "fold7.parquet").write_bytes(b"the user's own")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    refused = command(tmp_path, "hbac.infer", *hms, "out=mine", ok=False)
+    assert refused.returncode == 2
+    assert "mine: 'folds/fold7.parquet': something else than hbac.infer wrote, or changed since" in refused.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_submission_by_its_own_path_is_all_that_is_written(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
+    """The folder is the user's: neither his fold tables nor a file of his at that very path are taken away."""
+    mine = {tmp_path / "folds" / "fold0.parquet": b"one", tmp_path / "submission_predictions.parquet": b"other"}
+    for path, content in mine.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    line = ["hbac.infer", "dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}", "logger=csv"]
+    command(tmp_path, *line, "out=submission.csv")
+    first = (tmp_path / "submission.csv").read_text()
+    assert {path: path.read_bytes() for path in mine} == mine
+    names = {"folds", "submission_predictions.parquet", "submission.csv", ".hbac-made.json", "outputs"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    command(tmp_path, *line, "out=submission.csv", "tta=reverse")  # its own may be replaced
+    assert (tmp_path / "submission.csv").read_text() != first
+    (tmp_path / "submission.csv").write_text("best so far")
+    refused = command(tmp_path, *line, "out=submission.csv", ok=False)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: .: 'submission.csv': something else than hbac.infer wrote")
+    assert (tmp_path / "submission.csv").read_text() == "best so far"
 
 
 def test_a_dry_run_writes_nothing(ensemble: Path, data_root: Path, tmp_path: Path) -> None:

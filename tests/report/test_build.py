@@ -109,12 +109,18 @@ def test_a_report_takes_the_place_of_a_report_and_of_nothing_else(found: Gathere
     out = tmp_path / "report"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="something else than a report"):
-        write_report(found, out)
-    assert (out / "thesis.txt").read_text() == "mine"
-    (out / "thesis.txt").rename(out / "index.html")
-    write_report(found, out)
-    assert (out / "index.html").read_text() != "mine"
+    for name in ("thesis.txt", "index.html"):  # a site of the user's has an index.html too
+        (out / "thesis.txt").rename(out / name)
+        with pytest.raises(UserError, match=f"{name}': something else than hbac.report wrote"):
+            write_report(found, out)
+        assert {path.name: path.read_text() for path in out.iterdir()} == {name: "mine"}
+        (out / name).rename(out / "thesis.txt")
+    (out / "thesis.txt").unlink()
+    write_report(found, out, command="one")
+    written = {path.name for path in out.iterdir()}
+    write_report(found, out, command="other")
+    assert "<code>other</code>" in (out / "index.html").read_text()
+    assert {path.name for path in out.iterdir()} == written
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 

@@ -81,7 +81,7 @@ def test_a_member_is_named_after_model_band_and_hash() -> None:
 
 def test_a_model_comes_back_the_same(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network, front_end = build(NETWORK).eval(), build(FRONT_END).eval()
+    network, front_end = build(NETWORK, "network").eval(), build(FRONT_END, "front_end").eval()
     save_model(tmp_path, network, NETWORK, FRONT_END, {"fold": 2})
     model = hbac.load(tmp_path)
     eeg_BTC = 30 * torch.randn(3, 10000, 20)
@@ -98,13 +98,13 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK | {"width": 24}, FRONT_END, {})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK | {"width": 24}, FRONT_END, {})
     with pytest.raises(UserError, match=r"weights\.safetensors: cannot be loaded"):
         hbac.load(tmp_path)
 
 
 def test_truncated_weights(tmp_path: Path) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {})
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"weights\.safetensors: cannot be loaded"):
@@ -112,7 +112,7 @@ def test_truncated_weights(tmp_path: Path) -> None:
 
 
 def test_a_config_that_names_something_else(tmp_path: Path) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {})
     facts = read_json(tmp_path / "model.json")
     write_json(tmp_path / "model.json", facts | {"network": {"_target_": "os.system", "command": "true"}})
     with pytest.raises(UserError, match="os.system is not allowed"):
