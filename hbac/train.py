@@ -48,9 +48,8 @@ def train(cfg: DictConfig) -> float:
     """
     from hbac.common.instantiate import build
 
-    build(
-        cfg.logger, "logger", cfg.allow
-    )  # before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once
+    # Before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once.
+    build(cfg.logger, "logger", cfg.allow)
 
     from filelock import FileLock, Timeout
 

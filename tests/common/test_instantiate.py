@@ -19,9 +19,9 @@ from lightning.pytorch import callbacks
 from torch import nn
 
 import hbac
-from hbac.data import EEGDataModule, SpectrogramDataModule
 from hbac.common.errors import UserError
 from hbac.common.instantiate import SLOTS, build, find, packages
+from hbac.data import EEGDataModule, SpectrogramDataModule
 from hbac.models import MODELS
 from hbac.recordings.datasets import HMS, Synthetic
 from hbac.runs.naming import member_name

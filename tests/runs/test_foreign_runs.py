@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import hbac
-from hbac.errors import UserError
+from hbac.common.errors import UserError
+from hbac.common.files import read_json, write_json
 from hbac.models import efficientnet
-from hbac.runs import load_run, read_json, write_json
+from hbac.runs.model import load_run
 from hbac.vocabulary import VOTE_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
 from tests.helpers import write_hms_layout
@@ -70,7 +71,9 @@ def test_nothing_is_unpickled(runs: dict[str, Path], tmp_path: Path) -> None:
 def test_nothing_is_deleted(runs: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "0.npy").touch()
-    write_json(runs["resnet_gru"] / "model.json", {"network": {"_target_": "hbac.inference.forget", "kept": "mine"}})
+    write_json(
+        runs["resnet_gru"] / "model.json", {"network": {"_target_": "hbac.inference.networks.forget", "kept": "mine"}}
+    )
     with pytest.raises(UserError, match="is not allowed"):
         hbac.load(runs["resnet_gru"])
     assert (tmp_path / "mine" / "0.npy").exists()
