@@ -6,9 +6,9 @@ a file's place belongs to somebody: it is refused before anything is computed, a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,9 +16,11 @@ from itertools import chain, islice
 from pathlib import Path
 
 from hbac.common.errors import UserError
+from hbac.common.files import hash_of_file
 
 MANIFEST = ".hbac-made.json"
-_STAGED = ".hbac-partial-"  # and the process that writes there
+_ASIDE = ".hbac-partial-"
+_STAGED = f"{_ASIDE}{platform.node()}-"  # and the process of this machine that writes there
 _SHOWN = 3  # files that a message names
 
 Made = dict[str, list[str]]  # file in the folder, in POSIX form: hashes of what the command wrote there
@@ -112,7 +114,7 @@ def replacing(folder: Path, command: str, last: str, own_folders: Sequence[str] 
 
 
 def _put(staged: Path, folder: Path, command: str, last: str, own_folders: Sequence[str]) -> None:
-    new = {name: [_hash(staged / name)] for name in _files(staged, staged)}
+    new = {name: [hash_of_file(staged / name)] for name in _files(staged, staged)}
     check_free(folder, command, new, own_folders)
     old = _manifest(folder).get(command, {})
     # Both first: whatever is there when the process is killed, the next run knows it for its own.
@@ -137,21 +139,16 @@ def _free(folder: Path, name: str, made: Made) -> bool:
         parents = [folder.joinpath(*path.relative_to(folder).parts[:n]) for n in range(1, len(Path(name).parts))]
         return all(parent.is_dir() or not os.path.lexists(parent) for parent in parents)
     inside = path.resolve().is_relative_to(folder.resolve())  # and not behind a link
-    return inside and path.is_file() and not path.is_symlink() and _hash(path) in made.get(name, ())
+    return inside and path.is_file() and not path.is_symlink() and hash_of_file(path) in made.get(name, ())
 
 
 def _files(folder: Path, inside: Path) -> Iterator[str]:
     """List what is in a folder of the folder, but for our own bookkeeping."""
     for path in inside.rglob("*"):
         found = path.relative_to(folder)
-        is_ours = found.name == MANIFEST or found.parts[0].startswith(_STAGED)
+        is_ours = found.name == MANIFEST or found.parts[0].startswith(_ASIDE)
         if not is_ours and (path.is_symlink() or not path.is_dir()):
             yield found.as_posix()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _manifest(folder: Path) -> dict[str, Made]:

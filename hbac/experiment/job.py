@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -207,6 +208,8 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
 
     stages: dict[str, DictConfig] = {}
     for name, settings in (cfg.stages or {}).items():
+        if not re.fullmatch(r"\w[\w.+-]*", str(name)):  # it names a folder in the run's
+            raise UserError(f"stages.{name}: a stage's name has letters, digits and _ . + - only")
         for key in settings or {}:
             if key not in STAGE_SETTINGS:
                 raise UserError(

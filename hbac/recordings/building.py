@@ -128,6 +128,7 @@ def _resume(plan: Plan, partial: Path) -> dict[int, _Done]:
     except (OSError, ValueError):
         usable = False
     if not usable and partial.exists():
+        _require_ours(partial)
         shutil.rmtree(partial)
     partial.mkdir(exist_ok=True)
     # Written anew: an entry appended behind a torn line would be lost.
@@ -139,6 +140,14 @@ def _resume(plan: Plan, partial: Path) -> dict[int, _Done]:
         os.fsync(file.fileno())
     fresh.replace(journal)
     return done
+
+
+def _require_ours(partial: Path) -> None:
+    """Refuse a folder that is called like one of ours and holds something else: it is about to be removed."""
+    ours = {DATA_NAME, INDEX_NAME, _JOURNAL, Path(_JOURNAL).with_suffix(".new").name}
+    others = [path.name for path in partial.iterdir() if path.name not in ours] if partial.is_dir() else [partial.name]
+    if others:
+        raise UserError(f"{partial}: {others[0]!r} is no part of an unfinished store; move it away")
 
 
 def _check_room(plan: Plan, data: Path) -> None:

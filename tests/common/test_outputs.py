@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hbac.common.errors import UserError
 from hbac.common.outputs import MANIFEST, check_free, replacing
 
 WHO = "hbac.example"
+ASIDE = f".hbac-partial-{platform.node()}-"
 
 
 def write(folder: Path, files: dict[str, str], command: str = WHO, own: tuple[str, ...] = ("parts",)) -> None:
@@ -183,9 +185,9 @@ def test_killed_at_any_step_it_is_whole_or_not_taken_for_whole(tmp_path: Path, m
 def test_what_killed_processes_left_is_removed_here_and_beside(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    left = [tmp_path / "out" / f".hbac-partial-{gone.pid}", tmp_path / "beside" / f".hbac-partial-{gone.pid}"]
-    alive = tmp_path / "alive" / f".hbac-partial-{os.getppid()}"
-    others = tmp_path / "with_more" / f".hbac-partial-{gone.pid}"
+    left = [tmp_path / "out" / f"{ASIDE}{gone.pid}", tmp_path / "beside" / f"{ASIDE}{gone.pid}"]
+    alive = tmp_path / "alive" / f"{ASIDE}{os.getppid()}"
+    others = tmp_path / "with_more" / f"{ASIDE}{gone.pid}"
     for folder in (*left, alive, others):
         folder.mkdir(parents=True)
         (folder / "half").touch()
