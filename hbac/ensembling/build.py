@@ -247,9 +247,9 @@ def _member_paths(names: Sequence[str], out: Path) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     taken: set[str] = set()
     for name in names:
-        stem = re.sub(r"[^\w.+=-]+", "_", name)[:_LONGEST_STEM]
+        stem = re.sub(r"[^\w.+=-]+", "_", name)[:_LONGEST_STEM].lstrip(".") or "member"
         path = out / MEMBERS / f"{stem}.parquet"
-        if stem.startswith(".") or stem.casefold() in taken:  # hidden, or one file where upper and lower case are one
+        if stem.casefold() in taken:  # some file systems take upper for lower case
             path = path.with_stem(f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
         taken.add(path.stem.casefold())
         paths[name] = path

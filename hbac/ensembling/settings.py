@@ -41,7 +41,7 @@ def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
     for key, texts, is_kind in sorted(found, key=lambda entry: (not entry[2], entry[0].count("."))):
         groups = [texts.index(text) for text in texts]  # equal for settings that go together
         if groups not in kinds and texts not in columns.values():
-            columns[key] = texts
+            columns[_printable(key)] = [_printable(text) for text in texts]
             kinds += [groups] * is_kind
     rows = iter(zip(*columns.values(), strict=True)) if columns else iter(())
     empty = (_NOT_THERE,) * len(columns)
@@ -75,6 +75,11 @@ def _differing(key: str, values: Sequence[Any]) -> Iterator[tuple[str, list[str]
     for name in names:
         if not name.startswith("_") and name not in _FROM_FRONT_END:
             yield from _differing(f"{key}.{name}" if key else name, [node.get(name, _NOT_THERE) for node in nodes])
+
+
+def _printable(text: str) -> str:
+    """Take out what a terminal would obey: a config may be anybody's."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _text(value: Any) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+
+from hbac.common.errors import UserError
+from hbac.recordings.datasets import Part
+from hbac.report.__main__ import recordings_of
+from hbac.report.gather import gather
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,3 +73,34 @@ def test_bad_input_is_one_message(tmp_path: Path, arguments: list[str], message:
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "reports").exists()
+
+
+def test_of_a_run_from_elsewhere_nothing_is_made_where_it_says(reported: Path, tmp_path: Path) -> None:
+    """Neither a simulated data set, nor a store, nor anything that its config calls a data set."""
+    shutil.copytree(reported / "runs", tmp_path / "runs")
+    configs = list((tmp_path / "runs").rglob("config.json"))
+    given = json.loads(configs[0].read_text())
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    cfg = OmegaConf.create({"outputs": str(tmp_path / "outputs"), "allow": [], "dataset": None})
+
+    def recordings(dataset: object) -> tuple[Part | None, str]:
+        for path in configs:
+            path.write_text(json.dumps(given | {"dataset": dataset}))
+        return recordings_of(gather([tmp_path / "runs"], tmp_path), cfg)
+
+    target = {"_target_": "hbac.recordings.datasets.Synthetic", "size": "tiny"}
+    part, why = recordings(target | {"root": str(mine), "stores": str(mine)})
+    assert part is None
+    assert why == f"the recordings are not in {mine}; name them: dataset=hms dataset.root=PATH"
+    root = given["dataset"]["root"]
+    for damaged in (None, 3, [], {}, {"root": root}, {"root": 3, "stores": str(mine), "_target_": "x"}):
+        part, why = recordings(damaged)
+        assert part is None
+        assert "names no data set" in why
+    with pytest.raises(UserError, match="os.makedirs is not allowed; a data set is one of hbac.recordings.datasets"):
+        recordings(given["dataset"] | {"_target_": "os.makedirs"})
+    part, why = recordings(given["dataset"] | {"stores": str(mine)})
+    assert part is not None
+    assert part.stores == tmp_path / "outputs" / "stores"
+    assert list(mine.iterdir()) == []
