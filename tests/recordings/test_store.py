@@ -452,3 +452,15 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     assert output, errors
     before, after = map(float, output.split())
     assert 0 < after - before < 120
+
+
+def test_a_folder_that_is_called_like_an_unfinished_store_stays(tmp_path: Path) -> None:
+    file = write_eeg(tmp_path / "1.parquet", random_eeg(10_000, np.random.default_rng(0)))
+    mine = tmp_path / "store.partial" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=r"store\.partial: 'thesis.txt' is no part of an unfinished store"):
+        build_store({1: file}, CHANNELS, tmp_path / "store")
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    assert build_store({1: file}, CHANNELS, tmp_path / "store").ids.tolist() == [1]
