@@ -1,7 +1,6 @@
 """Bands by name or in hertz, and one FFT that filters *and* decimates to what the band needs.
 
-A Butterworth filter's response is a closed formula of its prototype's poles, so the filter that
-`scipy.signal.butter` would run as second-order sections is here a multiplication of the spectrum: forward and
+The Butterworth filter that `scipy.signal.butter` designs is here a multiplication of the spectrum: forward and
 backward (zero-phase: the squared magnitude, as `sosfiltfilt`) or once (causal: the complex response, as
 `sosfilt`). Cutting the same spectrum off at the band's edge decimates as `scipy.signal.resample` does, after
 the filter, so that mains and its harmonics cannot alias into the band. Working from the poles stays exact at
@@ -23,12 +22,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import scipy.signal
 import torch
 from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.signal.butterworth import butterworth_response, slowest_decay_s
 from hbac.signal.constants import Constants, full_precision
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
@@ -156,6 +155,17 @@ def _decimation(band: Band, n_times: int, sfreq: float, sfreq_out: float | None)
     return ratio
 
 
+def _butterworth(band: Band, sfreq: float, order: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Zeros, poles and gain of a band's filter; a low-pass or high-pass at the ends of the spectrum."""
+    if band.low_hz > 0 and band.high_hz < sfreq / 2:
+        return scipy.signal.butter(order, [band.low_hz, band.high_hz], "bandpass", fs=sfreq, output="zpk")
+    if band.low_hz > 0:
+        return scipy.signal.butter(order, band.low_hz, "highpass", fs=sfreq, output="zpk")
+    if band.high_hz < sfreq / 2:
+        return scipy.signal.butter(order, band.high_hz, "lowpass", fs=sfreq, output="zpk")
+    return np.empty(0), np.empty(0), 1.0
+
+
 def _rise(length: int) -> Tensor:
     """Rise from 0 to 1 along half a period of a cosine."""
     phase = torch.arange(1, length + 1, dtype=torch.float64) * (math.pi / max(length, 1))
@@ -226,7 +236,6 @@ class BandPass(nn.Module):
         self.band = parse_band(band, sfreq)
         if order < 1 or n_times < 2:
             raise UserError(f"order={order}, n_times={n_times}: order must be at least 1 and n_times at least 2")
-        low_hz, high_hz = self.band.low_hz, self.band.high_hz
         self.n_times = n_times
         self.order = order
         self.causal = causal
@@ -234,8 +243,10 @@ class BandPass(nn.Module):
         self.sfreq_out = float(sfreq * ratio)
         self.n_times_out = math.ceil(n_times * ratio)
 
+        zeros, poles, gain = _butterworth(self.band, sfreq, order)
         if pad_s is None:
-            pad_s = 11 * slowest_decay_s(low_hz, high_hz, sfreq, order)
+            slowest = np.abs(poles).max(initial=0.0)  # of the modes: it loses this factor with each sample
+            pad_s = 11 / -math.log(slowest) / sfreq if slowest > 0 else 0.0
         pad = min(math.ceil(pad_s * sfreq), n_times - 1)
         step = ratio.denominator  # output samples fall on input samples where both offsets are multiples of it
         self._left = math.ceil(pad / step) * step
@@ -248,7 +259,7 @@ class BandPass(nn.Module):
 
         n_bins = self._n_fft_out // 2 + 1
         frequency_hz = np.arange(n_bins) * sfreq / self.n_fft
-        response = butterworth_response(frequency_hz, low_hz, high_hz, sfreq, order)
+        _, response = scipy.signal.freqz_zpk(zeros, poles, gain, frequency_hz, fs=sfreq)  # type: ignore[call-overload]  # a scalar gain
         if not causal:
             response = np.abs(response) ** 2
         if self._n_fft_out < self.n_fft:

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 from hbac.signal.band import BandPass
-from hbac.signal.constants import Constants, full_precision
+from hbac.signal.constants import Constants, arguments, full_precision, may_look, portions
 from hbac.signal.montage import channel_mirror, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, T sample, C stored channel, E electrode needed, P padded sample, D
 # derivation.
 
-# Windows at a time on a CPU: temporaries of this many stay in its cache, and those of a batch do not.
+# Windows at a time on a CPU.
 _CPU_WINDOWS = 4
 
 
@@ -48,7 +48,7 @@ def fill_missing_(x_BCT: Tensor) -> Tensor:
     >>> fill_missing_(torch.tensor([[1.0, float("nan"), 3.0], [float("nan")] * 3])).tolist()
     [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
     """
-    if x_BCT.device.type != "cpu":
+    if not may_look(x_BCT):
         valid_BCT = x_BCT.isfinite()
         x_BCT.masked_fill_(~valid_BCT, 0.0)
         mean_BC1 = x_BCT.sum(-1, keepdim=True) / valid_BCT.sum(-1, keepdim=True).clamp(min=1)
@@ -131,17 +131,7 @@ class EEGFrontEnd(nn.Module):
         super().__init__()
         if not (clip_uv > 0 and scale_uv > 0):
             raise UserError(f"clip_uv={clip_uv:g}, scale_uv={scale_uv:g}: both must be above 0 microvolts")
-        self.settings: dict[str, Any] = {
-            "montage": montage,
-            "band": str(band),
-            "n_times": n_times,
-            "sfreq": sfreq,
-            "order": order,
-            "causal": causal,
-            "sfreq_out": sfreq_out,
-            "clip_uv": clip_uv,
-            "scale_uv": scale_uv,
-        }
+        self.settings = arguments(locals()) | {"band": str(band)}
         self.montage = get_montage(montage)
         self.bandpass = BandPass(band, n_times, sfreq, order, causal, sfreq_out)
         self.n_chans = len(self.montage.derivations)
@@ -184,13 +174,10 @@ class EEGFrontEnd(nn.Module):
         if eeg_BTC.ndim != 3 or tuple(eeg_BTC.shape[1:]) != expected:
             raise ValueError(f"windows of shape {tuple(eeg_BTC.shape)}; expected (batch, {expected[0]}, {expected[1]})")
         dtype = torch.float64 if eeg_BTC.dtype == torch.float64 else torch.float32
-        n_windows = len(eeg_BTC)
-        step = max(1, min(_CPU_WINDOWS, n_windows) if eeg_BTC.device.type == "cpu" else n_windows)
-        x_BDT = eeg_BTC.new_empty((n_windows, self.n_chans, self.n_times), dtype=dtype)
+        x_BDT = eeg_BTC.new_empty((len(eeg_BTC), self.n_chans, self.n_times), dtype=dtype)
         with full_precision(eeg_BTC):
             matrix_BDE = self._matrices(x_BDT, mixing_BCC)
-            for start in range(0, n_windows, step):
-                some = slice(start, start + step)
+            for some in portions(eeg_BTC, _CPU_WINDOWS):
                 y_BET = self._filtered(eeg_BTC[some], dtype)
                 x_BDT[some] = torch.matmul(matrix_BDE[some], y_BET).clamp_(-self._limit, self._limit)
         return x_BDT
