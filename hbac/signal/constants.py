@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# `dtype.to_complex` cannot be compiled.
+_COMPLEX = {torch.float16: torch.complex32, torch.float32: torch.complex64, torch.float64: torch.complex128}
+
 
 class Constants:
     """Named float64 or complex128 tensors, handed out in the precision and on the device that is asked for.
@@ -60,7 +63,7 @@ class Constants:
         exact = self._exact[name]
         dtype = exact.dtype
         if exact.is_complex():
-            dtype = like.dtype.to_complex()
+            dtype = _COMPLEX[like.dtype]
         elif exact.is_floating_point():
             dtype = like.dtype
         return exact.to(dtype).to(like.device)

@@ -174,7 +174,7 @@ class EEGFrontEnd(nn.Module):
         if eeg_BTC.ndim != 3 or tuple(eeg_BTC.shape[1:]) != expected:
             raise ValueError(f"windows of shape {tuple(eeg_BTC.shape)}; expected (batch, {expected[0]}, {expected[1]})")
         dtype = torch.float64 if eeg_BTC.dtype == torch.float64 else torch.float32
-        x_BDT = eeg_BTC.new_empty((len(eeg_BTC), self.n_chans, self.n_times), dtype=dtype)
+        x_BDT = eeg_BTC.new_empty((eeg_BTC.shape[0], self.n_chans, self.n_times), dtype=dtype)
         with full_precision(eeg_BTC):
             matrix_BDE = self._matrices(x_BDT, mixing_BCC)
             for some in portions(eeg_BTC, _CPU_WINDOWS):
@@ -183,7 +183,7 @@ class EEGFrontEnd(nn.Module):
         return x_BDT
 
     def _matrices(self, like: Tensor, mixing_BCC: Tensor | None) -> Tensor:
-        matrix_BDC = self._constants.get("matrix_DC", like).expand(len(like), -1, -1)
+        matrix_BDC = self._constants.get("matrix_DC", like).expand(like.shape[0], -1, -1)
         if mixing_BCC is not None:
             matrix_BDC = torch.matmul(matrix_BDC, mixing_BCC.to(like.dtype))
         return self._needed(matrix_BDC).contiguous()
@@ -195,7 +195,7 @@ class EEGFrontEnd(nn.Module):
 
     def _filtered(self, eeg_BTC: Tensor, dtype: torch.dtype) -> Tensor:
         eeg_BTE = self._needed(eeg_BTC)
-        x_BEP = eeg_BTC.new_empty((len(eeg_BTC), eeg_BTE.shape[2], self.bandpass.n_fft), dtype=dtype)
+        x_BEP = eeg_BTC.new_empty((eeg_BTC.shape[0], eeg_BTE.shape[2], self.bandpass.n_fft), dtype=dtype)
         middle_BET = x_BEP[..., self.bandpass.middle]
         middle_BET.copy_(eeg_BTE.transpose(1, 2))
         fill_missing_(middle_BET)

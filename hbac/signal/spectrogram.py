@@ -150,16 +150,8 @@ class SpectrogramImage(nn.Module):
         """
         if eeg_BCT.ndim != 3 or tuple(eeg_BCT.shape[1:]) != (N_CHANNELS, self.n_times):
             raise ValueError(f"windows of shape {tuple(eeg_BCT.shape)}; expected (batch, {N_CHANNELS}, {self.n_times})")
-        if eeg_BCT.requires_grad and torch.is_grad_enabled():
-            # Nearly all is computed in place, which is fast but leaves no way back: here each step has its own memory.
-            image_BIHW: Tensor = torch.func.functionalize(self._images)(eeg_BCT)
-            return image_BIHW
-        with torch.no_grad():
-            return self._images(eeg_BCT)
-
-    def _images(self, eeg_BCT: Tensor) -> Tensor:
         dtype = torch.float64 if eeg_BCT.dtype == torch.float64 else torch.float32
-        image_BIHW = eeg_BCT.new_empty((len(eeg_BCT), self.n_chans, self.height, self.width), dtype=dtype)
+        image_BIHW = eeg_BCT.new_empty((eeg_BCT.shape[0], self.n_chans, self.height, self.width), dtype=dtype)
         # Few derivations at a time keep the temporaries in a CPU's cache, where they are several times as fast.
         channels = max(1, _CPU_DERIVATIONS // self._members) if may_look(eeg_BCT) else self.n_chans
         with full_precision(eeg_BCT):
@@ -198,15 +190,15 @@ class SpectrogramImage(nn.Module):
         power_HBIMF = power_HBDF.view(n_rows, n_windows, -1, self._members, n_frames)
         middle_db, half_db = (self._ceiling_db + self._floor_db) / 2, (self._ceiling_db - self._floor_db) / 2
         if self._reference == "max":
-            zero_BIM = power_HBIMF.amax((0, 4)).clamp_(min=_SMALLEST_POWER)
+            zero_BIM = power_HBIMF.amax((0, 4)).clamp(min=_SMALLEST_POWER)
             low_BIM = (zero_BIM * 10 ** (self._floor_db / 10)).clamp_(min=_SMALLEST_POWER)
-            power_HBIMF = torch.maximum(power_HBIMF, low_BIM[None, ..., None], out=power_HBIMF)
+            power_HBIMF = torch.maximum(power_HBIMF, low_BIM[None, ..., None], out=_reused(power_HBIMF))
             unit_db = 0.0
         else:
             zero_BIM = power_HBIMF.new_full(power_HBIMF.shape[1:4], 10 ** (middle_db / 10))
             power_HBIMF = power_HBIMF.clamp_(10 ** (self._floor_db / 10), 10 ** (self._ceiling_db / 10))
             unit_db = middle_db
-        scale_BIM = zero_BIM.reciprocal_()
+        scale_BIM = zero_BIM.reciprocal()
         product_HBIW = power_HBIMF[:, :, :, 0, : self.width] * scale_BIM[..., 0, None]
         for member in range(1, self._members):
             product_HBIW.mul_(power_HBIMF[:, :, :, member, : self.width]).mul_(scale_BIM[..., member, None])
@@ -223,6 +215,11 @@ class SpectrogramImage(nn.Module):
         padded[..., left : left + x_BDT.shape[-1]] = x_BDT
         frames = padded[..., start + left :].unfold(-1, length, self._hop)[..., : self._n_frames, :]
         return frames.reshape(-1, length)
+
+
+def _reused(x: Tensor) -> Tensor | None:
+    """Where a result may be written that is no longer needed as an input; nowhere if a gradient will ask for it."""
+    return None if x.requires_grad else x
 
 
 def _pairs(matrix_DC: Tensor) -> dict[str, Tensor]:
@@ -295,7 +292,7 @@ class FramedPower:
         for i, part in enumerate(torch.split(coefficients, self._ranks[dtype])):
             amplitude_HN = torch.mm(self._constants.get(f"expand {dtype} {i}", frames_NT), part)
             if power_HN is None:
-                power_HN = amplitude_HN.mul_(amplitude_HN)
+                power_HN = torch.mul(amplitude_HN, amplitude_HN, out=_reused(amplitude_HN))
             else:
                 power_HN.addcmul_(amplitude_HN, amplitude_HN)
         assert power_HN is not None
