@@ -86,6 +86,8 @@ class EEGFrontEnd(nn.Module):
         Filter forward once instead of forward and backward.
     sfreq_out : float or None
         Output rate in hertz; None for what the band needs.
+    notch : {None, 50, 60, "auto"}
+        Mains that is taken out, in hertz, with its harmonics; ``auto``: what is found in each window, if any.
     clip_uv : float
         Derivations are clipped to plus and minus this many microvolts, after the filter.
     scale_uv : float
@@ -125,6 +127,7 @@ class EEGFrontEnd(nn.Module):
         order: int = 2,
         causal: bool = False,
         sfreq_out: float | None = None,
+        notch: float | str | None = None,
         clip_uv: float = 1024.0,
         scale_uv: float = 32.0,
     ) -> None:
@@ -133,7 +136,7 @@ class EEGFrontEnd(nn.Module):
             raise UserError(f"clip_uv={clip_uv:g}, scale_uv={scale_uv:g}: both must be above 0 microvolts")
         self.settings = arguments(locals()) | {"band": str(band)}
         self.montage = get_montage(montage)
-        self.bandpass = BandPass(band, n_times, sfreq, order, causal, sfreq_out)
+        self.bandpass = BandPass(band, n_times, sfreq, order, causal, sfreq_out, notch)
         self.n_chans = len(self.montage.derivations)
         self.n_times = self.bandpass.n_times_out
         self.sfreq = self.bandpass.sfreq_out
