@@ -148,11 +148,8 @@ class EEGFrontEnd(nn.Module):
         self._limit = clip_uv / scale_uv
         # With their partners of the other side, which an exchange of left and right puts in their place.
         # To find mains all channels are looked at, whatever the montage.
-        needed = (
-            list(range(N_CHANNELS))
-            if notch == "auto"
-            else sorted({*self.montage.needed, *channel_mirror()[list(self.montage.needed)].tolist()})
-        )
+        partners = channel_mirror()[list(self.montage.needed)].tolist()
+        needed = list(range(N_CHANNELS)) if notch == "auto" else sorted({*self.montage.needed, *partners})
         self._contiguous = slice(needed[0], needed[-1] + 1) if len(needed) == needed[-1] + 1 - needed[0] else None
         self._constants = Constants({"matrix_DC": self.montage.matrix / scale_uv, "needed_E": torch.tensor(needed)})
 
