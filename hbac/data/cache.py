@@ -1,7 +1,7 @@
 """What the front-end makes of each label row, computed once and kept on disk.
 
 A front-end has nothing to learn, so that its output is the same in each epoch and fold as long as no augmentation comes
-before it.
+before it. Of signals the filtered electrodes are kept, which serve every montage and can still be augmented.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def feature_cache(
     fingerprint : str
         Of what the front-end reads of the part (`hbac.recordings.datasets.Part.fingerprint_of`).
     front_end : torch.nn.Module
-        Its settings, and those of the modules in it, name the file.
+        Its settings, and those of the modules in it, name the file; where it has ``filter_settings``, those alone.
     features : callable
         Maps the windows of each source to features (B, …).
 
@@ -127,7 +127,7 @@ def _windows(rows: WindowDataset, positions: range) -> dict[str, Tensor]:
 
 def _name(fingerprint: str, n_rows: int, front_end: nn.Module) -> str:
     settings = [
-        (name, type(module).__name__, module.settings)
+        (name, type(module).__name__, getattr(module, "filter_settings", module.settings))
         for name, module in front_end.named_modules()
         if hasattr(module, "settings")
     ]

@@ -255,7 +255,10 @@ def make_stage(stages: Mapping[str, DictConfig], name: str) -> Stage:
     cfg, number = stages[name], list(stages).index(name)
     recipe = LabelRecipe.from_config(cfg.labels)
     if cfg.data.cache:
-        check_cache([stage for stage, node in cfg.augment.items() if node is not None], recipe.jitter_s)
+        # The cache of signals holds electrodes, which can still be changed.
+        after = ("raw",) if cfg.front_end._target_ == "hbac.signal.EEGFrontEnd" else ()
+        stages_before = [stage for stage, node in cfg.augment.items() if node is not None and stage not in after]
+        check_cache(stages_before, recipe.jitter_s)
     check_choice("labels.pseudo_split", cfg.labels.pseudo_split, SPLITS)
     teacher = cfg.labels.pseudo if cfg.labels.pseudo in stages else ""
     if teacher and list(stages).index(teacher) >= number:
