@@ -6,10 +6,7 @@ signals of a window lie in a script of their own (``eeg/<label_id>.js``), which 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
-from hbac.common.files import whole_file
 from hbac.data.windows import source_of
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import count_votes, votes_to_shares
@@ -36,13 +32,13 @@ from hbac.report.eeg_data import (
     write_window,
 )
 from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours, steps_uv
-from hbac.report.page import page, write_assets
+from hbac.report.page import write_page
 from hbac.signal.montage import AVERAGE, derivation_weights
 from hbac.tracking.reading_order import CHAINS, reading_order, side_of
 from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, SFREQ, WINDOW_S
 
 PAGE_FILE, DATA_FOLDER = "eeg.html", "eeg"
-SCRIPTS, STYLE = ("eeg_signals.js", "eeg_votes.js", "eeg_page.js"), "eeg.css"
+ASSETS = ("eeg_signals.js", "eeg_votes.js", "eeg_page.js", "eeg.css")
 
 #: What can be chosen, the first by default: montage of `hbac.signal.montage` to how readers call it.
 MONTAGES = {
@@ -58,33 +54,6 @@ _BARS_UV = (10, 20, 50, 100, 200, 500, 1000)
 _EKG_UV_PER_MM = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _SHARE_DIGITS = 4
 _WHY = {"worst": "highest KL", "disputed": "disputed by the experts", "random": "at random", "chosen": "by id"}
-_BODY = """<link rel="stylesheet" href="{style}">
-<div class="eeg">
-<nav class="eeg-list" id="eeg-list" aria-label="windows"><p class="small muted">{listed}</p></nav>
-<section class="eeg-sheet">
-<div class="eeg-title"><span><button type="button" id="eeg-back" title="left arrow">‹ back</button>
-<button type="button" id="eeg-next" title="right arrow">next ›</button></span>
-<h2 id="eeg-title"></h2><span class="small muted" id="eeg-facts"></span></div>
-<div class="eeg-tools">
-<label>montage <select id="eeg-montage" autocomplete="off">{montages}</select></label>
-<label>band <select id="eeg-band" autocomplete="off">{bands}</select></label>
-<label>sensitivity <select id="eeg-sensitivity" autocomplete="off">{sensitivities}</select></label>
-<label>show <select id="eeg-span" autocomplete="off">
-<option value="page">10 s</option><option value="whole">all 50 s</option></select></label>
-<span><button type="button" id="eeg-earlier" title="shift and left arrow">‹ 10 s</button>
-<button type="button" id="eeg-later" title="shift and right arrow">10 s ›</button></span>
-</div>
-<div class="eeg-figure" id="eeg-figure" role="img" aria-label="EEG and spectrograms"></div>
-<p class="small" id="eeg-said" role="status"></p>
-<p class="small muted">Negative is up. Left (blue) stands over right (red), chain by chain, the midline below;
-what runs across the head, from front to back. A millimetre is that of CSS, 3.8 pixels; traces stop 100 pixels from
-their baseline; the EKG has its own scale. Filters: Butterworth, zero phase. Spectrograms: multitaper, 0 to 20 Hz, the
-mean of each region's four derivations, in dB of 1 µV²/Hz; {regions}.
-Keys: ← → another window, shift with ← → the 10 seconds before or after.</p>
-</section>
-<aside id="eeg-votes" aria-label="votes and predictions"></aside>
-</div>
-<script type="application/json" id="eeg-index">{index}</script>"""
 
 
 def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapping[str, PredictionTable]) -> Path:
@@ -116,15 +85,19 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
     """
     position = _positions(part, windows)
     index = page_index(part.rows.iloc[position], windows["why"].tolist(), tables)
-    write_assets(folder)
-    own = files(__package__).joinpath("assets")
-    for name in (*SCRIPTS, STYLE):
-        _write(folder / name, own.joinpath(name).read_text(encoding="utf-8"))
     label_ids = [window["label_id"] for window in index["windows"]]
     contents = window_contents(source_of(part, "eeg"), position)
     for label_id, content in zip(label_ids, contents, strict=True):
         write_window(folder / DATA_FOLDER / f"{label_id}.js", label_id, content)
-    return _write(folder / PAGE_FILE, page("EEG", _body(index), {"Report": "index.html"}, SCRIPTS))
+    values = {
+        "index": index,
+        "montages": MONTAGES,
+        "bands": {band: f"{band.replace('-', '–')} Hz" for band in BANDS},
+        "sensitivities": SENSITIVITIES,
+        "sensitivity": _SENSITIVITY,
+        "scored": next((name for window in index["windows"] for name in window["predictions"]), None),
+    }
+    return write_page(folder / PAGE_FILE, "eeg_page", values, ASSETS)
 
 
 def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, PredictionTable]) -> dict[str, Any]:
@@ -238,37 +211,3 @@ def _windows(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Prediction
     for window in found:
         window["kl"] = window["predictions"].get(next(iter(tables), ""), {}).get("kl")
     return found
-
-
-def _body(index: Mapping[str, Any]) -> str:
-    bands = {band: f"{band.replace('-', '–')} Hz" for band in BANDS}
-    regions = "L and R the side, L lateral (temporal) and P parasagittal"
-    return _BODY.format(
-        style=STYLE,
-        montages=_options(MONTAGES),
-        bands=_options(bands),
-        sensitivities=_options({str(s): f"{s} µV/mm" for s in SENSITIVITIES}, str(_SENSITIVITY)),
-        regions=regions,
-        listed=escape(_listed(index)),
-        # Nothing in a script is escaped, so that its end must not stand in it.
-        index=json.dumps(index, separators=(",", ":")).replace("</", "<\\/"),
-    )
-
-
-def _listed(index: Mapping[str, Any]) -> str:
-    """Say what the list shows."""
-    first = next((name for window in index["windows"] for name in window["predictions"]), None)
-    return "EEG, number of votes, colour of most votes" + (f"; KL of {first}" if first else "")
-
-
-def _options(choices: Mapping[str, str], chosen: str = "") -> str:
-    return "".join(
-        f'<option value="{value}"{" selected" if value == chosen else ""}>{text}</option>'
-        for value, text in choices.items()
-    )
-
-
-def _write(path: Path, text: str) -> Path:
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return path

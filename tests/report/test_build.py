@@ -125,7 +125,7 @@ def test_a_report_takes_the_place_of_a_report_and_of_nothing_else(found: Gathere
 
 
 def test_a_report_that_fails_leaves_nothing(found: Gathered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Gathered) -> str:
+    def fail(_: Gathered) -> dict[str, object]:
         raise RuntimeError("halfway")
 
     monkeypatch.setitem(SECTIONS, "Disagreement", fail)
