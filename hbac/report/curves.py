@@ -16,6 +16,7 @@ from hbac.report.gather import Gathered
 from hbac.report.page import Picture
 
 _HEIGHT_PX = 400
+_MOST_EPOCHS = 1e6
 _EACH_EPOCH = 15  # up to so many are ticked one by one
 TRAIN, VAL = "train/kl", "val/{}"
 
@@ -88,11 +89,19 @@ def _version(path: Path) -> int:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        log = pd.read_csv(path)
     except pd.errors.EmptyDataError:  # a training that was stopped before its first epoch
         return pd.DataFrame()
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: not readable as csv ({str(error).splitlines()[0]})") from None
+    if "epoch" not in log:
+        raise UserError(f"{path}: no column epoch; found {', '.join(map(str, log))}")
+    texts = log.select_dtypes(exclude="number").columns
+    epochs = log.filter(regex=r"(^|/)epoch$").fillna(0.0)
+    if len(texts) or not ((epochs >= 0) & (epochs < _MOST_EPOCHS)).all(axis=None):
+        what = f"text in column {texts[0]}" if len(texts) else "an epoch that cannot be"
+        raise UserError(f"{path}: {what}; a log holds numbers")
+    return log
 
 
 def learning_curves(found: Gathered) -> dict[str, Any]:

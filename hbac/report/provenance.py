@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hbac.common.errors import UserError
 from hbac.common.files import read_json
 from hbac.report.gather import Gathered
 from hbac.report.page import Table
+from hbac.runs.dataset import dataset_of_run, dataset_overrides, override
 from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE
 
 _SHORT = 12  # digits of a hash in a table; the whole stands in the details
@@ -61,8 +63,9 @@ def _folds(runs: dict[int, Path]) -> Table:
     rows = []
     for fold, run in runs.items():
         done = _read(run / DONE_FILE)
-        kl = (done.get("kl") or {}).get("all")
-        rows.append([fold, "" if kl is None else f"{kl:.4f}", done.get("epochs", ""), run])
+        scored = done.get("kl")
+        kl = scored.get("all") if isinstance(scored, dict) else None
+        rows.append([fold, f"{kl:.4f}" if isinstance(kl, float) else "", done.get("epochs", ""), run])
     return Table(["fold", "KL", "epochs", "folder"], rows, [0, 1, 2])
 
 
@@ -92,7 +95,10 @@ def _ensemble(found: Gathered, name: str) -> dict[str, Any]:
         *([title, getattr(ensemble, key) or _UNKNOWN] for title, key in _HASHES),
     ]
     members = [[member.name, f"{member.kl:.4f}", member.config_hash[:_SHORT]] for member in ensemble.members]
-    command = ["python", "-m", "hbac.infer", f"ensemble={blended.folder}"]
+    command = ["python", "-m", "hbac.infer", override("ensemble", blended.folder)]
+    runs = [run for member in ensemble.members for run in member.runs if (run / CONFIG_FILE).is_file()]
+    with suppress(UserError):  # of a damaged run
+        command += dataset_overrides(dataset_of_run(runs[0])) if runs else []
     return {
         "facts": Table(["", ""], facts),
         "members": Table(["member", "KL", "config hash"], members, [1]),

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear
 from hbac.ensembling.build import REPORT
 from hbac.ensembling.compound import Augmented, Mixture
@@ -97,23 +99,29 @@ def _one_ensemble(blended: Blended) -> dict[str, Any]:
     for title, weights in weight_tables(ensemble.blend, [drawn(member.name) for member in ensemble.members]):
         made, row_px = (_bars(weights), _BAR_PX) if weights.shape[1] == 1 else (_signed(weights), _CELL_PX)
         pictures.append((title, Picture(made, 70 + row_px * len(weights))))
-    tried = sorted((ensemble.extras.get("nested_kl_by_method") or {}).items(), key=lambda entry: entry[1])
+    tried = ensemble.extras.get("nested_kl_by_method")
     gains = blended.folder / REPORT / "leave_one_out.csv"
     return {
         "ensemble": ensemble,
         "weights": pictures,
-        "tried": Table(["method", "nested KL"], [[name, f"{kl:.4f}"] for name, kl in tried], [1])
-        if tried[1:]
-        else None,
-        "gains": _gains(pd.read_csv(gains)) if gains.is_file() else None,
+        "tried": _tried(tried) if isinstance(tried, dict) and len(tried) > 1 else None,
+        "gains": _gains(gains) if gains.is_file() else None,
     }
 
 
-def _gains(gains: pd.DataFrame) -> Table | None:
-    rows = [
-        [row["name"], f"{row['gain']:.4f}", f"[{row['low']:.4f}, {row['high']:.4f}]"]
-        for row in gains.dropna().to_dict("records")
-    ]
+def _tried(kl_of_method: dict[str, Any]) -> Table:
+    known = sorted((kl, name) for name, kl in kl_of_method.items() if isinstance(kl, float))
+    return Table(["method", "nested KL"], [[name, f"{kl:.4f}"] for kl, name in known], [1])
+
+
+def _gains(path: Path) -> Table | None:
+    try:
+        gains = pd.read_csv(path, dtype={"name": str, "gain": float, "low": float, "high": float}).dropna()
+        rows = [
+            [row.name, f"{row.gain:.4f}", f"[{row.low:.4f}, {row.high:.4f}]"] for row in gains.itertuples(index=False)
+        ]
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not a table of gains by member ({str(error).splitlines()[0]})") from None
     return Table(["member", "gain", "95 % interval"], rows, [1, 2]) if rows else None
 
 
