@@ -22,7 +22,6 @@ from hbac.predictions import PredictionTable
 from hbac.predictions.table import key_columns
 from hbac.recordings.datasets import Part
 from hbac.report.eeg_data import (
-    BANDS,
     HIGH_DB,
     LOW_DB,
     MAX_HZ,
@@ -31,7 +30,7 @@ from hbac.report.eeg_data import (
     window_contents,
     write_window,
 )
-from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours, steps_uv
+from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours
 from hbac.report.page import write_page
 from hbac.signal.montage import AVERAGE, derivation_weights
 from hbac.tracking.reading_order import CHAINS, reading_order, side_of
@@ -50,6 +49,11 @@ MONTAGES = {
 }
 SENSITIVITIES = (2, 3, 5, 7, 10, 15, 20, 30, 50)  # µV/mm
 _SENSITIVITY = 7
+LOWS_HZ, _LOW_HZ = (0.1, 0.3, 0.5, 1, 1.6, 5), 0.5
+HIGHS_HZ, _HIGH_HZ = (15, 20, 30, 35, 50, 70), 70
+SPANS_S = (5, 10, 15, 20, 30, 50)
+PAD_S = 12.0  # mirrored at both ends before filtering: five time constants of the lowest edge
+NOTCH_HZ = 2.0  # width of a notch, at half power
 _BARS_UV = (10, 20, 50, 100, 200, 500, 1000)
 _EKG_UV_PER_MM = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _SHARE_DIGITS = 4
@@ -92,7 +96,12 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
     values = {
         "index": index,
         "montages": MONTAGES,
-        "bands": {band: f"{band.replace('-', '–')} Hz" for band in BANDS},
+        "lows_hz": LOWS_HZ,
+        "low_hz": _LOW_HZ,
+        "highs_hz": HIGHS_HZ,
+        "high_hz": _HIGH_HZ,
+        "spans_s": SPANS_S,
+        "span_s": CENTRAL_S,
         "sensitivities": SENSITIVITIES,
         "sensitivity": _SENSITIVITY,
         "scored": next((name for window in index["windows"] for name in window["predictions"]), None),
@@ -124,7 +133,8 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
         "class_names": list(CONSENSUS_NAMES),
         "montages": {name: [[_row(d) for d in group] for group in reading_order(name)] for name in MONTAGES},
         "ekg": _row("EKG"),
-        "bands": BANDS,
+        "pad_s": PAD_S,
+        "notch_hz": NOTCH_HZ,
         "sfreq": SFREQ,
         "window_s": WINDOW_S,
         "page_s": CENTRAL_S,
@@ -136,7 +146,6 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
             "neighbour": N_NEIGHBOUR,
             "shift": SHIFT,
             "neighbours": neighbours(),
-            "steps_uv": steps_uv().tolist(),
         },
         "spectrogram": {
             "regions": list(CHAINS),
@@ -192,7 +201,7 @@ def _windows(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Prediction
     for i, (row, reason) in enumerate(zip(rows.to_dict("records"), why, strict=True)):
         found.append(
             {
-                **{str(name): int(row[name]) for name in ("label_id", "eeg_id", "patient_id")},
+                **{str(name): row[name] for name in ("label_id", "eeg_id", "patient_id")},
                 "offset_s": float(row["eeg_label_offset_seconds"]),
                 "why": _WHY.get(reason, reason),
                 "n_votes": int(n_votes[i]),
