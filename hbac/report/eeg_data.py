@@ -91,7 +91,7 @@ def mains(x_CT: NDArray[np.floating]) -> dict[str, Any] | None:
     folded = {hz} | {abs((k * hz + SFREQ / 2) % SFREQ - SFREQ / 2) for k in range(2, N_HARMONICS + 1)}
     return {
         "hz": hz,
-        "lines": sorted((f for f in folded if 5 < f < SFREQ / 2 - 2 and height(f) > _LINE), key=lambda f: f != hz),
+        "lines": sorted((f for f in folded if 5 < f < SFREQ / 2 - 2 and height(f) > _LINE), key=lambda f: (f != hz, f)),
     }
 
 

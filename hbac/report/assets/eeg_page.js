@@ -113,7 +113,7 @@ document.addEventListener("DOMContentLoaded", () => {
   function said(mains, lines) {
     if (!mains) return lines.length ? `Notch at ${lines[0]} Hz.` : "";
     const others = mains.lines.slice(1);
-    return `Mains at ${mains.hz} Hz found${others.length ? `, with harmonics at ${others.join(" and ")} Hz` : ""}: `
+    return `Mains at ${mains.hz} Hz found${others.length ? `, with harmonics at ${others.sort((a, b) => a - b).join(", ")} Hz` : ""}: `
       + (lines.length ? `notch at ${lines.join(", ")} Hz.` : "the notch is off.");
   }
 
@@ -143,7 +143,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const traces = rows.map((row, i) => lineTrace(row, signals[i], row.name === page.ekg.name ? ekg : uvPerMm, pixels));
     const layout = layoutOf(rows, uvPerMm, `${ekg < 1000 ? `${ekg} µV` : `${ekg / 1000} mV`}/mm`);
     figure.style.height = `${layout.height}px`;
-    await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace)], layout, config: { modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
+    await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace)], layout, config: { displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
     const missing = Object.keys(found.gaps);
     control("said").textContent = [said(found.mains, lines),
       missing.length ? `Gaps: samples that were not recorded (${missing.join(", ")}).` : ""].filter(Boolean).join(" ");
