@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hbac.common.errors import UserError
 from hbac.data.windows import source_of
 from hbac.evaluation.metric import kl_rows
-from hbac.labels.targets import count_votes, votes_to_shares
+from hbac.labels.targets import POPULATIONS, count_votes, votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.table import key_columns
 from hbac.recordings.datasets import Part
@@ -52,6 +52,7 @@ _SENSITIVITY = 7
 LOWS_HZ, _LOW_HZ = (0.1, 0.3, 0.5, 1, 1.6, 5), 0.5
 HIGHS_HZ, _HIGH_HZ = (15, 20, 30, 35, 50, 70), 70
 SPANS_S = (5, 10, 15, 20, 30, 50)
+_SOME = [group for group in POPULATIONS.values() if group.name != "all"]
 PAD_S = 12.0  # mirrored at both ends before filtering: five time constants of the lowest edge
 NOTCH_HZ = 2.0  # width of a notch, at half power
 _BARS_UV = (10, 20, 50, 100, 200, 500, 1000)
@@ -101,6 +102,7 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
         "highs_hz": HIGHS_HZ,
         "high_hz": _HIGH_HZ,
         "spans_s": SPANS_S,
+        "populations": [group.title for group in _SOME],
         "span_s": CENTRAL_S,
         "sensitivities": SENSITIVITIES,
         "sensitivity": _SENSITIVITY,
@@ -205,6 +207,7 @@ def _windows(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Prediction
                 "offset_s": float(row["eeg_label_offset_seconds"]),
                 "why": _WHY.get(reason, reason),
                 "n_votes": int(n_votes[i]),
+                "populations": [group.title for group in _SOME if group.contains(n_votes[i : i + 1]).all()],
                 "votes": shares[i].round(_SHARE_DIGITS).tolist(),
                 "kl": None,
                 "predictions": {},

@@ -8,7 +8,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const PEN = 100; // so many pixels a trace may leave its baseline
   const figure = document.getElementById("eeg-figure");
   const control = (name) => document.getElementById(`eeg-${name}`);
-  const state = { at: 0, from: page.central[0], span: page.page_s };
+  const state = { at: 0, from: page.central[0], span: page.page_s, listed: [] };
   let turn = 0; // of two windows asked for in haste, the later one is shown
 
   const { element } = hbacVotes;
@@ -36,6 +36,18 @@ document.addEventListener("DOMContentLoaded", () => {
     const sorted = x.filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
     const most = sorted.length ? sorted[Math.floor(0.995 * (sorted.length - 1))] : 0;
     return page.ekg_uv_per_mm.find((scale) => most / scale * MM < reach) ?? page.ekg_uv_per_mm.at(-1);
+  }
+
+  /* Microvolt a millimetre of each row: a tenth of the height for one that is far larger than the others here, as that of
+     a loose electrode. */
+  function ownScales(signals, uvPerMm) {
+    const [from, to] = range().map((seconds) => Math.round(seconds * page.sfreq));
+    const sizes = signals.map((x) => {
+      const sorted = x.slice(from, to).filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
+      return sorted.length ? sorted[Math.floor(0.9 * (sorted.length - 1))] : 0;
+    });
+    const usual = [...sizes].sort((a, b) => a - b)[sizes.length >> 1];
+    return sizes.map((size) => size > 5 * usual && size / uvPerMm * MM > PEN / 2 ? 10 * uvPerMm : uvPerMm);
   }
 
   function lineTrace(row, x, uvPerMm, pixels) {
@@ -70,7 +82,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const inner = SHEET + 14 + regions.length * (STRIP + BETWEEN), total = inner + TOP + BOTTOM;
     const bar = scaleBar(uvPerMm), small = narrow(), each = span() > 20 ? 5 : span() > 10 ? 2 : 1; // seconds between lines
     const view = `${state.at} ${from} ${to}`; // another view forgets where the reader has zoomed to
-    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}</span>`;
+    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}${row.smaller ? " ÷10" : ""}</span>`;
     const layout = {
       height: total, margin: { t: TOP, b: BOTTOM, ...sides() }, showlegend: false,
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "var(--muted)", activecolor: "var(--accent)" }, hovermode: "closest", dragmode: "zoom",
@@ -121,8 +133,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const mine = ++turn, shown = page.windows[state.at], montage = option("montage");
     const [low, high] = [option("low"), option("high")].map(Number);
     document.documentElement.dataset.eeg = "";
-    control("back").disabled = state.at === 0;
-    control("next").disabled = state.at === page.windows.length - 1;
+    const place = state.listed.indexOf(state.at);
+    control("back").disabled = place <= 0;
+    control("next").disabled = place === state.listed.length - 1;
     control("earlier").disabled = state.from <= 0;
     control("later").disabled = state.from + span() >= page.window_s;
     let channels, maps, found, lines;
@@ -139,16 +152,18 @@ document.addEventListener("DOMContentLoaded", () => {
     const rows = rowsOf(montage), uvPerMm = Number(option("sensitivity"));
     const pixels = Math.max(200, figure.clientWidth - sides().l - sides().r);
     const signals = rows.map((row) => hbacEEG.derive(channels, row, found));
-    const ekg = ekgScale(signals.at(-1));
-    const traces = rows.map((row, i) => lineTrace(row, signals[i], row.name === page.ekg.name ? ekg : uvPerMm, pixels));
+    const ekg = ekgScale(signals.at(-1)), scales = [...ownScales(signals.slice(0, -1), uvPerMm), ekg];
+    const traces = rows.map((row, i) => lineTrace(row, signals[i], scales[i], pixels));
+    const smaller = rows.slice(0, -1).filter((row, i) => { row.smaller = scales[i] > uvPerMm; return row.smaller; });
     const layout = layoutOf(rows, uvPerMm, `${ekg < 1000 ? `${ekg} µV` : `${ekg / 1000} mV`}/mm`);
     figure.style.height = `${layout.height}px`;
     await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace)], layout, config: { displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
     const missing = Object.keys(found.gaps);
     control("said").textContent = [said(found.mains, lines),
+      smaller.length ? `Drawn at a tenth, for it would fill the page: ${smaller.map((row) => row.name).join(", ")}.` : "",
       missing.length ? `Gaps: samples that were not recorded (${missing.join(", ")}).` : ""].filter(Boolean).join(" ");
     document.documentElement.dataset.eeg = [shown.label_id, montage, low, high, lines[0] ?? 0, ...range()].join(" ");
-    const next = page.windows[state.at + 1];
+    const next = page.windows[state.listed[place + 1]];
     if (next) hbacEEG.load(next.label_id).catch(() => {}); // said when it is asked for
   }
 
@@ -191,34 +206,53 @@ document.addEventListener("DOMContentLoaded", () => {
     control("help").setAttribute("aria-expanded", String(!keys.hidden));
   }
 
+  /* Entropy of the votes in nats: how much the experts disagreed. */
+  const dispute = (shown) => -shown.votes.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0);
+  const most = (shown) => shown.votes.indexOf(Math.max(...shown.votes));
+  const orders = { kl: (one, other) => other.kl - one.kl, dispute: (one, other) => dispute(other) - dispute(one) };
+
+  /* The windows that the reader wants, in the order that the reader wants. */
   function listWindows() {
+    const [only, votes, order] = ["class", "population", "order"].map(option), text = option("search").trim();
+    const wanted = (shown) => (only === "" || page.classes[most(shown)] === only) && (votes === "" || shown.populations.includes(votes))
+      && [shown.eeg_id, shown.label_id, shown.patient_id].some((id) => String(id).includes(text));
+    state.listed = page.windows.map((_, at) => at).filter((at) => wanted(page.windows[at]));
+    if (order in orders) state.listed.sort((one, other) => orders[order](page.windows[one], page.windows[other]));
+    const found = [];
     let why, list;
-    page.windows.forEach((shown, at) => {
-      if (shown.why !== why) {
-        why = shown.why;
-        control("list").append(element("h2", "", why));
-        list = control("list").appendChild(element("ol"));
+    for (const at of state.listed) {
+      const shown = page.windows[at], heading = order in orders ? "" : shown.why;
+      if (heading !== why) {
+        why = heading;
+        found.push(element("h2", "", why), list = element("ol"));
       }
       const button = list.appendChild(element("li")).appendChild(element("button"));
       button.type = "button";
       button.value = at;
-      const most = shown.votes.indexOf(Math.max(...shown.votes));
-      button.appendChild(element("i")).style.background = `var(--${page.classes[most]})`;
-      button.append(element("span", "", page.class_names[most]), element("span", "", String(shown.eeg_id)), element("span", "muted", `n ${shown.n_votes}`));
-      button.append(element("b", "", shown.kl === null ? "" : shown.kl.toFixed(2)));
+      button.appendChild(element("i")).style.background = `var(--${page.classes[most(shown)]})`;
+      button.append(element("span", "", page.class_names[most(shown)]), element("span", "", String(shown.eeg_id)),
+        element("span", "muted", `n ${shown.n_votes}`), element("b", "", shown.kl === null ? "" : shown.kl.toFixed(2)));
       button.addEventListener("click", () => show(at));
-    });
+    }
+    if (!found.length) found.push(element("p", "muted", "No window is like this."));
+    control("windows").replaceChildren(...found);
+  }
+
+  /* To the next window of the list, or the one before. */
+  function move(by) {
+    const at = state.listed[state.listed.indexOf(state.at) + by];
+    if (at !== undefined) show(at);
   }
 
   const keys = {
-    ArrowRight: (shift) => shift ? show(state.at + 1) : turnPage(1), ArrowLeft: (shift) => shift ? show(state.at - 1) : turnPage(-1),
+    ArrowRight: (shift) => shift ? move(1) : turnPage(1), ArrowLeft: (shift) => shift ? move(-1) : turnPage(-1),
     ArrowUp: () => step("sensitivity", -1, false), ArrowDown: () => step("sensitivity", 1, false),
     c: () => { toCentre(); draw(); }, n: () => step("notch", 1), "?": help,
     m: (shift) => step("montage", shift ? -1 : 1), f: (shift) => step("high", shift ? -1 : 1), l: (shift) => step("low", shift ? -1 : 1),
   };
   document.addEventListener("keydown", (event) => {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const choosing = event.target.tagName === "SELECT" && /Up|Down/.test(key); // which changes the choice
+    const choosing = event.target.tagName === "INPUT" || (event.target.tagName === "SELECT" && /Up|Down/.test(key));
     if (!(key in keys) || choosing || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[key](event.shiftKey);
@@ -236,11 +270,17 @@ document.addEventListener("DOMContentLoaded", () => {
       draw();
     });
   }
-  const buttons = { back: () => show(state.at - 1), next: () => show(state.at + 1), earlier: () => turnPage(-1), later: () => turnPage(1), help };
+  const buttons = { back: () => move(-1), next: () => move(1), earlier: () => turnPage(-1), later: () => turnPage(1), help };
   for (const [name, act] of Object.entries(buttons)) control(name).addEventListener("click", act);
   const asked = () => page.windows.findIndex((shown) => `#${shown.label_id}` === location.hash);
   window.addEventListener("hashchange", () => { if (asked() >= 0 && asked() !== state.at) show(asked()); });
   document.documentElement.addEventListener("hbac-theme", draw); // names of rows have their colours in their text
+  for (const name of ["class", "population", "order", "search"]) {
+    control(name).addEventListener("input", () => {
+      listWindows();
+      if (state.listed.length) show(state.listed.includes(state.at) ? state.at : state.listed[0]);
+    });
+  }
   listWindows();
   show(Math.max(0, asked()));
 });
