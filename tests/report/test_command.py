@@ -59,7 +59,7 @@ def test_recordings_that_were_moved_are_named(reported: Path, tmp_path: Path) ->
     finally:
         (tmp_path / "moved").rename(reported / "data")
     assert (without.returncode, named.returncode) == (0, 0), without.stderr + named.stderr
-    assert f"No EEG page: the recordings are not in {reported}/data" in without.stderr
+    assert f"No EEG page: the recordings of the runs are not in {reported}/data" in without.stderr
     assert not (tmp_path / "without" / "eeg.html").exists()
     assert (tmp_path / "named" / "eeg.html").is_file()
 
@@ -78,7 +78,7 @@ def test_from_another_folder_it_has_its_eegs_and_a_command_that_works_there(
     result = run(override("runs", project / "outputs" / "ensembles" / "both"), "out=made", "windows=2")
     assert result.returncode == 0, result.stderr
     assert (elsewhere / "made" / "eeg.html").is_file()
-    assert not (elsewhere / "outputs").exists()
+    assert not (elsewhere / "outputs" / "stores").exists()
     page = unescape((elsewhere / "made" / "index.html").read_text())
     command = re.search(r"Predict with it</p><pre>(.*?)</pre>", page)[1]
     python, *arguments = shlex.split(command)
