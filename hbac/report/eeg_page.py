@@ -55,6 +55,7 @@ SPANS_S = (5, 10, 15, 20, 30, 50)
 _SOME = [group for group in POPULATIONS.values() if group.name != "all"]
 PAD_S = 12.0  # mirrored at both ends before filtering: five time constants of the lowest edge
 NOTCH_HZ = 2.0  # width of a notch, at half power
+_SHRINKS = (2, 5, 10, 20, 50, 100, 200, 500)
 _BARS_UV = (10, 20, 50, 100, 200, 500, 1000)
 _EKG_UV_PER_MM = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _SHARE_DIGITS = 4
@@ -137,6 +138,7 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
         "ekg": _row("EKG"),
         "pad_s": PAD_S,
         "notch_hz": NOTCH_HZ,
+        "shrinks": _SHRINKS,
         "sfreq": SFREQ,
         "window_s": WINDOW_S,
         "page_s": CENTRAL_S,

@@ -331,7 +331,7 @@ def test_the_list_is_filtered_sorted_and_searched(opened: Browser, part: Part) -
     assert opened.console() == []
 
 
-def test_what_would_fill_the_page_is_drawn_at_a_tenth_and_said(
+def test_what_would_fill_the_page_is_drawn_smaller_and_said(
     browser: Browser, part: Part, windows: pd.DataFrame, tables: dict[str, PredictionTable], tmp_path: Path
 ) -> None:
     path = write_eeg_page(tmp_path, part, windows[:1], tables)
@@ -345,9 +345,9 @@ def test_what_would_fill_the_page_is_drawn_at_a_tenth_and_said(
     browser.open(path, size=(1400, 1000))
     browser.wait(SHOWN)
     said = browser.run("return document.getElementById('eeg-said').textContent")
-    assert "at a tenth, for it would fill the page: F7-T3, T3-T5." in said
+    assert "Drawn smaller, for it would fill the page: F7-T3 ÷100, T3-T5 ÷100." in said
     labels = browser.run("return document.getElementById('eeg-figure').layout.yaxis.ticktext")
-    assert [label.split(">")[1].split("<")[0] for label in labels if "÷10" in label] == ["F7-T3 ÷10", "T3-T5 ÷10"]
+    assert [label.split(">")[1].split("<")[0] for label in labels if "÷" in label] == ["F7-T3 ÷100", "T3-T5 ÷100"]
 
 
 def test_a_phone_shows_the_picture_and_nothing_sticks_out(browser: Browser, written: Path) -> None:

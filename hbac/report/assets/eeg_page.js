@@ -38,16 +38,17 @@ document.addEventListener("DOMContentLoaded", () => {
     return page.ekg_uv_per_mm.find((scale) => most / scale * MM < reach) ?? page.ekg_uv_per_mm.at(-1);
   }
 
-  /* Microvolt a millimetre of each row: a tenth of the height for one that is far larger than the others here, as that of
-     a loose electrode. */
-  function ownScales(signals, uvPerMm) {
+  /* By how much each row is drawn smaller: 1, and more for one that is far larger than the others here and would fill the
+     page, as that of a loose electrode. */
+  function shrunk(signals, uvPerMm) {
     const [from, to] = range().map((seconds) => Math.round(seconds * page.sfreq));
     const sizes = signals.map((x) => {
       const sorted = x.slice(from, to).filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
       return sorted.length ? sorted[Math.floor(0.9 * (sorted.length - 1))] : 0;
     });
     const usual = [...sizes].sort((a, b) => a - b)[sizes.length >> 1];
-    return sizes.map((size) => size > 5 * usual && size / uvPerMm * MM > PEN / 2 ? 10 * uvPerMm : uvPerMm);
+    const pixels = sizes.map((size) => size / uvPerMm * MM);
+    return sizes.map((size, i) => size > 3 * usual && pixels[i] > PEN / 2 ? page.shrinks.find((by) => pixels[i] / by < PEN / 4) ?? page.shrinks.at(-1) : 1);
   }
 
   function lineTrace(row, x, uvPerMm, pixels) {
@@ -82,7 +83,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const inner = SHEET + 14 + regions.length * (STRIP + BETWEEN), total = inner + TOP + BOTTOM;
     const bar = scaleBar(uvPerMm), small = narrow(), each = span() > 20 ? 5 : span() > 10 ? 2 : 1; // seconds between lines
     const view = `${state.at} ${from} ${to}`; // another view forgets where the reader has zoomed to
-    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}${row.smaller ? " ÷10" : ""}</span>`;
+    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}${row.shrunk ?? ""}</span>`;
     const layout = {
       height: total, margin: { t: TOP, b: BOTTOM, ...sides() }, showlegend: false,
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "var(--muted)", activecolor: "var(--accent)" }, hovermode: "closest", dragmode: "zoom",
@@ -152,15 +153,16 @@ document.addEventListener("DOMContentLoaded", () => {
     const rows = rowsOf(montage), uvPerMm = Number(option("sensitivity"));
     const pixels = Math.max(200, figure.clientWidth - sides().l - sides().r);
     const signals = rows.map((row) => hbacEEG.derive(channels, row, found));
-    const ekg = ekgScale(signals.at(-1)), scales = [...ownScales(signals.slice(0, -1), uvPerMm), ekg];
-    const traces = rows.map((row, i) => lineTrace(row, signals[i], scales[i], pixels));
-    const smaller = rows.slice(0, -1).filter((row, i) => { row.smaller = scales[i] > uvPerMm; return row.smaller; });
+    const ekg = ekgScale(signals.at(-1)), shrinks = shrunk(signals.slice(0, -1), uvPerMm);
+    shrinks.forEach((by, i) => { rows[i].shrunk = by > 1 ? ` ÷${by}` : ""; });
+    const traces = rows.map((row, i) => lineTrace(row, signals[i], row.name === page.ekg.name ? ekg : shrinks[i] * uvPerMm, pixels));
+    const smaller = rows.filter((row) => row.shrunk).map((row) => row.name + row.shrunk);
     const layout = layoutOf(rows, uvPerMm, `${ekg < 1000 ? `${ekg} µV` : `${ekg / 1000} mV`}/mm`);
     figure.style.height = `${layout.height}px`;
     await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace)], layout, config: { displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
     const missing = Object.keys(found.gaps);
     control("said").textContent = [said(found.mains, lines),
-      smaller.length ? `Drawn at a tenth, for it would fill the page: ${smaller.map((row) => row.name).join(", ")}.` : "",
+      smaller.length ? `Drawn smaller, for it would fill the page: ${smaller.join(", ")}.` : "",
       missing.length ? `Gaps: samples that were not recorded (${missing.join(", ")}).` : ""].filter(Boolean).join(" ");
     document.documentElement.dataset.eeg = [shown.label_id, montage, low, high, lines[0] ?? 0, ...range()].join(" ");
     const next = page.windows[state.listed[place + 1]];
