@@ -64,7 +64,9 @@ def test_nothing_sticks_out_of_a_narrow_screen(browser: Browser, index: Path) ->
 def test_names_do_not_take_the_room_of_a_chart_on_a_phone(browser: Browser, index: Path, found: Gathered) -> None:
     browser.open(index, size=(500, 900))
     browser.wait(DRAWN)
-    ticks = "return [...document.querySelectorAll('#ranking .js-plotly-plot .ytick')].map(tick => tick.textContent)"
+    ticks = (
+        "return [...document.querySelectorAll('#ranking .js-plotly-plot .ytick text')].map(tick => tick.textContent)"
+    )
     assert sorted(browser.run(ticks)) == [str(rank) for rank in range(1, len(found.names) + 1)]
     shares = browser.run(
         "return [...document.querySelectorAll('.js-plotly-plot')].map(div => div._fullLayout._size.w / div.clientWidth)"

@@ -173,7 +173,7 @@ def test_real_windows_are_readable_at_the_defaults(browser: Browser, real: tuple
         mains_uv = [
             np.abs(np.fft.rfft(values[:2000] * np.hanning(2000)))[600] / 500 for values in uv.values()
         ]  # at 60 Hz
-        assert not with_mains or max(mains_uv) < 1.0
+        assert not with_mains or max(mains_uv) < 3.0  # of up to 5,500, whose frequency wanders; a pixel and a half
     assert browser.console() == []
 
 
