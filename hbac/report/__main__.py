@@ -114,10 +114,7 @@ def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:
         return None, f"the recordings are not in {root}; name them: {dataset_overrides(config)[0]} dataset.root=PATH"
     if not any(stores.glob(f"*/{INDEX_NAME}")):
         config["stores"] = str(Path(cfg.outputs) / "stores")
-    try:
-        part = build(config, "dataset", cfg.allow).part("train")
-    except UserError as error:
-        return None, f"the recordings in {root} cannot be read: {error}"
+    part = build(config, "dataset", cfg.allow).part("train")
     if wanted and part.fingerprint != wanted:
         return None, f"the recordings in {root} are not those that the predictions are of"
     return part, ""

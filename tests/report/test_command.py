@@ -173,7 +173,7 @@ def test_of_a_run_from_elsewhere_nothing_is_made_where_it_says(reported: Path, t
     target = {"_target_": "hbac.recordings.datasets.Synthetic", "size": "tiny"}
     part, why = recordings(target | {"root": str(mine), "stores": str(mine)})
     assert part is None
-    assert why == f"the recordings are not in {mine}; name them: dataset=hms dataset.root=PATH"
+    assert why == f"the recordings are not in {mine}; name them: dataset=synthetic dataset.root=PATH"
     root = given["dataset"]["root"]
     for damaged in (None, 3, [], {}, {"root": root}, {"root": 3, "stores": str(mine), "_target_": "x"}):
         part, why = recordings(damaged)
