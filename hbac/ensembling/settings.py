@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
+from hbac.common.errors import UserError
 from hbac.common.files import read_json
 from hbac.predictions.table import TableMetadata
 from hbac.runs.folder import CONFIG_FILE
@@ -52,8 +54,9 @@ def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
 
 def _config(member: TableMetadata) -> dict[str, Any] | None:
     for _, run in sorted(member.runs.items()):
-        if (run / CONFIG_FILE).is_file():
-            return deciding(read_json(run / CONFIG_FILE))
+        with suppress(UserError):  # a run that is gone or damaged; another fold may know
+            if isinstance(config := read_json(run / CONFIG_FILE), dict):
+                return deciding(config)
     return None
 
 

@@ -11,17 +11,19 @@ from hbac.common.errors import UserError
 
 MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "predictions.parquet"
 CONFIG_FILE, ENVIRONMENT_FILE, CARD_FILE = "config.json", "environment.json", "MODEL_CARD.md"
+TYPED_IN = "folder"  # in the environment: where the command was typed, which relative paths mean
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 
 
 def environment() -> dict[str, str]:
-    """Return the versions and the machine that a run's figures depend on."""
+    """Return the versions and the machine that a run's figures depend on, and the folder that its paths begin at."""
     from importlib.metadata import version
 
     packages = ("torch", "lightning", "timm", "numpy", "scipy", "pandas", "hydra-core")
     return {
         "hbac": __version__,
         "python": platform.python_version(),
+        TYPED_IN: str(Path.cwd()),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         **{name: version(name) for name in packages},
     }
