@@ -107,6 +107,26 @@ def count_looks(looks: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.bincount(looks, minlength=N_LOOKS).astype(np.int64)
 
 
+def main_looks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count recordings by what most of their windows look like.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (n, 6)
+        Windows of each recording by what they look like.
+
+    Returns
+    -------
+    ndarray of int64, shape (6,)
+        Recordings. Windows that are missing or flat only count where a recording has no others.
+    """
+    dead = np.array([MISSING, FLAT])
+    counts = counts.copy()
+    alive = np.delete(counts, dead, axis=1).any(axis=1)
+    counts[np.ix_(alive, dead)] = 0
+    return count_looks(counts.argmax(axis=1).astype(np.uint8))
+
+
 def describe(counts: Sequence[int] | NDArray[np.integer], what: str = "windows") -> str:
     """Say in one line how many windows cannot be EEG in microvolt.
 

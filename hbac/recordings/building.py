@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import partial as bound
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def _line(entry: Converted) -> str:
 
 def _entry(line: str) -> Converted:
     content = json.loads(line)
-    return Converted(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    entry: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    return Converted(**entry)
 
 
 def partial_of(folder: Path) -> Path:

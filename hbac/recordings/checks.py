@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hbac.recordings.columns import TIME_COLUMN, ColumnsError, columns_of, find_columns
-from hbac.recordings.declared import Declared
+from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer
 from hbac.recordings.problems import Problems
 from hbac.vocabulary import SFREQ, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S, WINDOW_SAMPLES
@@ -33,7 +33,7 @@ def check_eegs(
     footers: Mapping[int, Footer],
     part: str,
     problems: Problems,
-    declared: Declared = Declared(),
+    declared: Declared = UNDECLARED,
 ) -> None:
     """Check EEG files: columns, types, rate and unit as far as footers tell, rows enough for every window.
 
@@ -238,8 +238,8 @@ def _check_lengths(
             text = f"{footers[key].n_rows:,} rows are just what its windows are at {rate} Hz, more than at {SFREQ:g} Hz"
             problems.add("sampling rate", f"{_where(footers[key])}: {text}: {hint}, or resample it")
     else:
-        rate = ", ".join(map(str, found))
+        rates_hz = ", ".join(map(str, found))
         log.warning(
             "%d of %d EEGs are exactly as long as their windows are at %s Hz: if that is their rate, %s",
-            len(higher), len(rates), rate, hint,
+            len(higher), len(rates), rates_hz, hint,
         )  # fmt: skip

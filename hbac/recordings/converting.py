@@ -102,7 +102,7 @@ def convert(
     wanted = declared.n_stored(footer.n_rows) if kind == "eeg" else footer.n_rows
     pieces = _pieces(footer, names, kind, declared)
     for piece_CT in resample(pieces, declared.ratio) if kind == "eeg" else pieces:
-        rows = np.ascontiguousarray(_to_float16(piece_CT).T)
+        rows = memoryview(np.ascontiguousarray(_to_float16(piece_CT).T))  # type: ignore[arg-type]
         if n_rows + len(rows) > wanted:
             raise UserError("more rows than its footer says: changed while it was read?")
         empty &= np.isnan(piece_CT).all(axis=1)
@@ -114,7 +114,7 @@ def convert(
             if (n_rows + stop) % block_rows == 0:
                 crcs.append(crc)
                 crc = 0
-        write(memoryview(rows).cast("B"), n_rows * n_columns * ITEM_BYTES)
+        write(rows.cast("B"), n_rows * n_columns * ITEM_BYTES)
         n_rows += len(rows)
     if n_rows != wanted:
         raise UserError(f"{n_rows} rows, its footer says {wanted}: changed while it was read?")

@@ -10,20 +10,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.common.progress import progress
-from hbac.recordings.amplitudes import FLAT, LARGE, MICROVOLT, MISSING, SMALL, VOLTS, describe
+from hbac.recordings.amplitudes import describe, main_looks
 from hbac.recordings.declared import Declared
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
 from hbac.recordings.store import Store, eeg_store, empty_regions, spectrogram_store
 
 log = logging.getLogger("hbac.recordings")
 
-_DEAD, _SUSPECT = (MISSING, FLAT), (VOLTS, SMALL, LARGE)
 _told: set[Path] = set()  # stores of which it has been said what their amplitudes look like
 
 
@@ -80,15 +78,9 @@ class Part:
         if not looks.size or self.eeg.folder in _told:
             return
         _told.add(self.eeg.folder)
-        # What is missing for a while is not what the recording is: windows with signal count where there are any.
-        weight = looks.copy()
-        weight[weight[:, [MICROVOLT, *_SUSPECT]].any(axis=1)[:, None] & np.isin(np.arange(looks.shape[1]), _DEAD)] = 0
-        most = np.bincount(weight.argmax(axis=1), minlength=looks.shape[1])
-        if text := describe(most, "EEGs"):
-            log.warning(
-                "%s, part %s: %s; dataset.unit declares the unit of the files",
-                self.recordings.root, self.recordings.part, text,
-            )  # fmt: skip
+        if text := describe(main_looks(looks), "EEGs"):
+            where = f"{self.recordings.root}, part {self.recordings.part}"
+            log.warning("%s: %s; dataset.unit declares the unit of the files", where, text)
 
     def fingerprint_of(self, sources: Collection[str]) -> str:
         """Fingerprint what a model with these sources reads; `fingerprint` leaves official spectrograms out.

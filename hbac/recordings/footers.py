@@ -189,7 +189,7 @@ def _read_tail(file: Any, size: int) -> bytes:
 
 
 def _stated(metadata: Mapping[bytes, bytes]) -> tuple[float | None, str | None]:
-    """Return rate and unit, wherever in the metadata they stand: under their own key, or in JSON such as pandas' attrs."""
+    """Return rate and unit, under keys of their own or in JSON such as pandas' attrs."""
     sfreq, unit = None, None
     entries = [(key.decode(errors="replace"), value.decode(errors="replace")) for key, value in metadata.items()]
     for key, value in _entries(entries):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
 from hbac.recordings.checks import check_eegs, check_spectrograms
-from hbac.recordings.declared import Declared
+from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer, read_footers
 from hbac.recordings.problems import Problems
 from hbac.recordings.tables import UNKNOWN, read_table
@@ -69,7 +69,7 @@ class Recordings:
     eeg_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
     spectrogram_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
     masked: NDArray[np.bool_] | None = field(repr=False, default=None)
-    declared: Declared = Declared()
+    declared: Declared = UNDECLARED
 
     def eeg_starts(self) -> NDArray[np.int64]:
         """Return where the window of each row begins in its EEG.
@@ -137,7 +137,7 @@ def read_recordings(
     spectrograms: bool | None = None,
     mask_spectrograms: bool = False,
     cache_dir: Path | str | None = None,
-    declared: Declared = Declared(),
+    declared: Declared = UNDECLARED,
 ) -> Recordings:
     """Read and check one part of a data set.
 

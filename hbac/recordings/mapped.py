@@ -362,7 +362,7 @@ def _hash_of_index(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
     digest = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != "index"}).encode())
     for name in sorted(arrays):
         digest.update(json.dumps([name, str(arrays[name].dtype), arrays[name].shape]).encode())
-        digest.update(np.ascontiguousarray(arrays[name]))
+        digest.update(arrays[name].tobytes())
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What a store was made from: size, time of change and hash of each file, so that a file that was rewritten is noticed.
+"""What a store was made from: size, time of change and hash of each file, so that rewritten ones are noticed.
 
 Size and time are looked at whenever a store is opened, at no cost; only a file of which they have changed is read again,
 and it is its content that counts.
@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -32,7 +33,7 @@ def write_origins(folder: Path, files: Sequence[tuple[int, int, str]]) -> None:
     files : sequence of (int, int, str)
         Size, time of change in ns and hash of each file, in the order of the store's ids.
     """
-    arrays = {
+    arrays: dict[str, NDArray[np.generic]] = {
         "size": np.array([size for size, _, _ in files], np.int64),
         "mtime_ns": np.array([mtime_ns for _, mtime_ns, _ in files], np.int64),
         "sha256": np.array([list(bytes.fromhex(digest)) for _, _, digest in files], np.uint8),

@@ -11,11 +11,10 @@ from pathlib import Path
 from hbac.common.errors import UserError
 from hbac.recordings.checks import VALID_TYPES, VALUE_TYPES
 from hbac.recordings.columns import ColumnsError, find_columns
-from hbac.recordings.declared import Declared
+from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer, read_footers
 from hbac.recordings.mapped import ITEM_BYTES
 from hbac.recordings.problems import Problems
-
 
 # Of what is hashed here. Stores have a version of their own; one that is still read keeps its name.
 _VERSION = 1
@@ -88,7 +87,7 @@ def stored_rows(n_rows: int, kind: str, declared: Declared) -> int:
 
 
 def fingerprint(
-    footers: Mapping[int, Footer], columns: Sequence[str], kind: str, declared: Declared = Declared()
+    footers: Mapping[int, Footer], columns: Sequence[str], kind: str, declared: Declared = UNDECLARED
 ) -> str:
     """Hash which files a store is made of.
 
@@ -125,7 +124,7 @@ def make_plan(
     folder: Path,
     kind: str,
     footers: Mapping[int, Footer] | None,
-    declared: Declared = Declared(),
+    declared: Declared = UNDECLARED,
 ) -> Plan:
     """Find out what a store of these files will be.
 

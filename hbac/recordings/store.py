@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from hbac.common.errors import UserError
 from hbac.recordings.building import DISK_FULL, JOURNAL_NAME, Progress, build, partial_of
 from hbac.recordings.columns import columns_of
-from hbac.recordings.declared import Declared
+from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer
 from hbac.recordings.layout import Recordings
 from hbac.recordings.mapped import DATA_NAME, INDEX_NAME, ITEM_BYTES, DamagedStoreError, Store
@@ -58,7 +58,7 @@ def build_store(
     progress: Progress | None = None,
     footers: Mapping[int, Footer] | None = None,
     n_threads: int | None = None,
-    declared: Declared = Declared(),
+    declared: Declared = UNDECLARED,
 ) -> Store:
     """Open the store of these files in this folder, building it first where it is not there yet.
 
@@ -112,7 +112,7 @@ def build_store(
             what = f"no room for the store {folder}, {plan.n_bytes / 1e9:,.3f} GB in all ({error.strerror})"
             raise UserError(f"{what}: make room and run it again; {kept}") from error
         raise UserError(f"the store {folder} cannot be written: {error}") from error
-    return _open_matching(folder, plan)
+    return Store.open(folder)
 
 
 def eeg_store(recordings: Recordings, folder_for_stores: Path | str, progress: Progress | None = None) -> Store:
@@ -270,8 +270,8 @@ def _store_of(recordings: Recordings, folder_for_stores: Path | str, kind: str, 
     footers = _footers_of(recordings, kind)
     files = {key: footer.path for key, footer in footers.items()}
     folder = store_folder(recordings, folder_for_stores, kind)
-    settings = {"kind": kind, "progress": progress, "footers": footers, "declared": recordings.declared}
-    return build_store(files, columns_of(kind), folder, **settings)
+    columns, declared = columns_of(kind), recordings.declared
+    return build_store(files, columns, folder, kind=kind, progress=progress, footers=footers, declared=declared)
 
 
 def _open_matching(folder: Path, plan: Plan) -> Store | None:
@@ -290,8 +290,11 @@ def _open_matching(folder: Path, plan: Plan) -> Store | None:
         )
     if changed := changed_files(folder, plan.footers):
         log.warning(
-            "the store %s was made from other content: %d of its files have been rewritten since, the first is %s; it is "
-            "built again", folder, len(changed), changed[0],
-        )  # fmt: skip
+            "the store %s was made from other content: %d of its files have been rewritten since, the first is %s; "
+            "it is built again",
+            folder,
+            len(changed),
+            changed[0],
+        )
         return None
     return store

@@ -78,8 +78,8 @@ class Timeline:
         if back.any():
             row = int(np.argmax(back))
             raise UserError(
-                f"column {self.name!r} goes from {time_T[row]:g} to {time_T[row + 1]:g} at row {self.n + row:,}: its rows "
-                "are not in the order of time"
+                f"column {self.name!r} goes from {time_T[row]:g} to {time_T[row + 1]:g} at row {self.n + row:,}: "
+                "its rows are not in the order of time"
             )
         if self.n == 0:
             self.first = time_T[1]
