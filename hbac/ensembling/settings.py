@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from hbac.common.files import read_json
 from hbac.predictions.table import TableMetadata
-from hbac.runs.folder import CONFIG_FILE
+from hbac.runs.folder import CONFIG_FILE, read_config
 from hbac.runs.naming import deciding
 
 _FROM_FRONT_END = ("n_chans", "n_times", "sfreq", "in_chans")  # arguments of the network that nobody sets
@@ -53,7 +52,7 @@ def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
 def _config(member: TableMetadata) -> dict[str, Any] | None:
     for _, run in sorted(member.runs.items()):
         if (run / CONFIG_FILE).is_file():
-            return deciding(read_json(run / CONFIG_FILE))
+            return deciding(read_config(run))
     return None
 
 

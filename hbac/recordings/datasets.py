@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ import pandas as pd
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
+from hbac.common.files import read_json
 from hbac.common.progress import progress
+from hbac.common.shapes import Maybe
 from hbac.recordings.amplitudes import describe, main_looks
 from hbac.recordings.declared import Declared
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
@@ -284,5 +285,5 @@ class Synthetic(HMS):
         mapping of str to float
             By vote population.
         """
-        facts = json.loads((self.root / "synthetic.json").read_text(encoding="utf-8"))
-        return {population: values["bayes_floor"] for population, values in facts[name].get("votes", {}).items()}
+        facts = read_json(self.root / "synthetic.json", {name: {"votes": Maybe({str: dict})}})
+        return {population: float(values.get("bayes_floor", "nan")) for population, values in (facts[name].get("votes") or {}).items()}

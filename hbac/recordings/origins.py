@@ -1,7 +1,7 @@
 """What a store was made from: size, time of change and hash of each file, so that rewritten ones are noticed.
 
-Size and time are looked at whenever a store is opened, at no cost; only a file of which they have changed is read again,
-and it is its content that counts.
+Size and time are looked at whenever a store is opened, at no cost; only a file of which they have changed is read
+again, and it is its content that counts.
 """
 
 from __future__ import annotations

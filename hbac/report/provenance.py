@@ -12,7 +12,7 @@ import yaml
 from hbac.common.files import read_json
 from hbac.report.gather import Gathered
 from hbac.report.page import table
-from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE
+from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, read_config, read_scores
 
 _SHORT = 12  # digits of a hash in a table; the whole stands in the details
 _COMMAND = "command"
@@ -61,7 +61,7 @@ def _member(found: Gathered, name: str) -> str:
     ]
     if runs:
         first = next(iter(runs.values()))
-        config = read_json(first / CONFIG_FILE)
+        config = read_config(first)
         config.pop("fold", None)
         environments = {fold: _environment(run) for fold, run in runs.items()}
         parts.append(_folds(runs))
@@ -78,7 +78,7 @@ def _member(found: Gathered, name: str) -> str:
 def _folds(runs: dict[int, Path]) -> str:
     rows = []
     for fold, run in runs.items():
-        done = read_json(run / DONE_FILE) if (run / DONE_FILE).is_file() else {}
+        done = read_scores(run) if (run / DONE_FILE).is_file() else {}
         kl = (done.get("kl") or {}).get("all")
         rows.append([fold, "" if kl is None else f"{kl:.4f}", done.get("epochs", ""), run])
     return table(["fold", "KL", "epochs", "folder"], rows, [0, 1, 2])
@@ -86,7 +86,7 @@ def _folds(runs: dict[int, Path]) -> str:
 
 def _environment(run: Path) -> dict[str, Any]:
     path = run / ENVIRONMENT_FILE
-    return dict(read_json(path)) if path.is_file() else {}
+    return dict(read_json(path, dict)) if path.is_file() else {}
 
 
 def _environments(environments: dict[int, dict[str, Any]]) -> str:

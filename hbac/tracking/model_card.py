@@ -35,12 +35,12 @@ def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
     Path
         ``MODEL_CARD.md`` in the folder.
     """
-    from hbac.common.files import read_json, write_text
+    from hbac.common.files import write_text
     from hbac.predictions import PredictionTable
-    from hbac.runs.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, TABLE_FILE
+    from hbac.runs.folder import CARD_FILE, TABLE_FILE, read_config, read_facts
 
-    facts = read_json(folder / MODEL_FILE)
-    config = read_json(folder / CONFIG_FILE)
+    facts = read_facts(folder)
+    config = read_config(folder)
     table = PredictionTable.read(folder / TABLE_FILE)
     path = folder / CARD_FILE
     write_text(path, model_card(facts, config, table, rows_trained))
@@ -125,10 +125,10 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
         Markdown.
     """
     from hbac.common.files import read_json
-    from hbac.runs.folder import CONFIG_FILE, MODEL_FILE
+    from hbac.runs.folder import CONFIG_FILE, MODEL_FILE, read_facts
 
     runs = [member.runs[0] if member.runs else None for member in ensemble.members]
-    models = [read_json(run / MODEL_FILE) if run and (run / MODEL_FILE).is_file() else None for run in runs]
+    models = [read_facts(run) if run and (run / MODEL_FILE).is_file() else None for run in runs]
     read = {source for model in models if model for source in _sources_of(model["front_end"])}
     sources = [source for source in ("eeg", "official") if source in read]
     configs = [run / CONFIG_FILE for run in runs if run is not None]
