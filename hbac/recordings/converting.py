@@ -198,7 +198,10 @@ def _batches(path: Path, names: list[str], batch_rows: int) -> Iterator[Any]:
     """Yield a file's record batches; what goes wrong here is the source's fault, not the store's disk."""
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
-            yield from file.iter_batches(batch_rows, columns=names, use_threads=False)
+            for batch in file.iter_batches(batch_rows, columns=names, use_threads=False):
+                if lost := [name for name in names if batch.schema.names.count(name) != 1]:
+                    raise UserError(f"column {lost[0]} cannot be read by its name: damaged")
+                yield batch
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read: {error}") from error
 

@@ -71,6 +71,8 @@ def read_scores(folder: Path) -> dict[str, Any]:
         When it is missing, damaged, or has another shape.
     """
     found: dict[str, Any] = read_json(folder / DONE_FILE, _SCORES_SHAPE)
+    if "all" not in found["kl"]:
+        raise UserError(f"{folder / DONE_FILE}: kl.all is missing, must be a number or null")
     return found
 
 
