@@ -76,8 +76,8 @@ def spoil_table(table: pa.Table, rng: np.random.Generator) -> pa.Table:
                     column = column.cast(types[int(rng.integers(len(types)))], safe=False)
             case 1:
                 column = pa.nulls(n)
-            case 2:
-                values = column.to_numpy().astype(np.float64, copy=True) if column.type != pa.string() else np.zeros(n)
+            case 2 if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+                values = column.to_numpy().astype(np.float64)
                 if n:
                     values[rng.integers(n, size=3)] = rng.choice([np.nan, np.inf, -np.inf, 1e300, -1, 0])
                 column = pa.array(values)

@@ -213,7 +213,7 @@ class _Table:
             for i in np.flatnonzero((columns[name] < 0) | (columns[name] > _LONGEST_S)):
                 text = f"{name} is {columns[name][i]:g}, must be 0 to {_LONGEST_S:g} seconds"
                 self.fault(int(i), f"{name} out of range", text)
-        samples = columns[OFFSET_COLUMNS[0]] * SFREQ
+        samples = columns[OFFSET_COLUMNS[0]].clip(0, _LONGEST_S) * SFREQ
         for i in np.flatnonzero(np.abs(samples - np.rint(samples)) > _SAMPLE_TOLERANCE):
             text = f"{OFFSET_COLUMNS[0]} is {columns[OFFSET_COLUMNS[0]][i]:g}, {samples[i]:g} samples"
             kind = "offset between samples"

@@ -152,7 +152,7 @@ def test_stretches_do_not_change_what_is_found(tmp_path: Path, monkeypatch: pyte
         found.append(find_duplicates(store, rows))
         places.append(duplicates._landmarks_of(store, 1))
     assert found[0] == found[1] == found[2]
-    assert found[0].shared[0].length_s == 150
+    assert found[0].shared[0].length_s == 140
     for place_L, number_L in places[1:]:
         np.testing.assert_array_equal(place_L, places[0][0])
         np.testing.assert_array_equal(number_L, places[0][1])
