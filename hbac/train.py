@@ -54,11 +54,10 @@ def train(cfg: DictConfig) -> float:
     from filelock import FileLock, Timeout
 
     from hbac.cli.console import run_table
-    from hbac.common.files import read_json
     from hbac.experiment.audit import require_no_leak
+    from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
     from hbac.experiment.sources import fold_table_of
-    from hbac.runs.folder import DONE_FILE
 
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
@@ -70,8 +69,8 @@ def train(cfg: DictConfig) -> float:
     try:
         with FileLock(job.folder / ".lock", timeout=0):
             register_job(job.folder)
-            if cfg.resume and (job.folder / DONE_FILE).is_file():
-                score = float(read_json(job.folder / DONE_FILE)["kl"]["all"])
+            if cfg.resume and (found := score_of_finished(job.folder)) is not None:
+                score = found
                 log.info(
                     "fold %d of %s is there already: KL %.4f (resume=false trains it anew)", cfg.fold, job.member, score
                 )

@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 
 from hbac.common.errors import UserError
-from hbac.common.files import read_json
 from hbac.predictions.table import TableMetadata
-from hbac.runs.folder import CONFIG_FILE
+from hbac.runs.folder import read_config
 from hbac.runs.naming import deciding
 
 _FROM_FRONT_END = ("n_chans", "n_times", "sfreq", "in_chans")  # arguments of the network that nobody sets
@@ -55,8 +54,7 @@ def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
 def _config(member: TableMetadata) -> dict[str, Any] | None:
     for _, run in sorted(member.runs.items()):
         with suppress(UserError):  # a run that is gone or damaged; another fold may know
-            if isinstance(config := read_json(run / CONFIG_FILE), dict):
-                return deciding(config)
+            return deciding(read_config(run))
     return None
 
 

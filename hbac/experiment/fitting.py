@@ -73,8 +73,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
 
     (folder / DONE_FILE).unlink(missing_ok=True)
-    write_json(folder / CONFIG_FILE, job.config)
-    write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()})
+    write_json(folder / CONFIG_FILE, job.config, sealed=True)
+    write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()}, sealed=True)
     rows_trained = []
     with build(cfg.logger, "logger", cfg.allow).training(facts) as loggers:
         *earlier, last = job.stages
@@ -101,7 +101,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         score = {population: float(values.get("kl", "nan")) for population, values in found.items()}
         if (run := find_run(loggers)) is not None:
             log_results(run, table, part, cfg.logger.worst_windows)
-        write_json(folder / DONE_FILE, {"kl": score, "scores": found, "epochs": trainer.current_epoch})
+        content = {"kl": score, "scores": found, "epochs": trainer.current_epoch}
+        write_json(folder / DONE_FILE, content, sealed=True)
     log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
     return score["all"]
 
@@ -199,20 +200,28 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
     DataFrame
         The label rows that it was trained on.
     """
-    from hbac.runs.folder import WEIGHTS_FILE
+    from hbac.common.errors import UserError
+    from hbac.common.files import write_json
+    from hbac.runs.folder import STAGE_FILE, WEIGHTS_FILE, WEIGHTS_HASH
     from hbac.runs.model import load_weights, save_weights
     from hbac.tracking.stages import staged
 
     data = make_data(stage, job, source)
-    if not stage.cfg.resume:
-        (stage.folder / WEIGHTS_FILE).unlink(missing_ok=True)
-    if (stage.folder / WEIGHTS_FILE).is_file():
-        load_weights(job.network, stage.folder)
-    else:
+    trained = stage.cfg.resume and (stage.folder / WEIGHTS_FILE).is_file()
+    if trained:
+        try:
+            load_weights(job.network, stage.folder)
+        except UserError as error:
+            log.warning("%s; stage %s is trained again", str(error).partition(";")[0], stage.name)
+            trained = False
+    if not trained:
+        for name in (WEIGHTS_FILE, STAGE_FILE):
+            (stage.folder / name).unlink(missing_ok=True)
         log.info("fold %d of %s: stage %s, on %d rows", stage.cfg.fold, job.member, stage.name, len(data.train_set))
         stage.folder.mkdir(parents=True, exist_ok=True)
         train_stage(stage, job, make_task(stage, job), data, staged(loggers, stage.name))
-        save_weights(job.network, stage.folder)
+        digest = save_weights(job.network, stage.folder)
+        write_json(stage.folder / STAGE_FILE, {WEIGHTS_HASH: digest}, sealed=True)
     rows_trained: pd.DataFrame = data.rows_trained
     return rows_trained
 

@@ -16,7 +16,7 @@ _NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report
                "allow")  # fmt: skip
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
 _NOT_HASHED_INSIDE = {
-    "dataset": ("root", "stores", "n_jobs", "size", "seed", "_pretrained_"),
+    "dataset": ("root", "stores", "n_jobs", "size", "seed", "sfreq", "unit", "_pretrained_"),
     "model": ("pretrained_file",),
     "data": ("num_workers",),
     "labels": ("pseudo",),

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
+from hbac.common.files import read_json, write_json
 from hbac.synthetic import spectrogram
 from hbac.synthetic.draws import Array, uniform
 from hbac.synthetic.electrodes import add_gaps
@@ -149,7 +150,7 @@ def _is_complete(root: Path, wanted: dict[str, Any]) -> bool:
     path = root / "synthetic.json"
     if not path.exists():
         return False
-    found = json.loads(path.read_text())
+    found = read_json(path, dict)
     differs = [f"{key}={found.get(key)!r}, not {value!r}" for key, value in wanted.items() if found.get(key) != value]
     if differs:
         msg = f"{root} holds another synthetic data set ({'; '.join(differs)}): remove it or choose another folder"
@@ -161,7 +162,7 @@ def _claim(root: Path, wanted: dict[str, Any]) -> None:
     """Note what is being written here; refuse a folder that holds anything else."""
     path = root / ".synthetic-unfinished.json"
     if path.exists():
-        if json.loads(path.read_text()) != wanted:
+        if read_json(path) != wanted:
             msg = f"{root} holds another, unfinished synthetic data set: remove it or choose another folder"
             raise UserError(msg)
     elif any(not item.name.startswith(".synthetic") for item in root.iterdir()):
@@ -216,7 +217,7 @@ def _write_patient(root: Path, size: Size, seed: int, part: str, index: int, lab
             together = labels[first : first + int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]))]
             rows += _write_session(rng, root, size, seed, part, index, patient, together)
             first += len(together)
-        _write_text(_shard(root, part, index), json.dumps(rows))
+        write_json(_shard(root, part, index), {"rows": rows}, sealed=True)
 
 
 def _write_session(
@@ -290,12 +291,21 @@ def _write_session(
     return rows
 
 
+def _rows_of(shard: Path) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = read_json(shard, {"rows": [{"shares": [float]}]})["rows"]
+    except UserError as error:
+        shard.unlink(missing_ok=True)
+        raise UserError(f"{str(error).partition('; without')[0]}; the same command writes this patient again") from None
+    return rows
+
+
 def _finish(root: Path, wanted: dict[str, Any], size: Size) -> None:
     """Join the shards into the tables, and count."""
     info: dict[str, Any] = dict(wanted)
     for part in PARTS:
         count = size.train_patients if part == "train" else size.test_patients
-        rows = [row for i in range(count) for row in json.loads(_shard(root, part, i).read_text())]
+        rows = [row for i in range(count) for row in _rows_of(_shard(root, part, i))]
         table = pd.DataFrame(rows)
         shares = np.array(table.pop("shares").to_list())
         known = table[["shows", "or", "ambiguity", "floor"]]
@@ -317,7 +327,7 @@ def _finish(root: Path, wanted: dict[str, Any], size: Size) -> None:
             sample = table[["eeg_id"]].copy()
             sample[list(VOTE_COLUMNS)] = 1 / len(VOTE_COLUMNS)
             _write_text(root / "sample_submission.csv", sample.to_csv(index=False))
-    _write_text(root / "synthetic.json", json.dumps(info, indent=2) + "\n")
+    write_json(root / "synthetic.json", info, sealed=True)
     for path in (root / ".synthetic-shards").iterdir():
         path.unlink()
     (root / ".synthetic-shards").rmdir()

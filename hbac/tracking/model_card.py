@@ -21,7 +21,7 @@ from hbac.evaluation.bootstrap import bootstrap_interval
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions import PredictionTable
-from hbac.runs.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, TABLE_FILE
+from hbac.runs.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, TABLE_FILE, read_config, read_facts
 from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, MANY_VOTES, SFREQ, SPECTROGRAM_REGIONS, WINDOW_S
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
     Path
         ``MODEL_CARD.md`` in the folder.
     """
-    facts, config = read_json(folder / MODEL_FILE), read_json(folder / CONFIG_FILE)
+    facts, config = read_facts(folder), read_config(folder)
     table = PredictionTable.read(folder / TABLE_FILE)
     write_text(folder / CARD_FILE, model_card(facts, config, table, rows_trained))
     return folder / CARD_FILE
@@ -113,7 +113,7 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
         Markdown.
     """
     runs = [member.runs[0] if member.runs else None for member in ensemble.members]
-    models = [read_json(run / MODEL_FILE) if run and (run / MODEL_FILE).is_file() else None for run in runs]
+    models = [read_facts(run) if run and (run / MODEL_FILE).is_file() else None for run in runs]
     read = {source for model in models if model for source in _sources_of(model["front_end"])}
     configs = [run / CONFIG_FILE for run in runs if run is not None]
     front_ends = [_front_end_text(model["front_end"], model["network"]) if model else "" for model in models]
