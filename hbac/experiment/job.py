@@ -139,7 +139,7 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
     from hbac.runs.folder import run_of_fold
-    from hbac.training.callbacks import EXPORTS
+    from hbac.training.checkpoints import EXPORTS
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
 

@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
+from hbac.common.processes import end_with_parent, signals_held
 from hbac.synthetic import spectrogram
 from hbac.synthetic.draws import Array, uniform
 from hbac.synthetic.electrodes import add_gaps
@@ -194,8 +195,12 @@ def _write_patients(
                 progress(done, len(jobs))
         return
     # spawn, not fork: the caller may hold torch's threads
-    with ProcessPoolExecutor(min(n_jobs, max(len(open_jobs), 1)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_patient, root, size, seed, part, i, labels[part][i]) for part, i in open_jobs]
+    n_jobs = min(n_jobs, max(len(open_jobs), 1))
+    with signals_held():  # twice, since the first makes Python's own helper process, and that ends the holding
+        pool = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=end_with_parent)
+    with pool:
+        with signals_held():
+            futures = [pool.submit(_write_patient, root, size, seed, part, i, labels[part][i]) for part, i in open_jobs]
         try:
             for future in as_completed(futures):
                 future.result()
