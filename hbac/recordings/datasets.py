@@ -286,4 +286,7 @@ class Synthetic(HMS):
             By vote population.
         """
         facts = read_json(self.root / "synthetic.json", {name: {"votes": Maybe({str: dict})}})
-        return {population: float(values.get("bayes_floor", "nan")) for population, values in (facts[name].get("votes") or {}).items()}
+        return {
+            population: float(values.get("bayes_floor", "nan"))
+            for population, values in (facts[name].get("votes") or {}).items()
+        }
