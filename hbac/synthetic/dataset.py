@@ -92,9 +92,9 @@ def write_synthetic(
     """Write a synthetic data set in the HMS layout, or return at once where it already is.
 
     Besides the layout's own files it leaves ``synthetic.json`` (seed, size, version, counts, and the Bayes floors: the
-    KL of a predictor that knows how the votes on each window are distributed) and ``truth.csv``, ``test_truth.csv`` (for
-    each row the votes' mean shares, their expected KL, what the EEG shows, for what else it could be taken, and how much
-    of the evidence speaks for that). What is written depends on `size` and `seed` only. A killed run goes on when called
+    KL of a predictor that knows how the votes on each window are distributed) and ``truth.csv``, ``test_truth.csv``:
+    for each row the votes' mean shares, their expected KL, what the EEG shows, what else it could be, and how much of
+    the evidence speaks for that. What is written depends on `size` and `seed` only. A killed run goes on when called
     again; several callers at once wait for one of them.
 
     Parameters
