@@ -5,6 +5,7 @@ Run it with ``python benchmarks/band.py``. Both make 18 derivations at 40 Hz fro
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -30,6 +31,9 @@ def cpu_ms_per_window(work: Callable[[], object], repeats: int = 7) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--smoke", action="store_true", help="the same: it takes seconds")
+    parser.parse_args()
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     eeg = scipy.signal.lfilter([4.0], [1.0, -0.97], rng.normal(size=(N_WINDOWS, 10_000, 20)), axis=1).astype(np.float16)

@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,10 +63,10 @@ RECIPES: dict[str, tuple[str, ...]] = {
 }
 
 
-def train(recipe: str, outputs: Path, folds: str) -> None:
+def train(recipe: str, outputs: Path, folds: str, size: tuple[str, ...]) -> None:
     """Train a recipe's folds in one thread, and add the processor time that it took to what is known."""
     command = [
-        sys.executable, "-m", "hbac.train", *RECIPES[recipe], "dataset.size=medium", "logger=csv", "blend=mean",
+        sys.executable, "-m", "hbac.train", *RECIPES[recipe], *size, "logger=csv", "blend=mean",
         "allow_missing_folds=true", f"outputs={outputs}", f"hydra.sweep.dir={folder_of(recipe, outputs)}",
         "-m", f"fold={folds}",
     ]  # fmt: skip
@@ -127,11 +128,16 @@ def main() -> None:
     parser.add_argument("--folds", default="0,1,2,3,4")
     parser.add_argument("--only", nargs="*", help="numbers of the recipes; all where absent")
     parser.add_argument("--table", action="store_true", help="train nothing: the table of what has been trained")
+    parser.add_argument("--smoke", action="store_true", help="two recipes, two folds, one epoch of the tiny data set")
     options = parser.parse_args()
+    size: tuple[str, ...] = ("dataset.size=medium",)
+    if options.smoke:
+        size = ("dataset.size=tiny", "trainer.max_epochs=1")
+        options.folds, options.only, options.outputs = "0,1", ["0", "2"], Path(tempfile.mkdtemp())
     recipes = [recipe for number, recipe in enumerate(RECIPES) if not options.only or str(number) in options.only]
     if not options.table:
         with ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(lambda recipe: train(recipe, options.outputs, options.folds), recipes))
+            list(pool.map(lambda recipe: train(recipe, options.outputs, options.folds, size), recipes))
     print(table(options.outputs, [r for r in recipes if (folder_of(r, options.outputs) / "seconds.json").exists()]))
 
 

@@ -5,6 +5,7 @@ Run it with ``python benchmarks/mel_image.py`` (extra ``bench``).
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -47,6 +48,9 @@ def cpu_ms(work: Callable[[], object], repeats: int = 7) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--smoke", action="store_true", help="the same: it takes seconds")
+    parser.parse_args()
     torch.set_num_threads(1)
     white = np.random.default_rng(0).normal(size=(N_WINDOWS, len(CHANNELS), 10_000))
     eeg = scipy.signal.lfilter([4.0], [1.0, -0.97], white).astype(np.float32)

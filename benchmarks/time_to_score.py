@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -23,10 +24,10 @@ from hbac.runs.folder import CONFIG_FILE
 KL = "val/kl_10_or_more"
 
 
-def train(experiment: str, outputs: Path) -> Path:
+def train(experiment: str, outputs: Path, size: tuple[str, ...]) -> Path:
     """Train fold 0 of an experiment and return the run's folder."""
     command = [
-        sys.executable, "-m", "hbac.train", f"experiment={experiment}", "dataset.size=medium", "logger=csv",
+        sys.executable, "-m", "hbac.train", f"experiment={experiment}", *size, "logger=csv",
         f"outputs={outputs}", "fold=0",
     ]  # fmt: skip
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -48,8 +49,12 @@ def curve(run: Path) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--outputs", type=Path, default=Path("outputs/ingredients"))
+    parser.add_argument("--smoke", action="store_true", help="one epoch of the tiny data set")
     options = parser.parse_args()
-    public, ours = (curve(train(name, options.outputs)) for name in ("public_resnet_gru", "strong"))
+    size: tuple[str, ...] = ("dataset.size=medium",)
+    if options.smoke:
+        size, options.outputs = ("dataset.size=tiny", "trainer.max_epochs=1"), Path(tempfile.mkdtemp())
+    public, ours = (curve(train(name, options.outputs, size)) for name in ("public_resnet_gru", "strong"))
     for name, found in (("public_resnet_gru", public), ("strong", ours)):
         print(f"{name}\n{found.to_string(index=False, float_format='%.4f')}\n")
     target, whole_s = public["kl"].iloc[-1], public["seconds"].iloc[-1]
