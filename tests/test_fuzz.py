@@ -167,7 +167,9 @@ def test_ensemble_files(tmp_path: Path) -> None:
 
 
 def test_model_files(tmp_path: Path) -> None:
-    save_model(tmp_path, build(NETWORK).eval(), NETWORK, FRONT_END, {"fold": 0, "member": "a", "lineage": []})
+    save_model(
+        tmp_path, build(NETWORK, "network").eval(), NETWORK, FRONT_END, {"fold": 0, "member": "a", "lineage": []}
+    )
     path = tmp_path / "model.json"
     text = path.read_bytes()
     content = {key: value for key, value in json.loads(text).items() if key != "sha256"}

@@ -19,7 +19,8 @@ from hbac.common.shapes import Maybe
 from hbac.recordings.amplitudes import describe, main_looks
 from hbac.recordings.declared import Declared
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
-from hbac.recordings.store import Store, eeg_store, empty_regions, spectrogram_store
+from hbac.recordings.mapped import INDEX_NAME, discard
+from hbac.recordings.store import Store, eeg_store, empty_regions, spectrogram_store, store_folder
 
 log = logging.getLogger("hbac.recordings")
 
@@ -201,6 +202,29 @@ class HMS:
         if official:
             _ = part.spectrograms  # empty regions are problems of the files, too: said now and not in a run
         return part
+
+    def verified(self, name: str) -> Part:
+        """Read a part's stores in full; those that are not what was stored are built again, with a warning.
+
+        Parameters
+        ----------
+        name : str
+            ``train`` or ``test``.
+
+        Returns
+        -------
+        Part
+            As `part` returns it.
+        """
+        part = self.part(name)
+        folders = [store_folder(part.recordings, self.stores, kind) for kind in ("eeg", "spectrogram")]
+        damaged = False
+        for folder in folders:
+            if (folder / INDEX_NAME).is_file() and (ids := Store.open(folder).damaged_ids()):
+                log.warning("%s: %d recordings are damaged, the first is %d; built again", folder, len(ids), ids[0])
+                discard(folder)
+                damaged = True
+        return self.part(name) if damaged else part
 
     def floor(self, name: str) -> Mapping[str, float]:
         """Return the KL of a perfect predictor, where it is known.

@@ -20,8 +20,8 @@ STAGE_FILE = "weights.json"  # beside the weights of a stage that is no run
 WEIGHTS_HASH = "weights_sha256"  # an entry of model.json, and of a stage's weights.json
 
 _MODEL_SHAPE = {
-    "network": {"_target_": str},
-    "front_end": {"_target_": str},
+    "network": Maybe(dict),  # whether a model can be made of them is seen when one is
+    "front_end": Maybe(dict),
     "member": Maybe(str),
     "fold": Maybe(int),
     "config_hash": Maybe(str),

@@ -122,7 +122,7 @@ def test_a_flipped_bit_is_named_and_the_cache_made_again(part: Part, tmp_path: P
     content = whole.read_bytes()
     before = data.held_out_set.__getitems__(range(len(data.held_out_set)))["features"]
     whole.write_bytes(flipped(content, bit % (8 * len(content))))
-    row = bit % (8 * len(content)) // (8 * 2 * 18 * 2000)
+    row = bit % (8 * len(content)) // (8 * len(content) // len(part.rows))
     with pytest.raises(UserError, match=rf"{whole.name}: row {row} is not what was written"):
         data.train_set.parts[0].cached.copy(np.arange(len(part.rows)))
     again = eeg(part, cache=tmp_path)

@@ -18,7 +18,7 @@ FRONT_END = {"_target_": "hbac.signal.front_end.EEGFrontEnd", "montage": "public
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 0})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {"fold": 0})
     make_table().write(tmp_path / "predictions.parquet")
     write_json(tmp_path / "metrics.json", {"kl": {"all": 0.5}, "scores": {}, "epochs": 2}, sealed=True)
     return tmp_path

@@ -328,3 +328,20 @@ def test_a_folder_of_somebody_else_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no store"):
         store_of(path, tmp_path)
     assert (tmp_path / "store" / "thesis.tex").is_file()
+
+
+def test_a_flipped_sample_is_found_in_full_and_the_store_built_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As ``hbac.prepare audit=true`` does."""
+    dataset = HMS(write_hms_layout(tmp_path / "data", n_eegs=3, n_test=0), tmp_path / "stores")
+    path = dataset.part("train").eeg.folder / "recordings.f16"
+    content = path.read_bytes()
+    for place in (0, len(content) // 2, len(content) - 1):
+        spoiled = bytearray(content)
+        spoiled[place] ^= 1
+        path.write_bytes(spoiled)
+        part = dataset.verified("train")
+        assert path.read_bytes() == content
+        assert part.eeg.damaged_ids() == []
+    assert caplog.text.count("1 recordings are damaged") == 3

@@ -99,7 +99,7 @@ def test_weights_to_begin_with_are_not_asked_for(
     monkeypatch.setattr(efficientnet, "_load_file", asked)
     for values in ({"pretrained": True}, {"pretrained_file": str(tmp_path / "x.safetensors")}):
         change(runs["efficientnet"], "network", **values)
-        assert hbac.load(runs["efficientnet"])(torch.zeros(1, 10000, 20)).shape == (1, 6)
+        assert hbac.load(runs["efficientnet"])(30 * torch.randn(1, 10000, 20)).shape == (1, 6)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_network_s_damaged_arguments_are_named(runs: dict[str, Path], values: 
 def test_a_file_that_is_no_object(runs: dict[str, Path]) -> None:
     for text in ("[]", "3", "null", '"x"', "{}"):
         (runs["resnet_gru"] / "model.json").write_text(text)
-        with pytest.raises(UserError, match="model.json: no model can be made from it"):
+        with pytest.raises(UserError, match="model.json: (no model can be made from it|its content is)"):
             load_run(runs["resnet_gru"])
 
 

@@ -116,7 +116,7 @@ def test_truncated_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
 def test_a_flipped_bit_is_named(tmp_path: Path, name: str) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 2, "lineage": []})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {"fold": 2, "lineage": []})
     path = tmp_path / name
     content = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -139,7 +139,7 @@ def test_a_flipped_bit_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_weights_of_an_earlier_version_are_read_as_they_are(tmp_path: Path) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 2})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {"fold": 2})
     facts = read_json(tmp_path / "model.json")
     del facts["weights_sha256"]
     write_json(tmp_path / "model.json", facts)
@@ -156,7 +156,7 @@ def test_weights_of_an_earlier_version_are_read_as_they_are(tmp_path: Path) -> N
     ],
 )
 def test_what_cannot_be_microvolt_is_warned_of(tmp_path: Path, factor: float, words: str) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 2})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {"fold": 2})
     model = hbac.load(tmp_path)
     eeg_BTC = 30 * torch.randn(3, 10000, 20)
     model(eeg_BTC)
@@ -166,7 +166,7 @@ def test_what_cannot_be_microvolt_is_warned_of(tmp_path: Path, factor: float, wo
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
 def test_volts_are_refused(tmp_path: Path, kind: Callable[[np.ndarray], object]) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 2})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {"fold": 2})
     eeg_BTC = 3e-5 * np.random.default_rng(0).standard_normal((2, 10000, 20))
     eeg_BTC[0] = np.nan
     with pytest.raises(UserError, match="MNE works in volts: multiply by 1e6"):
