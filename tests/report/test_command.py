@@ -59,7 +59,7 @@ def test_recordings_that_were_moved_are_named(reported: Path, tmp_path: Path) ->
     finally:
         (tmp_path / "moved").rename(reported / "data")
     assert (without.returncode, named.returncode) == (0, 0), without.stderr + named.stderr
-    assert f"No EEG page: the recordings of the runs are not in {reported}/data" in without.stderr
+    assert f"No EEG page: the recordings are not in {reported}/data" in without.stderr
     assert not (tmp_path / "without" / "eeg.html").exists()
     assert (tmp_path / "named" / "eeg.html").is_file()
 
