@@ -77,7 +77,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(24, 6, (1.0,), 0.2, 3, 0.9),  # to try commands on: nothing can be learnt from it
-    "small": Size(640, 60, (0.88, 0.12), 0.1, 4, 1.0),  # many patients: what limits learning first
+    "small": Size(760, 60, (0.88, 0.12), 0.1, 4, 1.0),  # many patients: what limits learning first
     "medium": Size(1200, 200, (0.85, 0.15), 1.0, 60, 0.0),  # a table of ingredients, five folds each
     "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 1.0, 60, 0.0),
 }
