@@ -77,7 +77,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(24, 6, (1.0,), 0.2, 3, 0.9),  # to try commands on: nothing can be learnt from it
-    "small": Size(640, 60, (0.88, 0.12), 0.1, 4, 1.0),  # many patients: what limits learning first
+    "small": Size(760, 60, (0.88, 0.12), 0.1, 4, 1.0),  # many patients: what limits learning first
     "medium": Size(1200, 200, (0.85, 0.15), 1.0, 60, 0.0),  # a table of ingredients, five folds each
     "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 1.0, 60, 0.0),
 }
@@ -103,7 +103,7 @@ def write_synthetic(
     root : str or os.PathLike
         Folder of the data set; made where missing.
     size : str
-        ``tiny`` (a few EEGs, to try commands on), ``small`` (717 EEGs with 1,092 label rows, of 640 patients; 1 GB
+        ``tiny`` (a few EEGs, to try commands on), ``small`` (851 EEGs with 1,294 label rows, of 760 patients; 1 GB
         with the test part), ``medium`` (1,380 with 8,475, of 1,200; 2.5 GB) or ``large`` (12,830 with 78,700, of 1,950;
         about as large as HMS). In the first two patterns are clearer than they are in life, so that a few minutes of
         training get somewhere; train for real EEG on the others.

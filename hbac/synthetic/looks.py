@@ -103,7 +103,14 @@ def draw_pattern(rng: np.random.Generator, patient: Patient, label: int, clarity
         if fits and (pattern.roundness < blunt or isinstance(pattern, Rhythmic)):
             break
         pattern = draw(rng, patient, general=general)
-    return replace(pattern, height=pattern.height * (1 + clarity))
+    less = 1 - clarity
+    pattern = replace(pattern, height=pattern.height * (1 + clarity), ragged=pattern.ragged * less)
+    if isinstance(pattern, Periodic) and clarity > 0:
+        return replace(pattern, variation=pattern.variation * (1 - 0.5 * clarity), rhythmic=pattern.rhythmic * less)
+    if isinstance(pattern, Rhythmic) and clarity > 0:
+        unrest = pattern.unrest * (1 - 0.5 * clarity)
+        return replace(pattern, unrest=unrest, notch=pattern.notch * less, sharp=pattern.sharp * less)
+    return pattern
 
 
 def show(
@@ -262,6 +269,8 @@ def _seizure(
         first = wish.stop_s - filled if chance(rng, 0.5) else wish.start_s + filled - length
     last = first + length
     seizure = draw_seizure(rng, patient, first, last, disputed=disputed)
+    while seizure.kind == "slow" and chance(rng, clarity):
+        seizure = draw_seizure(rng, patient, first, last, disputed=disputed)
     seizure = replace(seizure, height=seizure.height * (1 + clarity))
     least, most = _bounds(Seizure, 0.93 if dim == "short" else seen, clarity)
     found = [Episode(first, last, uniform(rng, 0.3, 2.5), seizure, 1.0, least, most)]

@@ -123,7 +123,12 @@ def draw_session(
         less = 1 - 0.7 * clarity
         artefacts = replace(artefacts, muscle_uv=artefacts.muscle_uv * less, movement_hz=artefacts.movement_hz * less)
         faults = tuple(fault for fault in recorder.faults if chance(rng, less))
-        recorder = replace(recorder, faults=faults, mains_uv=recorder.mains_uv * np.float32(less**2))
+        spread = np.float32(less) * recorder.spread + np.float32(1 - less) * np.eye(
+            len(recorder.spread), dtype=np.float32
+        )
+        mains_uv = recorder.mains_uv * np.float32(less**2)
+        recorder = replace(recorder, faults=faults, mains_uv=mains_uv, spread=spread)
+        background = replace(background, rhythm_gain=background.rhythm_gain * less)
     return Session(
         patient=patient,
         background=background,
