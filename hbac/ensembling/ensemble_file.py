@@ -15,12 +15,13 @@ import numpy.typing as npt
 import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import write_json
-from hbac.ensembling.blends import Array, Blend
-from hbac.ensembling.kinds import blend_from_dict
+from hbac.ensembling.blends import Array, Blend, blend_from_dict
+from hbac.ensembling.methods import SINGLE
 from hbac.evaluation.bootstrap import Interval
 from hbac.vocabulary import CLASSES
 
 ENSEMBLE_FILE = "ensemble.json"
+MEMBERS = "members"  # beside it: the members' out-of-fold tables, one file a member
 _FORMAT = 1
 
 
@@ -40,7 +41,7 @@ class Member:
     config_hash : str
         Hash of its config without the fold.
     kl : float
-        Its own out-of-fold score.
+        Its own out-of-fold score, on the ensemble's population.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Ensemble:
         Those that matter; members that the fit left out aren't here.
     method : str
         Name of the method that made the blend.
+    population : str
+        The rows that it was fitted on and that all its scores stand for (`hbac.labels.targets.population_of`).
     blend : Blend
         What is applied, to the members in this order.
     nested : Interval
@@ -80,6 +83,7 @@ class Ensemble:
 
     members: tuple[Member, ...]
     method: str
+    population: str
     blend: Blend
     nested: Interval
     in_sample: Interval
@@ -134,6 +138,7 @@ class Ensemble:
             "format": _FORMAT,
             "hbac_version": self.hbac_version,
             "method": self.method,
+            "population": self.population,
             "classes": list(CLASSES),
             "score": {
                 name: {"kl": score.estimate, "low": score.low, "high": score.high}
@@ -187,9 +192,15 @@ class Ensemble:
                     f"{path}: format {content['format']}, classes {content['classes']}; this hbac reads format "
                     f"{_FORMAT} with classes {list(CLASSES)}"
                 )
+            if content["method"] not in SINGLE:
+                raise UserError(
+                    f"{path}: made by method {content['method']}, which this hbac does not have (it has "
+                    f"{', '.join(SINGLE)}); blend its members anew: python -m hbac.ensemble members=[{path.parent}]"
+                )
             ensemble = cls(
                 members=tuple(_member(entry, path.parent) for entry in content["members"]),
                 method=content["method"],
+                population=content.get("population", "all"),  # what earlier versions fitted on
                 blend=blend_from_dict(content["blend"]),
                 nested=_interval(content["score"]["nested"]),
                 in_sample=_interval(content["score"]["in_sample"]),

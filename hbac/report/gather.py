@@ -18,7 +18,8 @@ from hbac.ensembling.collect import ENSEMBLE_FILE, collect, find_tables, newest_
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.evaluation.metric import kl_rows
 from hbac.predictions.join import JoinedTables, join_tables
-from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat, read_footer
+from hbac.predictions.parquet import read_footer
+from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat
 
 Array = npt.NDArray[np.float64]
 
