@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=33)
     parser.add_argument("--rows", type=int, default=21_490)
     parser.add_argument("--population", default="many_votes", choices=["many_votes", "few_votes", "all"])
-    parser.add_argument("--truth", default="latent", choices=["latent", "convex", "log_linear", "artefacts"])
+    parser.add_argument("--truth", default="latent", choices=["latent", "convex", "log_linear"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--method", default="all", choices=["all", *METHODS])
     parser.add_argument("--tables", nargs="*", default=[], help="real tables; then the stand-in isn't used")
