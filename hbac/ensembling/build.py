@@ -259,7 +259,7 @@ def _counted_rows(joined: JoinedTables, population: str, method: str) -> Rows:
     if len(counted) < needed:
         where = f"only in fold {counted[0]}" if len(counted) else "in no fold"
         raise UserError(
-            f"population={population}: rows with {group.title} stand {where} of {', '.join(map(str, folds))}, and "
+            f"population={population}: {group.rows} stand {where} of {', '.join(map(str, folds))}, and "
             f"{needed} fold(s) of them are needed; give tables with more of them, or population=all"
         )
     return counts

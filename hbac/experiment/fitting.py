@@ -40,7 +40,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     Returns
     -------
     float
-        KL divergence of the held-out rows.
+        KL divergence of the held-out rows that count.
     """
     import pandas as pd
 
@@ -48,6 +48,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.common.instantiate import build
     from hbac.evaluation.scores import scores
     from hbac.labels.lineage import TrainedOn, as_plain
+    from hbac.labels.targets import population_of
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, TABLE_FILE, environment
     from hbac.runs.model import save_model
@@ -100,10 +101,11 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         found = scores(table.targets, table.probs, table.frame["n_votes"])
         score = {population: float(values.get("kl", "nan")) for population, values in found.items()}
         if (run := find_run(loggers)) is not None:
-            log_results(run, table, part, cfg.logger.worst_windows)
+            log_results(run, table, part, cfg.population, cfg.logger.worst_windows)
         write_json(folder / DONE_FILE, {"kl": score, "scores": found, "epochs": trainer.current_epoch})
-    log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
-    return score["all"]
+    counted = population_of(cfg.population)
+    log.info("fold %d of %s: KL %.4f on %s, in %s", cfg.fold, job.member, score[counted.name], counted.rows, folder)
+    return score[counted.name]
 
 
 def make_task(stage: Stage, job: Job) -> Classifier:
@@ -125,7 +127,15 @@ def make_task(stage: Stage, job: Job) -> Classifier:
 
     cfg = stage.cfg
     optimizer, schedule = (build(cfg[name], name, cfg.allow) for name in ("optimizer", "schedule"))
-    task: Classifier = build(cfg.task, "task", cfg.allow, network=job.network, optimizer=optimizer, schedule=schedule)
+    task: Classifier = build(
+        cfg.task,
+        "task",
+        cfg.allow,
+        network=job.network,
+        optimizer=optimizer,
+        schedule=schedule,
+        population=cfg.population,
+    )
     return task
 
 
@@ -163,7 +173,11 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         cfg.trainer,
         "trainer",
         logger=loggers,
-        callbacks=[*make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience), *asked_for, *callbacks],
+        callbacks=[
+            *make_callbacks(stage.folder, stage.seed, task.monitor, cfg.ema, cfg.patience),
+            *asked_for,
+            *callbacks,
+        ],
         precision=job.precision,
         default_root_dir=str(stage.folder),
         enable_model_summary=False,

@@ -138,6 +138,7 @@ def make_job(cfg: DictConfig) -> Job:
 
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
+    from hbac.labels.targets import population_of
     from hbac.runs.folder import run_of_fold
     from hbac.training.callbacks import EXPORTS
     from hbac.training.precision import choose_precision
@@ -146,6 +147,7 @@ def make_job(cfg: DictConfig) -> Job:
     quiet()
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
+    population_of(cfg.population)
     stages = stages_of(cfg)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)

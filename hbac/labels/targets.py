@@ -44,6 +44,11 @@ class Population:
     least: int
     most: int
 
+    @property
+    def rows(self) -> str:
+        """Its rows, as a sentence names them: ``rows with 10 or more votes``."""
+        return "all rows" if self.name == "all" else f"rows with {self.title}"
+
     def contains(self, n_votes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Say which rows belong to the population.
 

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
-from hbac.labels.targets import POPULATIONS, kl_name
+from hbac.labels.targets import counted_first, kl_name
 from hbac.report.figures import blank, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
 from hbac.report.page import choice, figure
@@ -111,7 +111,10 @@ def learning_curves(found: Gathered) -> str:
         name: {fold: log for fold, run in sorted(meta.runs.items()) if len(log := read_log(run))}
         for name, meta in found.members.items()
     }
-    metrics = {f"validation, {group.title}": VAL.format(kl_name(name)) for name, group in POPULATIONS.items()}
+    metrics = {
+        f"validation, {group.title}": VAL.format(kl_name(name))
+        for name, group in counted_first(found.population).items()
+    }
     panels = {}
     for title, metric in (metrics | {"training": TRAIN}).items():
         made, n_members = _curves(found, logs, metric)

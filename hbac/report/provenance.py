@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from hbac.common.files import read_json
+from hbac.labels.targets import population_of
 from hbac.report.gather import Gathered
 from hbac.report.page import table
 from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE
@@ -64,7 +65,7 @@ def _member(found: Gathered, name: str) -> str:
         config = read_json(first / CONFIG_FILE)
         config.pop("fold", None)
         environments = {fold: _environment(run) for fold, run in runs.items()}
-        parts.append(_folds(runs))
+        parts.append(_folds(runs, found.population))
         commands = [env[_COMMAND] for env in environments.values() if _COMMAND in env]
         if commands:
             parts.append(f"<p>Commands</p><pre>{escape(chr(10).join(commands))}</pre>")
@@ -75,13 +76,13 @@ def _member(found: Gathered, name: str) -> str:
     return f"<details><summary>{escape(found.label(name))}</summary>{''.join(parts)}</details>"
 
 
-def _folds(runs: dict[int, Path]) -> str:
-    rows = []
+def _folds(runs: dict[int, Path], population: str) -> str:
+    rows, counted = [], population_of(population)
     for fold, run in runs.items():
         done = read_json(run / DONE_FILE) if (run / DONE_FILE).is_file() else {}
-        kl = (done.get("kl") or {}).get("all")
+        kl = (done.get("kl") or {}).get(counted.name)
         rows.append([fold, "" if kl is None else f"{kl:.4f}", done.get("epochs", ""), run])
-    return table(["fold", "KL", "epochs", "folder"], rows, [0, 1, 2])
+    return table(["fold", f"KL {counted.title}", "epochs", "folder"], rows, [0, 1, 2])
 
 
 def _environment(run: Path) -> dict[str, Any]:
@@ -105,6 +106,7 @@ def _ensemble(found: Gathered, name: str) -> str:
     rows: list[list[object]] = [
         ["folder", blended.folder],
         ["method", ensemble.method],
+        ["fitted on", population_of(ensemble.population).rows],
         ["hbac", ensemble.hbac_version],
         ["fold-table hash", ensemble.fold_hash or "not known"],
         ["data fingerprint", ensemble.data_fingerprint or "not known"],

@@ -9,11 +9,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hbac.ensembling.comparisons import compare_with_best
+from hbac.ensembling.nested import BlendData
 from hbac.ensembling.settings import swept_settings
-from hbac.ensembling.summary import population_scores
+from hbac.ensembling.summary import calibrated_kl, population_scores
 from hbac.evaluation.metric import kl_by_population
 from hbac.evaluation.scores import scores
-from hbac.labels.targets import POPULATIONS
+from hbac.labels.targets import POPULATIONS, counted_first, population_of
 from hbac.report.figures import blank
 from hbac.report.gather import Gathered
 from hbac.report.page import choice, figure, table
@@ -44,8 +45,10 @@ def ranking(found: Gathered) -> str:
         HTML.
     """
     joined = found.joined
-    score = population_scores(found.divergences, joined.n_votes, joined.patient_id)
-    kept = {name: group for name, group in POPULATIONS.items() if group.contains(joined.n_votes).any()}
+    score = population_scores(found.divergences, joined.n_votes, joined.patient_id, found.population)
+    kept = {
+        name: group for name, group in counted_first(found.population).items() if group.contains(joined.n_votes).any()
+    }
     chance = kl_by_population(joined.targets, np.full(joined.targets.shape, 1 / N_CLASSES), joined.n_votes)
     pictures = {
         f"KL, {group.title}": figure(
@@ -55,8 +58,10 @@ def ranking(found: Gathered) -> str:
     }
     return (
         '<p class="muted small">KL divergence in nats on out-of-fold rows: lower is better. In brackets: 95 % '
-        "intervals, from a bootstrap over patients. The difference is to the best, paired row by row: where its "
-        "interval holds 0, the two cannot be told apart. An ensemble's score is nested: the weights of each fold were "
+        f"intervals, from a bootstrap over patients. Ranked by {population_of(found.population).rows}; the difference is "
+        "to the best, on these and paired row by row: where its "
+        "interval holds 0, the two cannot be told apart. Calibrated: a member's score after six biases and a "
+        "temperature, fitted on these rows of the other folds. An ensemble's score is nested: the weights of each fold were "
         "fitted on the others.</p>"
         f'<div class="panel">{_table(found, score, list(kept), chance)}</div>'
         f'<div class="panel">{choice("intervals", pictures)}</div>'
@@ -68,14 +73,18 @@ def ranking(found: Gathered) -> str:
 
 def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance: dict[str, float]) -> str:
     joined = found.joined
-    against = compare_with_best(found.divergences, list(found.names), joined.patient_id).to_dict("records")
+    against = compare_with_best(
+        found.divergences[:, found.counts], list(found.names), joined.patient_id[found.counts]
+    ).to_dict("records")
+    calibrated = _calibrated(found)
     differences = {row["name"]: _interval(row["difference"], row["low"], row["high"], "+") for row in against[1:]}
-    columns = ["", "name", "kind", "folds", "rows", *(f"KL {POPULATIONS[name].title}" for name in populations)]
+    first, *others = (f"KL {POPULATIONS[name].title}" for name in populations)
+    columns = ["", "name", "kind", "folds", "rows", first, "calibrated", *others]
     rows: list[list[object]] = []
     for j, name in enumerate(found.names):
         here = joined.present[j]
         blended = found.ensembles.get(name)
-        kl = [_interval(*score.loc[j, [f"kl_{p}", f"kl_{p}_low", f"kl_{p}_high"]]) for p in populations]
+        first, *others = [_interval(*score.loc[j, [f"kl_{p}", f"kl_{p}_low", f"kl_{p}_high"]]) for p in populations]
         rows.append(
             [
                 j + 1,
@@ -83,18 +92,32 @@ def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance:
                 "member" if blended is None else f"{blended.ensemble.method} of {len(blended.ensemble.members)}",
                 len(np.unique(joined.fold[here])),
                 f"{here.sum():,}",
-                *kl,
+                first,
+                _number(calibrated.get(name)),
+                *others,
                 differences.get(name, ""),
             ]
         )
     n_blank = 4
-    rows.append(["", "uniform prediction", *[""] * (n_blank - 1), *(_number(chance[p]) for p in populations), ""])
-    if found.floor:
-        floor = [_number(found.floor.get(p, np.nan)) for p in populations]
-        rows.append(["", "Bayes floor (perfect predictor)", *[""] * (n_blank - 1), *floor, ""])
+    for title, known in (("uniform prediction", chance), ("Bayes floor (perfect predictor)", found.floor)):
+        if known:
+            first, *others = (_number(known.get(p, np.nan)) for p in populations)
+            rows.append(["", title, *[""] * (n_blank - 1), first, "", *others, ""])
     kinds = ["strong" if name in found.ensembles else "" for name in found.names]
     kinds += ["reference"] * (len(rows) - len(kinds))
     return table([*columns, "difference to the best"], rows, [0, *range(3, len(columns) + 1)], kinds)
+
+
+def _calibrated(found: Gathered) -> dict[str, float]:
+    """Score each member after its calibration to the rows that count; nobody who has them in one fold only."""
+    joined, here = found.joined, np.array([name not in found.ensembles for name in found.names])
+    data = BlendData(joined.probs[here], joined.targets, joined.fold, joined.present[here], found.counts)
+    kl_MN = calibrated_kl(data)
+    return {
+        name: float(np.nanmean(kl_N))
+        for name, kl_N in zip(found.members, kl_MN, strict=True)
+        if np.isfinite(kl_N).any()
+    }
 
 
 def _settings(found: Gathered) -> str:
@@ -116,7 +139,7 @@ def _further(found: Gathered) -> str:
     for j, name in enumerate(found.names):
         here = joined.present[j]
         by_name[name] = scores(joined.targets[here], joined.probs[j, here].astype(np.float64), joined.n_votes[here])
-    for population, group in POPULATIONS.items():
+    for population, group in counted_first(found.population).items():
         rows = [
             [j + 1, name, by_name[name][population]["rows"]]
             + [_number(by_name[name][population].get(metric)) for metric in _FURTHER]

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear
 from hbac.ensembling.build import REPORT
+from hbac.labels.targets import population_of
 from hbac.report.figures import blank, heat_map
 from hbac.report.gather import Blended, Gathered
 from hbac.report.page import figure, table
@@ -91,7 +92,8 @@ def _one_ensemble(name: str, blended: Blended) -> str:
     parts = [f"<h3>{escape(name)}</h3>"]
     gap = ensemble.nested.estimate - ensemble.in_sample.estimate
     parts.append(
-        f'<p class="small">Method <b>{escape(ensemble.method)}</b>. Nested score {ensemble.nested}; in-sample '
+        f'<p class="small">Method <b>{escape(ensemble.method)}</b>, fitted and scored on '
+        f"{population_of(ensemble.population).rows}. Nested score {ensemble.nested}; in-sample "
         f"{ensemble.in_sample}; over-fit {gap:.4f}.</p>"
     )
     if ensemble.dropped:

@@ -100,7 +100,7 @@ def model_card(
             "",
             "## Scores on the held-out fold",
             "",
-            *_score_lines(table),
+            *_score_lines(table, config.get("population", "all")),
             "",
             *_limit_lines(),
             f"- `{facts['network']['_target_']}`, seed {config['seed']}; another seed or fold scores otherwise.",
@@ -125,6 +125,7 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
         Markdown.
     """
     from hbac.common.files import read_json
+    from hbac.labels.targets import population_of
     from hbac.runs.folder import CONFIG_FILE, MODEL_FILE
 
     runs = [member.runs[0] if member.runs else None for member in ensemble.members]
@@ -146,7 +147,7 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
             f"Blended by `{ensemble.method}`; weights in `ensemble.json`. A member is the mean of its networks, one of",
             "each fold.",
             "",
-            "| member | networks | KL of its held-out rows | front-end |",
+            f"| member | networks | KL of its held-out {population_of(ensemble.population).rows} | front-end |",
             "|---|---|---|---|",
             *(
                 f"| {member.name} | {len(member.runs)} | {member.kl:.4f} | "
@@ -169,8 +170,8 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
             "## Scores",
             "",
             "Nested: each network predicted only patients that it never saw, and the weights that blend the rows of a",
-            f"fold were fitted on the other folds. In-sample, all rows: {ensemble.in_sample.estimate:.4f}.",
-            *_score_lines(table),
+            f"fold were fitted on the other folds. In-sample, {population_of(ensemble.population).rows}: {ensemble.in_sample.estimate:.4f}.",
+            *_score_lines(table, ensemble.population),
             "",
             *_limit_lines(),
             "- Networks of all folds predict together: what it says of patients in the data above is not out-of-fold.",
@@ -258,21 +259,22 @@ def _hash_lines(facts: dict[str, Any], *names: str) -> list[str]:
     return [f"- {name.replace('_', ' ')}: `{facts[name] or 'unknown'}`" for name in names]
 
 
-def _score_lines(table: PredictionTable) -> list[str]:
-    """Score predictions on each vote population."""
+def _score_lines(table: PredictionTable, counted: str) -> list[str]:
+    """Score predictions on each vote population, the one that counts first."""
     from hbac.evaluation.bootstrap import bootstrap_interval
     from hbac.evaluation.metric import kl_rows
-    from hbac.labels.targets import POPULATIONS
+    from hbac.labels.targets import counted_first, population_of
 
     kl_N = kl_rows(table.targets, table.probs)
     patients = table.frame["patient_id"].to_numpy()
     lines = [
-        "KL divergence in nats, lower is better, with 95 % intervals from a bootstrap over patients.",
+        "KL divergence in nats, lower is better, with 95 % intervals from a bootstrap over patients. What was fitted,",
+        f"chosen or stopped was so on {population_of(counted).rows}.",
         "",
         "| label rows | number | patients | KL | 95 % interval |",
         "|---|---|---|---|---|",
     ]
-    for population in POPULATIONS.values():
+    for population in counted_first(counted).values():
         inside = population.contains(table.frame["n_votes"])
         if not inside.any():
             lines.append(f"| {population.title} | 0 | 0 | | |")

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 import lightning as L
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,8 +15,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hbac.common.errors import UserError
 from hbac.data.windows import Batch
+from hbac.labels.targets import DEFAULT_POPULATION
 from hbac.models.rates import layerwise_groups
-from hbac.training.metrics import PopulationKL
+from hbac.training.metrics import PopulationKL, monitored
 
 # B window, K class
 
@@ -37,6 +39,8 @@ class Classifier(L.LightningModule):
     lr_decay : float
         Learning rate of each layer over that of the next one, in (0, 1]; below 1 keeps more of what the first layers
         know, as in a second stage. Needs a network with a method ``layers()``.
+    population : str
+        The rows whose validation KL is watched (`hbac.training.metrics.monitored`).
 
     Raises
     ------
@@ -50,6 +54,7 @@ class Classifier(L.LightningModule):
         optimizer: Callable[[Any], Optimizer],
         schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
         lr_decay: float = 1.0,
+        population: str = DEFAULT_POPULATION,
     ) -> None:
         super().__init__()
         if not 0 < lr_decay <= 1:
@@ -58,7 +63,7 @@ class Classifier(L.LightningModule):
             raise UserError(f"task.lr_decay={lr_decay}: {type(network).__name__} does not say what its layers are")
         if lr_decay < 1 and getattr(network, "backbone_lr_factor", 1.0) != 1:
             raise UserError(f"task.lr_decay={lr_decay} and model.backbone_lr_factor exclude one another")
-        self.network, self.lr_decay = network, lr_decay
+        self.network, self.lr_decay, self.monitor = network, lr_decay, monitored(population)
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.configure_metrics()
 
@@ -82,7 +87,7 @@ class Classifier(L.LightningModule):
         if isinstance(schedule, ReduceLROnPlateau):
             # Once an epoch, after the validation. Not `interval: epoch`, which Lightning steps after it has written the
             # checkpoint: a run that goes on from there would miss that step.
-            when |= {"frequency": int(self.trainer.num_training_batches), "monitor": "val/kl"}
+            when |= {"frequency": int(self.trainer.num_training_batches), "monitor": self.monitor}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -155,8 +160,9 @@ class Classifier(L.LightningModule):
         """Log the validation metrics."""
         values = self.val_kl.compute()
         self.val_kl.reset()
-        self.log("val/kl", values.pop("kl").float(), prog_bar=True)
-        self.log_dict({f"val/{name}": value.float() for name, value in values.items()})
+        logged = {self.monitor: torch.tensor(float("nan"))} | {f"val/{name}": kl.float() for name, kl in values.items()}
+        self.log(self.monitor, logged.pop(self.monitor), prog_bar=True)
+        self.log_dict(logged)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the probabilities of a batch.

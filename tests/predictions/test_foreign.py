@@ -137,7 +137,10 @@ def test_folds_from_a_file(tmp_path: Path):
         (lambda f: f.assign(lpd_prob=f.lpd_prob / 2), "row 0, columns seizure_prob … other_prob sum to"),
         (lambda f: f.assign(lpd_vote=f.lpd_vote + 0.3), "row 24, column lpd_vote: 1.3 is greater than 1"),
         (lambda f: f.assign(patient_id=f.patient_id + 0.5), "row 0, column patient_id: 300.5; a whole number"),
-        (lambda f: f.assign(n_votes=f.n_votes.where(f.index != 3, 0)), "row 3, column n_votes: 0; .* at least one vote"),
+        (
+            lambda f: f.assign(n_votes=f.n_votes.where(f.index != 3, 0)),
+            "row 3, column n_votes: 0; .* at least one vote",
+        ),
         (lambda f: f.assign(fold=f.fold.astype(int) + 40_000), "row 0, column fold: 40000; at most 32767 is possible"),
         (lambda f: counted(f).assign(n_votes=f.n_votes + 1), r"row 0, column n_votes: \d+, but the columns .* add up"),
         (lambda f: counted(f, {4: 0}), "row 4, columns seizure_vote … other_vote: no votes"),
