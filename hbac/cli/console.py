@@ -117,8 +117,8 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
     import pandas as pd
 
     from hbac.ensembling.build import OOF_FILE, SUMMARY_FILE
-    from hbac.ensembling.collect import ENSEMBLE_FILE, find_tables
-    from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.ensembling.collect import find_tables
+    from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
     from hbac.ensembling.summary import settings_of
     from hbac.evaluation.metric import kl_by_population
     from hbac.labels.targets import counted_first, population_of

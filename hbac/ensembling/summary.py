@@ -54,7 +54,7 @@ def population_scores(
         A row per prediction; for each population ``kl_<name>, kl_<name>_low, kl_<name>_high``, NaN where it has
         no rows.
     """
-    columns = {}
+    columns: dict[str, npt.NDArray[np.float64]] = {}
     for name, group in counted_first(population).items():
         inside = group.contains(n_votes_N)
         columns |= _intervals(f"kl_{name}", kl_JN[:, inside], patient_id_N[inside], n_resamples, seed)

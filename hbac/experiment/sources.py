@@ -68,8 +68,8 @@ def require_counted(part: Part, folds: FoldTable, fold: int, population: str) ->
     group = population_of(population)
     if held_out.any() and not group.contains(count_votes(part.rows))[held_out].any():
         raise UserError(
-            f"population={population}: of the {held_out.sum()} rows of fold {fold} none is among the {group.rows}, by which "
-            "the run would be scored and its epochs chosen; set population=all"
+            f"population={population}: of the {held_out.sum()} rows of fold {fold} none is among the {group.rows}, "
+            "by which the run would be scored and its epochs chosen; set population=all"
         )
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from hbac.common.errors import UserError
 from hbac.ensembling.build import OOF_FILE
-from hbac.ensembling.collect import ENSEMBLE_FILE, collect, find_tables, newest_ensemble
-from hbac.ensembling.ensemble_file import Ensemble
+from hbac.ensembling.collect import collect, find_tables, newest_ensemble
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, join_tables

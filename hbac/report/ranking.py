@@ -58,11 +58,10 @@ def ranking(found: Gathered) -> str:
     }
     return (
         '<p class="muted small">KL divergence in nats on out-of-fold rows: lower is better. In brackets: 95 % '
-        f"intervals, from a bootstrap over patients. Ranked by {population_of(found.population).rows}; the difference is "
-        "to the best, on these and paired row by row: where its "
-        "interval holds 0, the two cannot be told apart. Calibrated: a member's score after six biases and a "
-        "temperature, fitted on these rows of the other folds. An ensemble's score is nested: the weights of each fold were "
-        "fitted on the others.</p>"
+        f"intervals, from a bootstrap over patients. Ranked by {population_of(found.population).rows}; the difference "
+        "is to the best, on these and paired row by row: where its interval holds 0, the two cannot be told apart. "
+        "Calibrated: a member's score after six biases and a temperature, fitted on these rows of the other folds. An "
+        "ensemble's score is nested: the weights of each fold were fitted on the others.</p>"
         f'<div class="panel">{_table(found, score, list(kept), chance)}</div>'
         f'<div class="panel">{choice("intervals", pictures)}</div>'
         f"{_settings(found)}"

@@ -179,7 +179,7 @@ def test_one_member_is_calibrated_by_a_temperature_and_six_biases(standin):
 
 @pytest.mark.slow
 def test_a_stand_in_of_real_size():
-    """33 members x 21,490 rows: what is fitted on the population that counts is far better there; planted blends are found."""
+    """33 members x 21,490 rows: what is fitted on the rows that count is far better there; planted blends are found."""
     standin = make_standin()
     many = standin.n_votes >= 10
     data = BlendData(standin.probs, standin.targets, standin.fold, counts=many)

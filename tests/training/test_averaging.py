@@ -58,7 +58,7 @@ def fitted(folder: Path, epochs: int, ema: float = 0.0, patience: int | None = N
         max_epochs=epochs,
         accelerator="cpu",
         logger=L.pytorch.loggers.CSVLogger(folder),
-        callbacks=make_callbacks(folder, 0, ema, patience),
+        callbacks=make_callbacks(folder, 0, "val/kl", ema, patience),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -126,4 +126,4 @@ def test_a_decay_that_cannot_be(ema: float) -> None:
 @pytest.mark.parametrize("patience", [0, 1.5])
 def test_a_patience_that_cannot_be(tmp_path: Path, patience: float) -> None:
     with pytest.raises(UserError, match=r"patience=.*a whole number of epochs, 1 or more, or null"):
-        make_callbacks(tmp_path, 0, patience=patience)  # type: ignore[arg-type]
+        make_callbacks(tmp_path, 0, "val/kl", patience=patience)  # type: ignore[arg-type]
