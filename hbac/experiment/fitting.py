@@ -49,6 +49,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.evaluation.scores import scores
     from hbac.labels.lineage import TrainedOn, as_plain
     from hbac.labels.targets import population_of
+    from hbac.models import PopulationHead
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, TABLE_FILE, environment
     from hbac.runs.model import save_model
@@ -87,12 +88,13 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         task, data = make_task(last, job), make_data(last, job, source)
         table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
         trainer = train_stage(last, job, task, data, loggers, table_writer)
+        head = job.network if isinstance(job.network, PopulationHead) else None
         save_model(
             folder,
             job.network,
             job.config["model"],
             job.config["front_end"],
-            {"fold": cfg.fold, **hashes, "lineage": lineage},
+            {"fold": cfg.fold, **hashes, "lineage": lineage, "population_head": head.population if head else None},
         )
         trainer.predict(task, data, return_predictions=False)
         rows_trained.append(data.rows_trained)
@@ -128,7 +130,7 @@ def make_task(stage: Stage, job: Job) -> Classifier:
     cfg = stage.cfg
     optimizer, schedule = (build(cfg[name], name, cfg.allow) for name in ("optimizer", "schedule"))
     task: Classifier = build(
-        cfg.task,
+        {name: value for name, value in cfg.task.items() if name != "population_head"},  # it is the network's
         "task",
         cfg.allow,
         network=job.network,

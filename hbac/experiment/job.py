@@ -139,6 +139,7 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
     from hbac.labels.targets import population_of
+    from hbac.models import PopulationHead
     from hbac.runs.folder import run_of_fold
     from hbac.training.callbacks import EXPORTS
     from hbac.training.precision import choose_precision
@@ -156,6 +157,8 @@ def make_job(cfg: DictConfig) -> Job:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] |= front_end.network_arguments()
     network = build(config["model"], "network", cfg.allow)
+    if cfg.task.population_head:
+        network = PopulationHead(network, cfg.population)
     config["content"] = _content(config, stages, start)
     return Job(
         config=config,

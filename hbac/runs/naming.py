@@ -55,9 +55,13 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _population_decides(config: Mapping[str, Any]) -> bool:
-    """Say whether the weights depend on the rows that count: where an epoch is chosen, or stopped or slowed down at."""
+    """Say whether predictions depend on the rows that count.
+
+    They do where an epoch is chosen, or stopped or slowed down at, and where the population has a map of its own.
+    """
     stages = [config, *((stage or {}) for stage in (config.get("stages") or {}).values())]
-    return config.get("export") == "best" or any(
+    chosen = config.get("export") == "best" or (config.get("task") or {}).get("population_head")
+    return bool(chosen) or any(
         stage.get("patience") is not None
         or str((stage.get("schedule") or {}).get("_target_", "")).endswith("reduce_on_plateau")
         for stage in stages

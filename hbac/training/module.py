@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from hbac.common.errors import UserError
 from hbac.data.windows import Batch
 from hbac.labels.targets import DEFAULT_POPULATION
+from hbac.models.population_head import PopulationHead
 from hbac.models.rates import layerwise_groups
 from hbac.training.metrics import PopulationKL, monitored
 
@@ -59,9 +60,10 @@ class Classifier(L.LightningModule):
         super().__init__()
         if not 0 < lr_decay <= 1:
             raise UserError(f"task.lr_decay={lr_decay}: must be above 0 and at most 1")
-        if lr_decay < 1 and not hasattr(network, "layers"):
-            raise UserError(f"task.lr_decay={lr_decay}: {type(network).__name__} does not say what its layers are")
-        if lr_decay < 1 and getattr(network, "backbone_lr_factor", 1.0) != 1:
+        inner = _below_head(network)
+        if lr_decay < 1 and not hasattr(inner, "layers"):
+            raise UserError(f"task.lr_decay={lr_decay}: {type(inner).__name__} does not say what its layers are")
+        if lr_decay < 1 and getattr(inner, "backbone_lr_factor", 1.0) != 1:
             raise UserError(f"task.lr_decay={lr_decay} and model.backbone_lr_factor exclude one another")
         self.network, self.lr_decay, self.monitor = network, lr_decay, monitored(population)
         self.make_optimizer, self.make_schedule = optimizer, schedule
@@ -74,11 +76,13 @@ class Classifier(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped with each step of the optimiser, or after each validation."""
         parameters: Any = self.parameters()
-        rate = _rate_of(self.make_optimizer)
+        rate, network = _rate_of(self.make_optimizer), _below_head(self.network)
         if self.lr_decay < 1:
-            parameters = layerwise_groups(self.network.layers(), rate, self.lr_decay)  # type: ignore[operator]
-        elif hasattr(self.network, "parameter_groups"):
-            parameters = self.network.parameter_groups(rate)  # type: ignore[operator]
+            parameters = layerwise_groups(network.layers(), rate, self.lr_decay)  # type: ignore[operator]
+        elif hasattr(network, "parameter_groups"):
+            parameters = network.parameter_groups(rate)  # type: ignore[operator]
+        if isinstance(parameters, list) and isinstance(self.network, PopulationHead):
+            parameters.append({"params": [self.network.log_scale, self.network.bias], "lr": rate})
         optimizer = self.make_optimizer(parameters)
         if self.make_schedule is None:
             return optimizer
@@ -90,20 +94,22 @@ class Classifier(L.LightningModule):
             when |= {"frequency": int(self.trainer.num_training_batches), "monitor": self.monitor}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, n_votes_B: Tensor | None = None) -> Tensor:
         """Return logits.
 
         Parameters
         ----------
         x : Tensor
             The front-end's output, (batch, …).
+        n_votes_B : Tensor, shape (batch,), optional
+            By which a `PopulationHead` chooses a row's map in training; no other network looks at it.
 
         Returns
         -------
         Tensor, shape (batch, 6)
             Logits in the order of `hbac.vocabulary.CLASSES`, in float32 whatever the precision.
         """
-        logits: Tensor = self.network(x)
+        logits: Tensor = self.network(x, n_votes_B) if isinstance(self.network, PopulationHead) else self.network(x)
         return logits.float()
 
     def loss(self, logits_BK: Tensor, batch: Batch) -> Tensor:
@@ -140,7 +146,7 @@ class Classifier(L.LightningModule):
         Tensor
             A scalar.
         """
-        loss = self.loss(self(batch["x"]), batch)
+        loss = self.loss(self(batch["x"], batch["n_votes"]), batch)
         self.log("train/kl", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["x"]))
         return loss
 
@@ -180,6 +186,10 @@ class Classifier(L.LightningModule):
             ``row`` (batch,) positions of the rows, ``prob`` (batch, 6).
         """
         return {"row": batch["row"], "prob": self(batch["x"]).softmax(dim=1)}
+
+
+def _below_head(network: nn.Module) -> nn.Module:
+    return network.network if isinstance(network, PopulationHead) else network
 
 
 def _rate_of(make_optimizer: Callable[[Any], Optimizer]) -> float:

@@ -80,6 +80,7 @@ def test_the_hash_sees_everything_else(change: dict[str, object]) -> None:
     "setting",
     [
         {"export": "best"},
+        {"task": {"population_head": True}},
         {"patience": 3},
         {"schedule": {"_target_": "hbac.training.schedules.reduce_on_plateau"}},
         {"stages": {"first": {"patience": 3}}},
