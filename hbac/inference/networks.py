@@ -129,9 +129,9 @@ class Networks:
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
             raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None
         accelerator = "gpu" if where.type == "cuda" else where.type
-        heads = [model.network for model in models if isinstance(model.network, PopulationHead)]
-        for head in heads if population is not None else []:
-            head.population = PopulationHead(head.network, population).population
+        for model in models if population is not None else []:
+            if isinstance(model.network, PopulationHead):
+                model.network.predict_by(str(population))
         hashes = [f"{_hash(run)} {population or ''}" for _, run in runs]
         return cls(models, [m for m, _ in runs], hashes, choose_precision(precision, accelerator))
 

@@ -36,14 +36,30 @@ class PopulationHead(nn.Module):
 
     def __init__(self, network: nn.Module, population: str) -> None:
         super().__init__()
+        self.network = network
+        self.predict_by(population)
+        self.log_scale = nn.Parameter(torch.zeros(len(POPULATIONS)))
+        self.bias = nn.Parameter(torch.zeros(len(POPULATIONS), N_CLASSES))
+
+    def predict_by(self, population: str) -> None:
+        """Choose the map that rows without a number of votes are predicted by.
+
+        Parameters
+        ----------
+        population : str
+            ``few_votes`` or ``many_votes``.
+
+        Raises
+        ------
+        UserError
+            For another one.
+        """
         if population not in POPULATIONS:
             raise UserError(
                 f"population={population} with task.population_head=true: there is a map for each of "
                 f"{', '.join(POPULATIONS)}, and one of them has to be predicted by"
             )
-        self.network, self.population = network, population
-        self.log_scale = nn.Parameter(torch.zeros(len(POPULATIONS)))
-        self.bias = nn.Parameter(torch.zeros(len(POPULATIONS), N_CLASSES))
+        self.population = population
 
     def forward(self, x: Tensor, n_votes_B: Tensor | None = None) -> Tensor:
         """Return logits.
