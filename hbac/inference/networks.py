@@ -132,7 +132,7 @@ class Networks:
         for model in models if population is not None else []:
             if isinstance(model.network, PopulationHead):
                 model.network.predict_by(str(population))
-        hashes = [f"{_hash(run)} {population or ''}" for _, run in runs]
+        hashes = [_hash(run) + (population or "") for _, run in runs]
         return cls(models, [m for m, _ in runs], hashes, choose_precision(precision, accelerator))
 
     @property

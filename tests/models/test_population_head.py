@@ -110,7 +110,7 @@ def test_it_goes_with_the_run_to_every_prediction(tmp_path: Path) -> None:
     )
     ensemble = Ensemble.read(sweep)
     batch = {"eeg": torch.from_numpy(windows), "row": torch.arange(2)}
-    by_many, by_few = (Networks.of(ensemble, "cpu", "32-true", name) for name in (None, "few_votes"))
+    by_many, by_few = (Networks.of(ensemble, "cpu", "32-true", population=name) for name in (None, "few_votes"))
     assert by_many.hashes != by_few.hashes
     assert not torch.allclose(by_many.predict(batch), by_few.predict(batch), atol=1e-3)
     command(tmp_path, "hbac.infer", "dataset=hms", f"dataset.root={root}", "logger=csv", "split=few_votes", "out=few")
