@@ -219,10 +219,10 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
             f"{folder}: not a finished run: it has no {MODEL_FILE}; give a folder like outputs/runs/…/fold0"
         )
     facts = read_json(folder / MODEL_FILE)
-    population = facts.get("population_head")
     try:
         # Whatever the file says: no weights to begin with are read, be it from a file or from the network.
         config = facts["network"] | {key: value for key, value in _START.items() if key in facts["network"]}
+        population = facts.get("population_head")
         find(config.get("_target_"), "network", allow)
         front_end = build(facts["front_end"], "front_end", allow)
         if str(config["_target_"]).startswith("hbac."):
