@@ -60,6 +60,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.pseudo import FOLDS
     from hbac.predictions.submission import write_submission
+    from hbac.recordings.amplitudes import describe
     from hbac.signal.tta import check_variants
     from hbac.tracking.loggers import RunFacts
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
@@ -100,6 +101,8 @@ def infer(cfg: DictConfig) -> None:
             100 * networks.forward_s / spent_s,
         )
 
+    if text := describe(networks.looks):
+        log.warning("%s", text)
     rows = part.rows.iloc[members].reset_index(drop=True)
     metadata = TableMetadata(
         member="ensemble",

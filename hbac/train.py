@@ -54,13 +54,15 @@ def train(cfg: DictConfig) -> float:
     from filelock import FileLock, Timeout
 
     from hbac.cli.console import run_table
-    from hbac.common.files import read_json
     from hbac.experiment.audit import require_no_leak
+    from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
     from hbac.experiment.sources import fold_table_of, require_counted
     from hbac.labels.targets import population_of
-    from hbac.runs.folder import DONE_FILE
+    from hbac.training.slurm import requeue_on_signal
 
+    if cfg.requeue:
+        requeue_on_signal()
     job, counted = make_job(cfg), population_of(cfg.population)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
     part = build(cfg.dataset, "dataset", cfg.allow).part("train", official="official" in job.front_end.sources)
@@ -72,8 +74,8 @@ def train(cfg: DictConfig) -> float:
     try:
         with FileLock(job.folder / ".lock", timeout=0):
             register_job(job.folder)
-            if cfg.resume and (job.folder / DONE_FILE).is_file():
-                score = float(read_json(job.folder / DONE_FILE)["kl"][counted.name])
+            if cfg.resume and (found := score_of_finished(job.folder, counted.name)) is not None:
+                score = found
                 log.info(
                     "fold %d of %s is there already: KL %.4f on %s (resume=false trains it anew)",
                     cfg.fold,

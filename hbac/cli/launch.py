@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hbac import __version__
+from hbac.cli.failures import SweepJobError, end_failed_sweep, note_failure
 from hbac.cli.spelling import check_flags, check_overrides, explained
 from hbac.common.errors import UserError, fail
+from hbac.common.processes import ends_cleanly
 
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
                      "--config-dir", "-cd", "--info", "-i", "--experimental-rerun")  # fmt: skip
@@ -83,8 +85,13 @@ def launch(job: str, config_name: str) -> None:
     ------
     SystemExit
         With status 2 and one message, where the user's input is wrong: a `UserError`, or a config that
-        cannot be composed.
+        cannot be composed. With 128 and the number of the signal, where one ended it.
     """
+    with ends_cleanly():
+        _launch(job, config_name)
+
+
+def _launch(job: str, config_name: str) -> None:
     # OpenMP's threads spin where they wait for one another, by default so long that a training of two threads all but
     # stops when other programs want the two cores; fewer spins cost an idle machine nothing that could be measured.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded
@@ -103,8 +110,9 @@ def launch(job: str, config_name: str) -> None:
         return
 
     import hydra
-    import hydra.core.hydra_config
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
     # Without this Hydra prints its own summary of any exception and exits with 1 before we see it.
@@ -112,12 +120,16 @@ def launch(job: str, config_name: str) -> None:
     module, function = job.split(":")
 
     def task(cfg: Any) -> Any:
+        settings = HydraConfig.get()
         try:
             return getattr(import_module(module), function)(cfg)
-        except (UserError, OmegaConfBaseException) as error:
-            if "BasicLauncher" in hydra.core.hydra_config.HydraConfig.get().launcher._target_:
+        except Exception as error:
+            known = isinstance(error, UserError | OmegaConfBaseException)
+            if settings.mode == RunMode.MULTIRUN:
+                note_failure(UserError(str(error)) if known else error, settings)
+            if known:
                 fail(error)  # at once, and without Hydra's own summary before it
-            raise  # other launchers carry an exception home, but not an exit
+            raise
 
     task.__module__ = module  # the name Hydra gives the job
     _, overrides = _apart(sys.argv[1:])
@@ -128,6 +140,5 @@ def launch(job: str, config_name: str) -> None:
         fail(error)
     except (HydraException, OmegaConfBaseException) as error:
         fail(UserError(explained(error, overrides, conf_dir(), config_name)))
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; type the same command again to go on\n")
-        raise SystemExit(130) from None
+    except SweepJobError as error:
+        end_failed_sweep(error.sweep, overrides, merged=config_name == "train")

@@ -205,7 +205,8 @@ def find(name: Any, slot: str, allow: str | Sequence[str] = ()) -> Callable[...,
     """
     place, theirs = SLOTS[slot], packages(allow) if SLOTS[slot].is_open else ()
     where = ", ".join(place.where)
-    yours = " (or of your own package: allow=[PACKAGE], hbac.load(…, allow=['PACKAGE']))" if place.is_open else ""
+    package = name.split(".")[0] if isinstance(name, str) and _PUBLIC_NAME.fullmatch(name) else "PACKAGE"
+    yours = f" (or of your own package: allow=[{package}], hbac.load(…, allow=['{package}']))" if place.is_open else ""
     rule = f"{place.what} is one of {where}{yours}"
     if not isinstance(name, str) or not _PUBLIC_NAME.fullmatch(name):
         raise UserError(f"_target_: {name!r} is not allowed; {rule}")

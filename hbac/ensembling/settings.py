@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
-from hbac.common.files import read_json
+from hbac.common.errors import UserError
 from hbac.predictions.table import TableMetadata
-from hbac.runs.folder import CONFIG_FILE
+from hbac.runs.folder import read_config
 from hbac.runs.naming import deciding
 
 _FROM_FRONT_END = ("n_chans", "n_times", "sfreq", "in_chans")  # arguments of the network that nobody sets
@@ -52,8 +53,8 @@ def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
 
 def _config(member: TableMetadata) -> dict[str, Any] | None:
     for _, run in sorted(member.runs.items()):
-        if (run / CONFIG_FILE).is_file():
-            return deciding(read_json(run / CONFIG_FILE))
+        with suppress(UserError):  # a run that is gone or damaged; another fold may know
+            return deciding(read_config(run))
     return None
 
 

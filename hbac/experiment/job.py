@@ -141,7 +141,7 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.labels.targets import population_of
     from hbac.models import PopulationHead
     from hbac.runs.folder import run_of_fold
-    from hbac.training.callbacks import EXPORTS
+    from hbac.training.checkpoints import EXPORTS
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
 
@@ -174,9 +174,9 @@ def make_job(cfg: DictConfig) -> Job:
 
 def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start: Path | None) -> dict[str, str]:
     """Name the files that decide predictions by what is in them: a run is the same wherever they lie."""
-    from hbac.common.files import hash_of_file, read_json
+    from hbac.common.files import hash_of_file
     from hbac.predictions.pseudo import pseudo_hash
-    from hbac.runs.folder import MODEL_FILE
+    from hbac.runs.folder import WEIGHTS_FILE, read_facts
 
     learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
     content = {
@@ -184,7 +184,8 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
         for name, pseudo in learned_from.items()
     }
     if start is not None:
-        content["init_from"] = read_json(start / MODEL_FILE)["config_hash"]  # of all its folds
+        # Of all its folds, where it is known.
+        content["init_from"] = read_facts(start).get("config_hash") or hash_of_file(start / WEIGHTS_FILE)
     if (weights := config["model"].get("pretrained_file")) is not None:
         content["pretrained_file"] = hash_of_file(Path(weights))
     return content
@@ -378,4 +379,4 @@ def register_job(folder: Path) -> None:
         jobs = Path(HydraConfig.get().sweep.dir) / JOBS
         jobs.mkdir(parents=True, exist_ok=True)
         number = HydraConfig.get().job.num
-        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)})
+        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)}, sealed=True)

@@ -122,11 +122,10 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
     UserError
         For a leak, or for files that do not fit.
     """
-    from hbac.common.files import read_json
     from hbac.common.instantiate import build
     from hbac.labels.lineage import check_unseen, lineage_of
     from hbac.predictions.pseudo import read_pseudo
-    from hbac.runs.folder import MODEL_FILE
+    from hbac.runs.folder import read_facts
     from hbac.runs.model import load_weights
 
     def part_of(name: str) -> Part:
@@ -139,7 +138,7 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
 
     lineage = []
     if job.start is not None:
-        lineage = lineage_of(read_json(job.start / MODEL_FILE))
+        lineage = lineage_of(read_facts(job.start))
         check_unseen(f"init_from={job.start}", lineage, cfg.fold, folds.hash, job.dataset)
         load_weights(job.network, job.start)
         log.info("fold %d of %s starts from the weights of %s", cfg.fold, job.member, job.start)

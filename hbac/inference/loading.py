@@ -16,6 +16,7 @@ from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
 from hbac.inference.networks import Networks, members_of_runs
 from hbac.runs.folder import MODEL_FILE
 from hbac.runs.model import Model, as_windows, load_run
+from hbac.signal.looks import check_windows
 
 
 @dataclass
@@ -55,8 +56,12 @@ class EnsembleModel:
         ------
         ValueError
             When there is not one array for each source, or its shape is another.
+        UserError
+            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.looks`).
         """
         given = as_windows(self.sources, windows)
+        if "eeg" in self.sources:
+            check_windows(given[self.sources.index("eeg")])
         self.to(given[0].device)
         batch = dict(zip(self.sources, given, strict=True)) | {"row": torch.arange(len(given[0]))}
         prob_RBK = self.networks.predict(batch).cpu().numpy()

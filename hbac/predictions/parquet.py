@@ -62,5 +62,5 @@ def _parquet(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: no such prediction table")
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not readable as parquet ({str(error).splitlines()[0]})") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as parquet ({str(error).partition(chr(10))[0]})") from error

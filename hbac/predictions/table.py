@@ -7,6 +7,7 @@ for anything else, so tables of one ensemble may come from other machines or oth
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
+from hbac.common.shapes import check_shape
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions.parquet import read_parquet
@@ -37,6 +39,7 @@ TEST_FOLD = -1
 NO_ID = -1
 NO_COUNT = 0
 _PREFIX = "hbac."
+_MOST_FOLDS = 32_767  # what the column can name
 _HASHES = ("config_hash", "fold_hash", "data_fingerprint")
 
 
@@ -216,6 +219,7 @@ class PredictionTable:
             "runs": json.dumps(runs),
             "extras": json.dumps(dict(meta.extras), sort_keys=True),
         }
+        flat["sha256"] = _content_hash(self.frame, flat)
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         table = table.replace_schema_metadata({_PREFIX + key: value for key, value in flat.items()})
         with whole_file(path) as partial:
@@ -239,36 +243,72 @@ class PredictionTable:
         Raises
         ------
         UserError
-            No such file, not parquet, no hbac metadata, or a wrong column or value.
+            No such file, not parquet, no hbac metadata, a wrong column or value, or another content than was written.
         """
         path = Path(path)
         arrow = read_parquet(path)
-        flat = {k.decode(): v.decode() for k, v in (arrow.schema.metadata or {}).items() if k != b"ARROW:schema"}
+        try:
+            flat = {k.decode(): v.decode() for k, v in (arrow.schema.metadata or {}).items() if k != b"ARROW:schema"}
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: damaged metadata ({error})") from error
         missing = [key for key in ("member", *_HASHES, "hbac_version") if _PREFIX + key not in flat]
         if missing:
             raise UserError(
                 f"{path}: the file's metadata lack {', '.join(_PREFIX + key for key in missing)}; "
                 "a table made by other code is read with hbac.predictions.foreign.read_table"
             )
-        frame = arrow.to_pandas(ignore_metadata=True)
+        try:
+            frame = arrow.to_pandas(ignore_metadata=True)
+        except (
+            pa.ArrowException,
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # dates beyond what pandas knows, say
+            raise UserError(f"{path}: not a prediction table ({error})") from error
         check_frame(frame, str(path))
+        own = {key.removeprefix(_PREFIX): value for key, value in flat.items() if key.startswith(_PREFIX)}
+        stated = own.pop("sha256", None)  # an earlier version noted none
+        if stated is not None and stated != _content_hash(frame, own):
+            raise UserError(
+                f"{path}: its rows or metadata are not what was written (SHA-256): damaged, or edited; restore it, or "
+                "make it again: train its run, predict or blend once more"
+            )
         return cls(frame, _metadata(flat, path))
+
+
+def _content_hash(frame: pd.DataFrame, flat: Mapping[str, str]) -> str:
+    """Hash the rows, as they are in memory, and the metadata."""
+    digest = hashlib.sha256(json.dumps(sorted(flat.items())).encode())
+    for column in DTYPES:
+        values = frame[column].to_numpy(copy=True)
+        if values.dtype.kind == "f":
+            values[np.isnan(values)] = np.nan  # there are many, and parquet keeps none of them
+        digest.update(column.encode() + values.tobytes())
+    return digest.hexdigest()
 
 
 def _metadata(flat: Mapping[str, str], path: Path) -> TableMetadata:
     try:
         runs = json.loads(flat.get(_PREFIX + "runs", "{}"))
+        extras = json.loads(flat.get(_PREFIX + "extras", "{}"))
+        check_shape([runs, extras], [{str: str}], f"{path}: runs and extras in its metadata")
+        n_folds = int(flat.get(_PREFIX + "n_folds", "0"))
+        if not 0 <= n_folds <= _MOST_FOLDS:
+            raise ValueError(f"n_folds is {n_folds:.3g}, must be 0 to {_MOST_FOLDS:,}")
         return TableMetadata(
             member=flat[_PREFIX + "member"],
             config_hash=flat[_PREFIX + "config_hash"],
             fold_hash=flat[_PREFIX + "fold_hash"],
             data_fingerprint=flat[_PREFIX + "data_fingerprint"],
-            n_folds=int(flat.get(_PREFIX + "n_folds", "0")),
+            n_folds=n_folds,
             hbac_version=flat[_PREFIX + "hbac_version"],
             runs={int(k): Path(os.path.normpath(path.parent.absolute() / run)) for k, run in runs.items()},
-            extras=json.loads(flat.get(_PREFIX + "extras", "{}")),
+            extras=extras,
         )
-    except (ValueError, AttributeError) as error:
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged metadata ({error})") from error
 
 
@@ -309,6 +349,9 @@ def check_frame(frame: pd.DataFrame, name: str) -> None:
         Says which table, row and column is wrong, what was found, and what would be right.
     """
     what = f"table {name}"
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()].astype(str)
+        raise UserError(f"{what}: more than one column {', '.join(dict.fromkeys(twice))}")
     missing = [column for column in DTYPES if column not in frame.columns]
     if missing:
         raise UserError(f"{what}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, frame.columns))}")

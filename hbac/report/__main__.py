@@ -85,9 +85,9 @@ def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:
     UserError
         When the data set that the user named is another one.
     """
-    from hbac.common.files import read_json
     from hbac.common.instantiate import build
     from hbac.recordings.mapped import INDEX_NAME
+    from hbac.runs.dataset import dataset_of_run, dataset_overrides
     from hbac.runs.folder import CONFIG_FILE
 
     wanted = next((meta.data_fingerprint for meta in found.joined.metadata if meta.data_fingerprint), "")
@@ -103,15 +103,15 @@ def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:
     if not runs:
         return None, "no run folder says where the recordings are; name them: dataset=hms dataset.root=PATH"
     try:
-        config = dict(read_json(runs[0] / CONFIG_FILE)["dataset"])
-        root, stores = Path(config["root"]), Path(config["stores"])
-        needed = "synthetic.json" if str(config["_target_"]).endswith(".Synthetic") else "train.csv"
-    except (KeyError, TypeError, ValueError):
-        return None, f"{runs[0] / CONFIG_FILE} names no data set; name it: dataset=hms dataset.root=PATH"
+        config = dataset_of_run(runs[0])
+    except UserError as error:
+        return None, f"{error}; name it: dataset=hms dataset.root=PATH"
+    root, stores = Path(config["root"]), Path(config["stores"])
+    needed = "synthetic.json" if str(config.get("_target_")).endswith(".Synthetic") else "train.csv"
     # They are read where the run says, which may be anybody's; but nothing is made there: no simulated data set that is
     # gone, and no store but among stores.
     if not (root / needed).is_file():
-        return None, f"the recordings are not in {root}; name them: dataset=hms dataset.root=PATH"
+        return None, f"the recordings are not in {root}; name them: {dataset_overrides(config)[0]} dataset.root=PATH"
     if not any(stores.glob(f"*/{INDEX_NAME}")):
         config["stores"] = str(Path(cfg.outputs) / "stores")
     part = build(config, "dataset", cfg.allow).part("train")

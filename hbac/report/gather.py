@@ -21,6 +21,7 @@ from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, join_tables
 from hbac.predictions.parquet import read_footer
 from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat
+from hbac.report.figures import drawn
 
 Array = npt.NDArray[np.float64]
 
@@ -75,8 +76,13 @@ class Gathered:
 
     @property
     def labels(self) -> list[str]:
-        """Names behind their rank, as figures show them."""
+        """Names behind their rank."""
         return [self.label(name) for name in self.names]
+
+    @property
+    def drawn(self) -> list[str]:
+        """The same for figures."""
+        return [drawn(label) for label in self.labels]
 
     @property
     def members(self) -> dict[str, TableMetadata]:
@@ -84,18 +90,7 @@ class Gathered:
         return {meta.member: meta for meta in self.joined.metadata if meta.member not in self.ensembles}
 
     def label(self, name: str) -> str:
-        """Put a rank before a name.
-
-        Parameters
-        ----------
-        name : str
-            A member or an ensemble.
-
-        Returns
-        -------
-        str
-            As figures show it.
-        """
+        """Put its rank before the name of a member or an ensemble."""
         return f"{self.names.index(name) + 1}  {name}"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, whole_file, write_json
 from hbac.common.instantiate import build, find
-from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE
+from hbac.common.shapes import Maybe
+from hbac.runs.folder import MODEL_FILE, STAGE_FILE, WEIGHTS_FILE, WEIGHTS_HASH, check_weights, read_facts
+from hbac.signal.looks import check_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,13 +45,13 @@ def save_model(
     facts : mapping
         Further entries of ``model.json``: member, fold, hashes.
     """
-    save_weights(network, folder)
+    digest = save_weights(network, folder)
     arguments = dict(network_config) | {key: value for key, value in _START.items() if key in network_config}
-    content = {"network": arguments, "front_end": dict(front_end_config), **facts}
-    write_json(folder / MODEL_FILE, content)
+    content = {"network": arguments, "front_end": dict(front_end_config), **facts, WEIGHTS_HASH: digest}
+    write_json(folder / MODEL_FILE, content, sealed=True)
 
 
-def save_weights(network: nn.Module, folder: Path) -> None:
+def save_weights(network: nn.Module, folder: Path) -> str:
     """Write a network's state.
 
     Parameters
@@ -57,32 +60,41 @@ def save_weights(network: nn.Module, folder: Path) -> None:
         On any device.
     folder : Path
         Gets ``weights.safetensors``, which is never seen half-written.
+
+    Returns
+    -------
+    str
+        Hash of the file, which `hbac.runs.folder.check_weights` takes.
     """
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    content = save(state)
     with whole_file(folder / WEIGHTS_FILE) as partial:
-        partial.write_bytes(save(state))
+        partial.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
-    """Read a network's state.
+    """Read a network's state, having compared it with its hash where there is one.
 
     Parameters
     ----------
     network : torch.nn.Module
         Gets it.
     folder : Path
-        With ``weights.safetensors``.
+        With ``weights.safetensors``, and a run's ``model.json`` or a stage's ``weights.json``.
 
     Raises
     ------
     UserError
-        When there is none, or it does not fit the network.
+        When there is none, it is not what was written, or does not fit the network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    noted = next((path for path in (folder / MODEL_FILE, folder / STAGE_FILE) if path.is_file()), None)
+    check_weights(folder, None if noted is None else read_json(noted, {WEIGHTS_HASH: Maybe(str)}).get(WEIGHTS_HASH))
     try:
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -133,10 +145,14 @@ class Model:
         ------
         ValueError
             When there is not one array for each source, or its shape is another.
+        UserError
+            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.looks`).
         """
         import torch
 
         given = as_windows(self.sources, windows)
+        if "eeg" in self.sources:
+            check_windows(given[self.sources.index("eeg")])
         with torch.inference_mode():
             self.to(given[0].device)
             logits_BK: Tensor = self.network(self.front_end(*given))
@@ -218,7 +234,7 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
         raise UserError(
             f"{folder}: not a finished run: it has no {MODEL_FILE}; give a folder like outputs/runs/…/fold0"
         )
-    facts = read_json(folder / MODEL_FILE)
+    facts = read_facts(folder)
     try:
         # Whatever the file says: no weights to begin with are read, be it from a file or from the network.
         config = facts["network"] | {key: value for key, value in _START.items() if key in facts["network"]}

@@ -10,6 +10,7 @@ fold and montage, so that it may be kept on disk; `EEGFrontEnd.derive` is what c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,8 @@ class EEGFrontEnd(nn.Module):
 
     Parameters
     ----------
-    montage : str
-        A key of `hbac.signal.montage.MONTAGES`.
+    montage : str or sequence of str
+        A key of `hbac.signal.montage.MONTAGES`, or derivations: ``["Fp1-C3", "Fp2-C4"]``.
     band : str
         As `hbac.signal.band.parse_band` reads it: ``"0.5-20"``, ``"delta"``.
     n_times : int
@@ -123,7 +124,7 @@ class EEGFrontEnd(nn.Module):
 
     def __init__(
         self,
-        montage: str = "longitudinal_bipolar",
+        montage: str | Sequence[str] = "longitudinal_bipolar",
         band: str = "0.5-20",
         n_times: int = WINDOW_SAMPLES,
         sfreq: float = SFREQ,

@@ -13,6 +13,7 @@ doi:10.1097/WNP.0000000000000317.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -239,13 +240,13 @@ MONTAGES: dict[str, Montage] = {
 }
 
 
-def get_montage(name: str) -> Montage:
-    """Look a montage up by name.
+def get_montage(name: str | Sequence[str]) -> Montage:
+    """Look a montage up by name, or make one of derivations.
 
     Parameters
     ----------
-    name : str
-        A key of `MONTAGES`.
+    name : str or sequence of str
+        A key of `MONTAGES`; or the names of derivations, in the order in which the model is to see them.
 
     Returns
     -------
@@ -255,14 +256,25 @@ def get_montage(name: str) -> Montage:
     Raises
     ------
     UserError
-        If there is no such montage.
+        If there is no such montage, channel or mirror image.
 
     Examples
     --------
     >>> get_montage("public_8").derivations[:3]
     ('Fp1-T3', 'T3-O1', 'Fp1-C3')
+    >>> get_montage(["Fp1-C3", "Fp2-C4"]).mirror
+    ((1, 0), (1.0, 1.0))
     """
-    return MONTAGES[check_choice("montage", name, MONTAGES)]
+    if isinstance(name, str):
+        return MONTAGES[check_choice("montage", name, MONTAGES)]
+    derivations = tuple(name)
+    for derivation in derivations:
+        derivation_weights(derivation)
+    if not derivations or len(set(derivations)) < len(derivations):
+        raise UserError(f"montage=[{','.join(derivations)}]: must name one derivation or more, each once")
+    made = Montage(f"[{','.join(derivations)}]", derivations, "of the user")
+    _ = made.mirror
+    return made
 
 
 def montage_matrix(name: str) -> Tensor:

@@ -25,6 +25,8 @@ from threadpoolctl import threadpool_limits
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
+from hbac.common.files import read_json, write_json
+from hbac.common.processes import end_with_parent, signals_held
 from hbac.synthetic import spectrogram
 from hbac.synthetic.draws import Array, uniform
 from hbac.synthetic.electrodes import add_gaps
@@ -91,8 +93,9 @@ def write_synthetic(
     """Write a synthetic data set in the HMS layout, or return at once where it already is.
 
     Besides the layout's own files it leaves ``synthetic.json`` (seed, size, version, counts, and the Bayes floors: the
-    KL of a predictor that knows the distribution the votes were drawn from) and ``truth.csv``, ``test_truth.csv`` (that
-    distribution for each row). What is written depends on `size` and `seed` only. A killed run goes on when called
+    KL of a predictor that knows how the votes on each window are distributed) and ``truth.csv``, ``test_truth.csv``:
+    for each row the votes' mean shares, their expected KL, what the EEG shows, what else it could be, and how much of
+    the evidence speaks for that. What is written depends on `size` and `seed` only. A killed run goes on when called
     again; several callers at once wait for one of them.
 
     Parameters
@@ -100,9 +103,9 @@ def write_synthetic(
     root : str or os.PathLike
         Folder of the data set; made where missing.
     size : str
-        ``tiny`` (a few EEGs, to try commands on), ``small`` (716 EEGs with 977 label rows, of 640 patients; 1 GB with
-        the test part), ``medium`` (1,400 with 2,600, of 1,200; 2 GB) or ``large`` (12,800 with 75,000, of 1,950; about
-        as large as HMS). In the first two patterns are clearer than they are in life, so that a few minutes of
+        ``tiny`` (a few EEGs, to try commands on), ``small`` (717 EEGs with 1,092 label rows, of 640 patients; 1 GB
+        with the test part), ``medium`` (1,380 with 8,475, of 1,200; 2.5 GB) or ``large`` (12,830 with 78,700, of 1,950;
+        about as large as HMS). In the first two patterns are clearer than they are in life, so that a few minutes of
         training get somewhere; train for real EEG on the others.
     seed : int
         Seed, 0 or more.
@@ -149,7 +152,7 @@ def _is_complete(root: Path, wanted: dict[str, Any]) -> bool:
     path = root / "synthetic.json"
     if not path.exists():
         return False
-    found = json.loads(path.read_text())
+    found = read_json(path, dict)
     differs = [f"{key}={found.get(key)!r}, not {value!r}" for key, value in wanted.items() if found.get(key) != value]
     if differs:
         msg = f"{root} holds another synthetic data set ({'; '.join(differs)}): remove it or choose another folder"
@@ -161,7 +164,7 @@ def _claim(root: Path, wanted: dict[str, Any]) -> None:
     """Note what is being written here; refuse a folder that holds anything else."""
     path = root / ".synthetic-unfinished.json"
     if path.exists():
-        if json.loads(path.read_text()) != wanted:
+        if read_json(path) != wanted:
             msg = f"{root} holds another, unfinished synthetic data set: remove it or choose another folder"
             raise UserError(msg)
     elif any(not item.name.startswith(".synthetic") for item in root.iterdir()):
@@ -193,8 +196,12 @@ def _write_patients(
                 progress(done, len(jobs))
         return
     # spawn, not fork: the caller may hold torch's threads
-    with ProcessPoolExecutor(min(n_jobs, max(len(open_jobs), 1)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_patient, root, size, seed, part, i, labels[part][i]) for part, i in open_jobs]
+    n_jobs = min(n_jobs, max(len(open_jobs), 1))
+    with signals_held():  # twice, since the first makes Python's own helper process, and that ends the holding
+        pool = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=end_with_parent)
+    with pool:
+        with signals_held():
+            futures = [pool.submit(_write_patient, root, size, seed, part, i, labels[part][i]) for part, i in open_jobs]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -216,7 +223,7 @@ def _write_patient(root: Path, size: Size, seed: int, part: str, index: int, lab
             together = labels[first : first + int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]))]
             rows += _write_session(rng, root, size, seed, part, index, patient, together)
             first += len(together)
-        _write_text(_shard(root, part, index), json.dumps(rows))
+        write_json(_shard(root, part, index), {"rows": rows}, sealed=True)
 
 
 def _write_session(
@@ -290,12 +297,21 @@ def _write_session(
     return rows
 
 
+def _rows_of(shard: Path) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = read_json(shard, {"rows": [{"shares": [float]}]})["rows"]
+    except UserError as error:
+        shard.unlink(missing_ok=True)
+        raise UserError(f"{str(error).partition('; without')[0]}; the same command writes this patient again") from None
+    return rows
+
+
 def _finish(root: Path, wanted: dict[str, Any], size: Size) -> None:
     """Join the shards into the tables, and count."""
     info: dict[str, Any] = dict(wanted)
     for part in PARTS:
         count = size.train_patients if part == "train" else size.test_patients
-        rows = [row for i in range(count) for row in json.loads(_shard(root, part, i).read_text())]
+        rows = [row for i in range(count) for row in _rows_of(_shard(root, part, i))]
         table = pd.DataFrame(rows)
         shares = np.array(table.pop("shares").to_list())
         known = table[["shows", "or", "ambiguity", "floor"]]
@@ -317,7 +333,7 @@ def _finish(root: Path, wanted: dict[str, Any], size: Size) -> None:
             sample = table[["eeg_id"]].copy()
             sample[list(VOTE_COLUMNS)] = 1 / len(VOTE_COLUMNS)
             _write_text(root / "sample_submission.csv", sample.to_csv(index=False))
-    _write_text(root / "synthetic.json", json.dumps(info, indent=2) + "\n")
+    write_json(root / "synthetic.json", info, sealed=True)
     for path in (root / ".synthetic-shards").iterdir():
         path.unlink()
     (root / ".synthetic-shards").rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,12 +87,70 @@ def test_a_killed_cache_goes_on_and_ends_with_the_same_bytes(part: Part, tmp_pat
     partial.parent.mkdir()
     # The first batch of 32 rows (of another content, to see that it is kept) and a torn row behind it.
     partial.write_bytes(b"\0" * (32 * row_bytes) + whole.read_bytes()[: row_bytes // 2])
+    crc = np.full(33, zlib.crc32(b"\0" * row_bytes), "<u4")
+    partial.with_suffix(".crc-partial").write_bytes(crc.tobytes())
     eeg(part, cache=partial.parent)
     resumed = (partial.parent / whole.name).read_bytes()
     assert resumed[: 32 * row_bytes] == b"\0" * (32 * row_bytes)
     assert resumed[32 * row_bytes :] == whole.read_bytes()[32 * row_bytes :]
     assert not partial.exists()
     assert len(data.train_set) == (np.arange(len(part.rows)) % 3 != 1).sum()
+
+
+def test_what_a_killed_cache_left_damaged_is_made_anew(part: Part, tmp_path: Path) -> None:
+    eeg(part, cache=tmp_path)
+    (whole,) = tmp_path.glob("*.f16")
+    content, crc = whole.read_bytes(), whole.with_suffix(".crc").read_bytes()
+    whole.with_suffix(".partial").write_bytes(flipped(content, 5))
+    whole.with_suffix(".crc-partial").write_bytes(crc)
+    whole.unlink()
+    eeg(part, cache=tmp_path)
+    assert whole.read_bytes() == content
+    assert whole.with_suffix(".crc").read_bytes() == crc
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    spoiled = bytearray(content)
+    spoiled[bit // 8] ^= 1 << bit % 8
+    return bytes(spoiled)
+
+
+@pytest.mark.parametrize("bit", [0, 3_000_000, -1])
+def test_a_flipped_bit_is_named_and_the_cache_made_again(part: Part, tmp_path: Path, bit: int) -> None:
+    data = eeg(part, cache=tmp_path)
+    (whole,) = tmp_path.glob("*.f16")
+    content = whole.read_bytes()
+    before = data.held_out_set.__getitems__(range(len(data.held_out_set)))["features"]
+    whole.write_bytes(flipped(content, bit % (8 * len(content))))
+    row = bit % (8 * len(content)) // (8 * 2 * 18 * 2000)
+    with pytest.raises(UserError, match=rf"{whole.name}: row {row} is not what was written"):
+        data.train_set.parts[0].cached.copy(np.arange(len(part.rows)))
+    again = eeg(part, cache=tmp_path)
+    assert whole.read_bytes() == content
+    assert torch.equal(again.held_out_set.__getitems__(range(len(again.held_out_set)))["features"], before)
+
+
+@pytest.mark.parametrize("name", ["features", "checksums"])
+def test_a_cache_cut_short_is_made_again(
+    part: Part, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    eeg(part, cache=tmp_path)
+    (whole,) = tmp_path.glob("*.f16")
+    path = whole if name == "features" else whole.with_suffix(".crc")
+    content = path.read_bytes()
+    path.write_bytes(content[:-5])
+    eeg(part, cache=tmp_path)
+    assert path.read_bytes() == content
+    assert "is damaged" in caplog.text
+
+
+def test_a_cache_without_checksums_is_read_as_it_is(part: Part, tmp_path: Path) -> None:
+    eeg(part, cache=tmp_path)
+    (whole,) = tmp_path.glob("*.f16")
+    inode = whole.stat().st_ino
+    whole.with_suffix(".crc").unlink()
+    eeg(part, cache=tmp_path).held_out_set.__getitems__([0])
+    assert whole.stat().st_ino == inode
 
 
 def test_augmentation_before_the_front_end_needs_fresh_windows(part: Part, tmp_path: Path) -> None:

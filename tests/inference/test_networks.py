@@ -22,6 +22,7 @@ from hbac.data.windows import WindowDataset
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.inference.networks import CHUNK_BATCHES, Networks, kept_folder, members_of_runs, predict_runs
 from hbac.predictions import PredictionTable
+from hbac.recordings.amplitudes import describe
 from hbac.recordings.datasets import HMS, Part
 from hbac.signal.tta import check_variants, variant_of
 from hbac.vocabulary import PROB_COLUMNS
@@ -110,22 +111,52 @@ def test_what_is_kept_is_not_computed_again(networks: Networks, part: Part, tmp_
     assert networks.windows == len(windows) - 2 * CHUNK_BATCHES * (len(files) - 1)
 
 
-def test_a_damaged_chunk_is_computed_again(networks: Networks, part: Part, tmp_path: Path) -> None:
-    windows = WindowDataset(part, networks.sources)
+def test_a_damaged_chunk_is_computed_again(
+    networks: Networks, part: Part, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    windows = WindowDataset(part, networks.sources, np.arange(8))
     whole = predict_runs(networks, windows, 4, kept=tmp_path / "kept")
     first = tmp_path / "kept" / "0.npy"
-    first.write_bytes(first.read_bytes()[:-100])
-    np.testing.assert_array_equal(whole, predict_runs(networks, windows, 4, kept=tmp_path / "kept"))
+    content = first.read_bytes()
+    (tmp_path / "kept" / "notes.npy").write_bytes(b"of somebody")
+    flipped = [bytearray(content) for _ in range(3)]
+    for spoiled, place in zip(flipped, (100, 300, len(content) - 1), strict=True):
+        spoiled[place] ^= 4
+    for spoiled in (content[:-100], b"", *flipped):
+        first.write_bytes(spoiled)
+        np.testing.assert_array_equal(whole, predict_runs(networks, windows, 4, kept=tmp_path / "kept"))
+        assert first.read_bytes() == content
+    assert caplog.text.count("0.npy is damaged: computed again") == 5
+
+
+def test_flat_and_missing_windows_are_counted_also_of_what_is_kept(
+    networks: Networks, part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = WindowDataset(part, networks.sources, np.arange(8))
+    fetch = WindowDataset.__getitems__
+
+    def spoiled(self: WindowDataset, indices: object, shift: object = 0) -> dict[str, torch.Tensor]:
+        batch = fetch(self, indices, shift)  # type: ignore[arg-type]
+        batch["eeg"][batch["row"] == 2] = 0
+        batch["eeg"][batch["row"] == 5] = torch.nan
+        return batch
+
+    monkeypatch.setattr(WindowDataset, "__getitems__", spoiled)
+    for _ in range(2):
+        networks.looks[:] = 0
+        predict_runs(networks, windows, 4, kept=tmp_path / "kept")
+        assert describe(networks.looks) == "1 of 8 windows have no value at all, 1 are flat"
 
 
 def test_a_full_disk_leaves_nothing_half_written(
     networks: Networks, part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(file: object, *arguments: object, **keywords: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match=r"0\.npy: cannot be written: No space left on device"):
         predict_runs(networks, WindowDataset(part, networks.sources), 4, kept=tmp_path / "kept")
     assert [path.name for path in (tmp_path / "kept").iterdir() if path.name != ".lock"] == []

@@ -61,6 +61,19 @@ def test_nothing_sticks_out_of_a_narrow_screen(browser: Browser, index: Path) ->
     assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_names_do_not_take_the_room_of_a_chart_on_a_phone(browser: Browser, index: Path, found: Gathered) -> None:
+    browser.open(index, size=(500, 900))
+    browser.wait(DRAWN)
+    ticks = (
+        "return [...document.querySelectorAll('#ranking .js-plotly-plot .ytick text')].map(tick => tick.textContent)"
+    )
+    assert sorted(browser.run(ticks)) == [str(rank) for rank in range(1, len(found.names) + 1)]
+    shares = browser.run(
+        "return [...document.querySelectorAll('.js-plotly-plot')].map(div => div._fullLayout._size.w / div.clientWidth)"
+    )
+    assert min(shares) > 0.6
+
+
 def test_the_ranking_has_scores_and_intervals(browser: Browser, index: Path, found: Gathered) -> None:
     browser.open(index)
     lines = browser.run("return [...document.querySelectorAll('#ranking tbody tr')].map(line => line.innerText)")
@@ -126,7 +139,7 @@ def test_a_report_takes_the_place_of_a_report_and_of_nothing_else(found: Gathere
 
 
 def test_a_report_that_fails_leaves_nothing(found: Gathered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Gathered) -> str:
+    def fail(_: Gathered) -> dict[str, object]:
         raise RuntimeError("halfway")
 
     monkeypatch.setitem(SECTIONS, "Disagreement", fail)

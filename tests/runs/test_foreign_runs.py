@@ -202,7 +202,7 @@ def test_a_network_of_one_s_own_from_training_to_submission(tmp_path: Path, monk
     command(tmp_path, "hbac.infer", *data, "allow=[mynets]", "out=s.csv")
     assert pd.read_csv(tmp_path / "s.csv")[list(VOTE_COLUMNS)].notna().all(axis=None)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"mynets.Net is not allowed.*hbac.load\(…, allow=\['PACKAGE'\]\)"):
+    with pytest.raises(UserError, match=r"mynets.Net is not allowed.*hbac.load\(…, allow=\['mynets'\]\)"):
         hbac.load(run)
     (sweep,) = tmp_path.glob("outputs/sweeps/*")
     for folder in (run, sweep):

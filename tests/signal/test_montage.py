@@ -122,3 +122,17 @@ def test_unknown_names_list_the_valid_ones_and_the_nearest() -> None:
         region_derivations("RR")
     with pytest.raises(UserError, match="unknown channel 'T7'"):
         derivation_weights("T7-T3")
+
+
+def test_a_montage_of_ones_own() -> None:
+    mine = get_montage(["Fp2-F8", "Fp1-F7", "Fz-F4", "F3-Fz"])
+    assert mine.mirror == ((1, 0, 3, 2), (1.0, 1.0, -1.0, -1.0))
+    assert mine.matrix[0, CHANNELS.index("Fp2")] == 1 and mine.matrix[0, CHANNELS.index("F8")] == -1
+    for wrong, message in (
+        (["Fp1-F7"], "no mirror image"),
+        (["Fp1-F77"], "F77"),
+        (["Cz", "Cz"], "each once"),
+        ([], "one derivation or more"),
+    ):
+        with pytest.raises(UserError, match=message):
+            get_montage(wrong)
