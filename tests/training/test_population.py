@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hbac.training import Classifier
-from hbac.training.callbacks import CHECKPOINTS, make_callbacks
+from hbac.training.callbacks import make_callbacks
+from hbac.training.checkpoints import CHECKPOINTS
 from hbac.training.quiet import quiet
 from hbac.training.schedules import reduce_on_plateau
 
