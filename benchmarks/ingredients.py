@@ -90,7 +90,7 @@ def folder_of(recipe: str, outputs: Path) -> Path:
 def table(outputs: Path, recipes: list[str]) -> str:
     """Compare the recipes that have been trained."""
     tables: dict[str, PredictionTable] = {r: next(iter(collect([folder_of(r, outputs)]))) for r in recipes}
-    populations = list(reversed(POPULATIONS.items()))
+    populations = list(POPULATIONS.items())
     head = ["recipe", *(f"KL {p.title}" for _, p in populations), *(f"change, {p.title}" for _, p in populations[:2])]
     lines = [" | ".join([*head, "CPU min"]), " | ".join(["---"] * (len(head) + 1))]
     plain = by_label(tables[recipes[0]])

@@ -79,7 +79,7 @@ def infer(cfg: DictConfig) -> None:
     check_free(folder, COMMAND, {last} if alone else {last, f"{name}_predictions.parquet"}, own_folders)
     path = Path(cfg.ensemble) if cfg.ensemble else newest_ensemble(Path(cfg.outputs))
     ensemble = Ensemble.read(path)
-    networks = Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow)
+    networks = Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow, cfg.population)
     dataset = build(cfg.dataset, "dataset", cfg.allow)
     part = dataset.part("test" if split == "test" else "train", official="official" in networks.sources)
     members = rows_of_split(part.rows, split)

@@ -39,7 +39,7 @@ def train(cfg: DictConfig) -> float:
     Returns
     -------
     float
-        The KL divergence of the fold's held-out rows, which a sweeper may minimise.
+        The KL divergence of the fold's held-out rows of the population that counts, which a sweeper may minimise.
 
     Raises
     ------
@@ -57,25 +57,31 @@ def train(cfg: DictConfig) -> float:
     from hbac.experiment.audit import require_no_leak
     from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
-    from hbac.experiment.sources import fold_table_of
+    from hbac.experiment.sources import fold_table_of, require_counted
+    from hbac.labels.targets import population_of
     from hbac.training.slurm import requeue_on_signal
 
     if cfg.requeue:
         requeue_on_signal()
-    job = make_job(cfg)
+    job, counted = make_job(cfg), population_of(cfg.population)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
     part = build(cfg.dataset, "dataset", cfg.allow).part("train", official="official" in job.front_end.sources)
     folds = fold_table_of(part, cfg)
+    require_counted(part, folds, cfg.fold, cfg.population)
     require_no_leak(part, folds, Path(cfg.outputs))
     job = job.of(part, folds)
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(job.folder / ".lock", timeout=0):
             register_job(job.folder)
-            if cfg.resume and (found := score_of_finished(job.folder)) is not None:
+            if cfg.resume and (found := score_of_finished(job.folder, counted.name)) is not None:
                 score = found
                 log.info(
-                    "fold %d of %s is there already: KL %.4f (resume=false trains it anew)", cfg.fold, job.member, score
+                    "fold %d of %s is there already: KL %.4f on %s (resume=false trains it anew)",
+                    cfg.fold,
+                    job.member,
+                    score,
+                    counted.rows,
                 )
             else:
                 score = fit(cfg, job, part, folds)
@@ -86,7 +92,12 @@ def train(cfg: DictConfig) -> float:
     if not in_sweep():
         again = [line for line in typed() if not line.startswith("fold=")]
         all_folds = ",".join(map(str, range(folds.n_folds)))
-        run_table(job.folder, part.floor, shlex.join(["python", "-m", "hbac.train", *again, "-m", f"fold={all_folds}"]))
+        run_table(
+            job.folder,
+            cfg.population,
+            part.floor,
+            shlex.join(["python", "-m", "hbac.train", *again, "-m", f"fold={all_folds}"]),
+        )
     return score
 
 

@@ -40,4 +40,4 @@ def write_ensemble(folder: Path, members: list[list[str]], n_folds: int = 2, fol
         written.append(Member(name=name, runs=tuple(runs), table=None, config_hash=digest, kl=1.0))
     blend = Arithmetic(np.full(len(written), 1 / len(written)))
     score = Interval(1.0, 0.9, 1.1)
-    return Ensemble(tuple(written), "mean", blend, score, score, fold_hash=fold_hash).write(folder)
+    return Ensemble(tuple(written), "mean", "many_votes", blend, score, score, fold_hash=fold_hash).write(folder)

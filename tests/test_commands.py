@@ -281,10 +281,36 @@ def test_a_single_run_ends_with_its_scores_and_the_command_for_all_folds(swept: 
     hms = ["dataset=hms", f"dataset.root={data_root}", "labels.n_folds=3", "logger=csv", "band=1-12"]
     result = command(swept, "hbac.train", *hms, *SMALL_NET, "fold=1")  # trained by the sweep
     assert "uniform prediction" in result.stdout
-    score = json.loads(next(swept.glob("outputs/runs/resnet_gru-1-12-*/fold1/metrics.json")).read_text())["kl"]["all"]
-    assert f"{score:.4f}" in result.stdout
+    score = json.loads(next(swept.glob("outputs/runs/resnet_gru-1-12-*/fold1/metrics.json")).read_text())["kl"]
+    assert all(f"{kl:.4f}" in result.stdout for kl in score.values())
+    assert result.stdout.index(f"{score['10_or_more']:.4f}") < result.stdout.index(f"{score['all']:.4f}")
+    other = command(swept, "hbac.train", *hms, *SMALL_NET, "fold=1", "population=few_votes")  # the same run
+    assert f"is there already: KL {score['up_to_7']:.4f} on rows with up to 7 votes" in other.stderr
+    assert other.stdout.index(f"{score['up_to_7']:.4f}") < other.stdout.index(f"{score['10_or_more']:.4f}")
     last = result.stdout.splitlines()[-1]
     assert last == f"next:       {shlex.join(['python', '-m', 'hbac.train', *hms, *SMALL_NET, '-m', 'fold=0,1,2'])}"
+
+
+def test_a_data_set_without_rows_that_count_is_refused_before_training(data_root: Path, tmp_path: Path) -> None:
+    root = tmp_path / "few"
+    shutil.copytree(data_root, root)
+    rows = pd.read_csv(root / "train.csv")
+    votes = [name for name in rows if name.endswith("_vote")]
+    rows[votes] = np.eye(6, dtype=int)[rows[votes].to_numpy().argmax(axis=1)]
+    rows.to_csv(root / "train.csv", index=False)
+    line = ["hbac.train", "dataset=hms", f"dataset.root={root}", "labels.n_folds=3", "logger=csv", *SMALL_NET]
+    refused = command(tmp_path, *line, "fold=1", ok=False)
+    assert refused.returncode == 2
+    assert re.match(
+        r"error: population=many_votes: of the \d+ rows of fold 1 none is among the rows with 10 or more votes, .*; "
+        "set population=all\n",
+        refused.stderr.splitlines(keepends=True)[-1],
+    )
+    assert not list(tmp_path.glob("outputs/runs/*"))
+    assert command(tmp_path, *line, "fold=1", "population=most", ok=False).stderr.startswith(
+        "error: unknown population 'most'; there are: many_votes, few_votes, all."
+    )
+    command(tmp_path, *line, "population=all", "-m", "fold=0,1,2")
 
 
 def test_prepare_ends_with_the_command_that_trains(data_root: Path, tmp_path: Path) -> None:

@@ -40,13 +40,15 @@ def next_command(line: str) -> None:
     sys.stdout.write(f"next:       {line}\n")
 
 
-def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
+def run_table(folder: Path, population: str, floor: Mapping[str, float], again: str) -> None:
     """Print the scores of one fold, between the uniform prediction and the floor, and what comes next.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
+    population : str
+        The setting: whose scores come first.
     floor : mapping of str to float
         KL of a perfect predictor by vote population, over all folds; empty where nobody knows it.
     again : str
@@ -55,7 +57,7 @@ def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
     import numpy as np
 
     from hbac.evaluation.metric import kl_by_population
-    from hbac.labels.targets import POPULATIONS
+    from hbac.labels.targets import counted_first
     from hbac.predictions import PredictionTable
     from hbac.runs.folder import TABLE_FILE
     from hbac.vocabulary import N_CLASSES
@@ -71,11 +73,12 @@ def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
     if floor:
         rows["Bayes floor (perfect predictor, all folds)"] = dict(floor)
     title = f"Fold {held_out.folds[0]}: {len(held_out.frame):,} rows held out"
-    table = Table("run", *(f"KL {group.title}" for group in POPULATIONS.values()), title=title)
+    shown = counted_first(population)
+    table = Table("run", *(f"KL {group.title}" for group in shown.values()), title=title)
     table.title_justify, table.title_style = "left", "bold"
     for name, kl in rows.items():
         style = "bold" if name == held_out.metadata.member else None
-        table.add_row(name, *(_number(float(kl[population])) for population in POPULATIONS), style=style)
+        table.add_row(name, *(_number(float(kl[group])) for group in shown), style=style)
     show(table)
     sys.stdout.write(f"run:        {folder}\n")
     next_command(again)
@@ -114,11 +117,11 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
     import pandas as pd
 
     from hbac.ensembling.build import OOF_FILE, SUMMARY_FILE
-    from hbac.ensembling.collect import ENSEMBLE_FILE, find_tables
-    from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.ensembling.collect import find_tables
+    from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
     from hbac.ensembling.summary import settings_of
     from hbac.evaluation.metric import kl_by_population
-    from hbac.labels.targets import POPULATIONS
+    from hbac.labels.targets import counted_first, population_of
     from hbac.predictions import PredictionTable
     from hbac.vocabulary import N_CLASSES
 
@@ -126,6 +129,8 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
     oof = PredictionTable.read(folder / OOF_FILE)
     summary = pd.read_csv(folder / SUMMARY_FILE).sort_values("kind", ascending=False, kind="stable")
     known = PredictionTable.read(find_tables(folder / ENSEMBLE_FILE)[0]).metadata.extras
+    counted, groups = population_of(ensemble.population), counted_first(ensemble.population)
+    after = summary["kl_calibrated"].notna().any() if "kl_calibrated" in summary else False
     chance = kl_by_population(oof.targets, np.full(oof.targets.shape, 1 / N_CLASSES), oof.frame["n_votes"])
 
     swept = settings_of(summary)
@@ -134,22 +139,30 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
         "member",
         *shown,
         "folds",
-        *(f"KL {group.title}" for group in POPULATIONS.values()),
-        "95 % interval (all)",
+        f"KL {counted.title}",
+        "95 % interval",
+        *(["calibrated"] if after else []),
+        *(f"KL {group.title}" for group in groups.values() if group is not counted),
     ]
-    table = Table(*columns, title="Out-of-fold scores", title_justify="left", title_style="bold")
+    title = f"Out-of-fold scores; ranked, fitted and calibrated on {counted.rows}"
+    table = Table(*columns, title=title, title_justify="left", title_style="bold")
     blank = [""] * (1 + len(shown))
-    table.add_row("uniform prediction", *blank, *(_number(chance[name]) for name in POPULATIONS), "")
+
+    def scores(kl: Mapping[str, float], interval: str = "", calibrated: float = math.nan) -> list[str]:
+        first, *others = (_number(float(kl[name])) for name in groups)
+        return [first, interval, *([_number(calibrated)] if after else []), *others]
+
+    table.add_row("uniform prediction", *blank, *scores(chance))
     for row in summary.to_dict("records"):
-        interval = f"{row['kl_all_low']:.4f} to {row['kl_all_high']:.4f}"
-        scores = [_number(row[f"kl_{name}"]) for name in POPULATIONS]
-        bold = "bold" if row["kind"] == "ensemble" else None
-        table.add_row(
-            str(row["name"]), *(_text(row[name]) for name in shown), str(row["folds"]), *scores, interval, style=bold
+        low, high = (row[f"kl_{counted.name}_{end}"] for end in ("low", "high"))
+        found = scores(
+            {name: row[f"kl_{name}"] for name in groups}, f"{low:.4f} to {high:.4f}", row.get("kl_calibrated", math.nan)
         )
+        bold = "bold" if row["kind"] == "ensemble" else None
+        table.add_row(str(row["name"]), *(_text(row[name]) for name in shown), str(row["folds"]), *found, style=bold)
     if "floor_all" in known:
-        floor = [_number(float(known[f"floor_{name}"])) for name in POPULATIONS]
-        table.add_row("Bayes floor (perfect predictor)", *blank, *floor, "")
+        floor = {name: float(known[f"floor_{name}"]) for name in groups}
+        table.add_row("Bayes floor (perfect predictor)", *blank, *scores(floor))
     show(table)
     if len(swept) > len(shown):
         sys.stdout.write(f"members also differ in {', '.join(swept[len(shown) :])}: see {folder / SUMMARY_FILE}\n")

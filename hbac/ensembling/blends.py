@@ -1,14 +1,21 @@
-"""Fitted blends: what `hbac.infer` applies to the members' probabilities, as plain numbers that JSON can hold."""
+"""Fitted blends: what `hbac.infer` applies to the members' probabilities, as plain numbers that JSON can hold.
+
+There are two kinds, the weighted arithmetic mean and the weighted geometric one.
+"""
 
 # M member, N row, K class, B blend
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
+
+from hbac.common.errors import UserError
 
 Array = npt.NDArray[np.float64]
 Probs = npt.NDArray[np.floating]
@@ -76,26 +83,39 @@ class Blend(Protocol):
         """Return plain containers, with the ``kind`` that `blend_from_dict` knows it by."""
 
 
-def softmax(logit_NK: Array) -> Array:
-    """Turn logits into probabilities, without overflow.
+def blend_from_dict(content: Mapping[str, Any]) -> Blend:
+    """Make the blend that `Blend.to_dict` described.
 
     Parameters
     ----------
-    logit_NK : ndarray, shape (rows, classes)
-        Any finite numbers.
+    content : mapping
+        Plain containers.
 
     Returns
     -------
-    ndarray, shape (rows, classes)
-        Each row sums to 1.
+    Blend
+        Ready to apply.
+
+    Raises
+    ------
+    UserError
+        Unknown kind, or an entry is missing.
 
     Examples
     --------
-    >>> softmax(np.array([[0.0, np.log(3.0)]])).round(6).tolist()
-    [[0.25, 0.75]]
+    >>> blend_from_dict({"kind": "arithmetic", "weights": [0.25, 0.75]}).used.tolist()
+    [True, True]
     """
-    exponential = np.exp(logit_NK - logit_NK.max(axis=1, keepdims=True))
-    return np.asarray(exponential / exponential.sum(axis=1, keepdims=True))
+    try:
+        kind = content["kind"]
+        if kind == "arithmetic":
+            return Arithmetic(np.array(content["weights"], dtype=np.float64))
+        if kind == "log_linear":
+            weights, bias = (np.array(content[name], dtype=np.float64) for name in ("weights", "bias"))
+            return LogLinear(weights, bias)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"blend: damaged description ({error!r})") from error
+    raise UserError(f"blend: unknown kind {kind!r}; this hbac knows arithmetic, log_linear")
 
 
 def centred_logs(prob_MNK: Probs) -> npt.NDArray[np.float32]:
@@ -151,7 +171,7 @@ def fill_missing(prob_MNK: Probs, present_MN: Present) -> Probs:
     row_N = np.flatnonzero(~present_MN.all(axis=0))
     present = present_MN[:, row_N]
     logs = centred_logs(prob_MNK[:, row_N])
-    mean = softmax((logs * present[..., None]).sum(axis=0) / present.sum(axis=0)[:, None])
+    mean = softmax((logs * present[..., None]).sum(axis=0) / present.sum(axis=0)[:, None], axis=1)
     for m in range(len(filled)):
         absent = ~present[m]
         filled[m, row_N[absent]] = mean[absent]
@@ -271,7 +291,7 @@ class LogLinear:
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
         """Blend; as `Blend.apply`."""
-        return softmax(self.logits(centred_logs(fill_missing(prob_MNK, present_MN))))
+        return np.asarray(softmax(self.logits(centred_logs(fill_missing(prob_MNK, present_MN))), axis=1))
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> LogLinear:
         """Keep some members; as `Blend.restrict`."""

@@ -16,19 +16,19 @@ from hbac.common.errors import UserError
 from hbac.common.files import write_text
 from hbac.common.outputs import check_free, replacing
 from hbac.ensembling.comparisons import write_report
-from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble, Member
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, MEMBERS, Ensemble, Member
 from hbac.ensembling.methods import best_of, fit_nested
-from hbac.ensembling.nested import BlendData, NestedFit
+from hbac.ensembling.nested import BlendData, NestedFit, Rows
 from hbac.ensembling.summary import summarise, write_csv
 from hbac.evaluation.bootstrap import N_RESAMPLES, bootstrap_interval
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.audit import AuditReport, check_folds
+from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, OnMissing, join_tables
-from hbac.predictions.table import PredictionTable, TableMetadata
+from hbac.predictions.table import NO_COUNT, PredictionTable, TableMetadata
 from hbac.runs.folder import CARD_FILE
 from hbac.vocabulary import PROB_COLUMNS
 
-MEMBERS = "members"
 OOF_FILE = "oof.parquet"
 SUMMARY_FILE = "summary.csv"
 REPORT = "report"
@@ -68,7 +68,7 @@ class EnsembleResult:
 
     @property
     def nested_kl(self) -> float:
-        """Score of the blend, from weights fitted on other folds."""
+        """Score of the blend on the rows that count, from weights fitted on other folds."""
         return self.ensemble.nested.estimate
 
     @property
@@ -81,6 +81,7 @@ def build_ensemble(
     tables: Iterable[PredictionTable],
     out: str | Path,
     method: str = "convex",
+    population: str = DEFAULT_POPULATION,
     on_missing: OnMissing = "error",
     allow_missing_folds: bool = False,
     n_resamples: int = N_RESAMPLES,
@@ -101,7 +102,11 @@ def build_ensemble(
     out : str or Path
         Folder of the ensemble. What an earlier ensemble left there is replaced, as one.
     method : str
-        Name in `hbac.ensembling.methods.METHODS`.
+        Name in `hbac.ensembling.methods.METHODS`. What a lone member gets instead of ``convex``, which would have
+        nothing to fit, is ``log_linear``: its calibration.
+    population : str
+        The rows that weights are fitted on, that methods and members are ranked by and scores stand for
+        (`hbac.labels.targets.population_of`).
     on_missing : {"error", "renormalise"}
         What to do with rows that some member lacks.
     allow_missing_folds : bool
@@ -125,36 +130,44 @@ def build_ensemble(
     ------
     UserError
         No tables; tables that don't go together (names both members); rows without targets; folds that are
-        missing (names member and folds); a patient, EEG or spectrogram in two folds; unknown method; a folder in which
-        something else stands in the place of a file.
+        missing (names member and folds); a patient, EEG or spectrogram in two folds; unknown method; too few rows
+        of the population, or tables that say no number of votes; a folder in which something else stands in the place
+        of a file.
     """
     out = Path(out)
     own_folders = (MEMBERS, REPORT)
     check_free(out, COMMAND, (ENSEMBLE_FILE, OOF_FILE, SUMMARY_FILE, CARD_FILE), own_folders)
     missing: dict[str, list[int]] = {}
-    joined = _ranked(join_tables(_checked(tables, allow_missing_folds, missing), on_missing, allow_missing_folds))
+    joined = join_tables(_checked(tables, allow_missing_folds, missing), on_missing, allow_missing_folds)
+    counts = _counted_rows(joined, population, method)
+    joined = _ranked(joined, counts)
     # Each table was checked by itself; with rows that only some have, they can leak together all the same.
     audit = AuditReport(tuple(check_folds(joined.frame, joined.fold)))
     audit.require_none(f"tables {', '.join(joined.members)}")
     notes = _notes(missing)
-    n_members = len(joined.members)
     present = None if joined.present.all() else joined.present
-    data = BlendData(joined.probs, joined.targets, joined.fold, present)
-    if len(data.folds) < 2 and n_members > 1 and method != "mean":
+    data = BlendData(joined.probs, joined.targets, joined.fold, present, counts)
+    if len(data.folds) < 2 and method != "mean":
         notes.append(
             f"rows of fold {data.folds[0]} only: {method} can't be scored on other folds, method=mean was taken"
         )
         method = "mean"
-    compared = fit_nested(data, method if n_members > 1 else "mean")
+    if len(joined.members) == 1 and method == "convex":
+        method = "log_linear"
+    compared = fit_nested(data, method)
     best = best_of(data, compared)
     scores = {
-        name: bootstrap_interval(kl_rows(data.targets, probs), joined.patient_id, n_resamples, seed)
-        for name, probs in (("nested", best.nested), ("in_sample", best.blend.apply(data.probs, present)))
+        name: bootstrap_interval(kl_rows(data.targets[counts], probs), joined.patient_id[counts], n_resamples, seed)
+        for name, probs in (
+            ("nested", best.nested[counts]),
+            ("in_sample", best.blend.apply(data.counted.probs, data.counted.present)),
+        )
     }
     used = best.blend.used
     paths = _member_paths(joined.members, out)
-    summary = summarise(joined, best, n_resamples=n_resamples, seed=seed)
-    kl_of = dict(zip(summary["name"], summary["kl_all"], strict=True))
+    summary = summarise(joined, data, best, population, n_resamples, seed)
+    column = f"kl_{population_of(population).name}"
+    kl_of = dict(zip(summary["name"], summary[column], strict=True))
     members = [
         Member(
             name=meta.member,
@@ -168,6 +181,7 @@ def build_ensemble(
     ensemble = Ensemble(
         members=tuple(member for member, keep in zip(members, used, strict=True) if keep),
         method=best.name,
+        population=population,
         blend=best.blend.restrict(used),
         nested=scores["nested"],
         in_sample=scores["in_sample"],
@@ -177,6 +191,7 @@ def build_ensemble(
         extras={
             "nested_kl_by_method": {name: fit.nested_kl for name, fit in compared.items()},
             "rows": len(joined.frame),
+            "rows_counted": int(counts.sum()),
             "patients": int(joined.frame["patient_id"].nunique()),
             "folds": data.folds,
             "setting": best.setting,
@@ -193,7 +208,7 @@ def build_ensemble(
         table.write(staged / OOF_FILE, stands_in=out)
         write_csv(summary, staged / SUMMARY_FILE)
         if report:
-            write_report(joined, best, staged / REPORT, n_resamples, seed)
+            write_report(joined, data, best, staged / REPORT, population, n_resamples, seed)
         if card is not None:
             write_text(staged / CARD_FILE, card(ensemble, table))
         ensemble.write(staged, stands_in=out)
@@ -230,12 +245,33 @@ def _notes(missing: Mapping[str, list[int]]) -> list[str]:
     ]
 
 
-def _ranked(joined: JoinedTables) -> JoinedTables:
+def _counted_rows(joined: JoinedTables, population: str, method: str) -> Rows:
+    """Mark the rows of the population that counts, where there are enough to do what the method asks for."""
+    group = population_of(population)
+    counts = group.contains(joined.n_votes)
+    if group.name != "all" and (joined.n_votes == NO_COUNT).all():
+        raise UserError(
+            f"table(s) {', '.join(joined.members)}: no row says its number of votes, so that population={population} "
+            "finds no rows; give a column n_votes, or population=all"
+        )
+    folds, counted = np.unique(joined.fold), np.unique(joined.fold[counts])
+    needed = 1 if method == "mean" or len(folds) < 2 else 2
+    if len(counted) < needed:
+        where = f"only in fold {counted[0]}" if len(counted) else "in no fold"
+        raise UserError(
+            f"population={population}: {group.rows} stand {where} of {', '.join(map(str, folds))}, and "
+            f"{needed} fold(s) of them are needed; give tables with more of them, or population=all"
+        )
+    return counts
+
+
+def _ranked(joined: JoinedTables, counts: Rows) -> JoinedTables:
     """Members by their own score, ties by name: what follows can't depend on the order they were given in."""
     target = joined.targets
-    scores = [
-        kl_rows(target[here], probs[here]).mean() for probs, here in zip(joined.probs, joined.present, strict=True)
-    ]
+    scores = []
+    for probs, present in zip(joined.probs, joined.present, strict=True):
+        here = present & counts
+        scores.append(kl_rows(target[here], probs[here]).mean() if here.any() else np.inf)
     order = sorted(range(len(scores)), key=lambda m: (scores[m], joined.members[m]))
     if order == list(range(len(order))):
         return joined
@@ -262,14 +298,14 @@ def _common(joined: JoinedTables, name: str) -> str:
 
 
 def _oof_table(joined: JoinedTables, nested: np.ndarray, ensemble: Ensemble) -> PredictionTable:
-    described = json.dumps([ensemble.method, *((m.name, m.config_hash) for m in ensemble.members)])
+    described = json.dumps([ensemble.method, ensemble.population, *((m.name, m.config_hash) for m in ensemble.members)])
     metadata = TableMetadata(
         member="ensemble",
         config_hash=hashlib.sha256(described.encode()).hexdigest(),
         fold_hash=ensemble.fold_hash,
         data_fingerprint=ensemble.data_fingerprint,
         n_folds=max(meta.n_folds for meta in joined.metadata),
-        extras={"method": ensemble.method},
+        extras={"method": ensemble.method, "population": ensemble.population},
     )
     probs = pd.DataFrame(nested, columns=list(PROB_COLUMNS))
     return PredictionTable(pd.concat([joined.frame, probs], axis=1), metadata)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from hbac.common.errors import UserError
 from hbac.common.files import read_json
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, MEMBERS
 from hbac.predictions.foreign import member_of, read_table
 from hbac.predictions.table import PredictionTable, concat
 from hbac.runs.folder import TABLE_FILE
 
 JOBS = "jobs"  # a sweep's list of its runs, one file a job
-ENSEMBLE_FILE = "ensemble.json"
-MEMBERS = "members"  # an ensemble's out-of-fold tables, one file a member
 
 
 def find_tables(path: Path) -> list[Path]:

@@ -127,6 +127,16 @@ def _derivatives(prob_IM: npt.NDArray[np.float32], count_I: Array, weight: Array
 
 
 def _newton(prob_IM: npt.NDArray[np.float32], count_I: Array, gap: float) -> tuple[Array, float, int]:
+    """Minimise `_loss` over weights >= 0; return weights, certified gap and steps.
+
+    With gradient 1 - pull and Hessian H at the weights w, a step minimises the model
+    (1 - pull)'(v - w) + (v - w)'H(v - w) / 2 over v >= 0. With H = LL' and y = L^-1 (Hw + pull - 1) that is, up to a
+    constant, |L'v - y|² / 2: a non-negative least-squares problem as small as the number of members. Then the step is
+    halved until the loss falls as much as its slope promises (Armijo).
+
+    At weights on the simplex w'pull = 1, and by convexity no v on the simplex has a loss below
+    loss + (1 - pull)'(v - w) >= loss - (max pull - 1): that is the certificate.
+    """
     n_members = prob_IM.shape[1]
     weight = np.full(n_members, 1 / n_members)
     total = count_I.sum()

@@ -15,12 +15,14 @@ import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
 from hbac.common.shapes import Maybe, check_shape
-from hbac.ensembling.blends import Array, Blend
-from hbac.ensembling.kinds import blend_from_dict
+from hbac.ensembling.blends import Array, Blend, blend_from_dict
+from hbac.ensembling.methods import SINGLE
 from hbac.evaluation.bootstrap import Interval
+from hbac.labels.targets import population_of
 from hbac.vocabulary import CLASSES
 
 ENSEMBLE_FILE = "ensemble.json"
+MEMBERS = "members"  # beside it: the members' out-of-fold tables, one file a member
 _FORMAT = 1
 
 _SCORE = {"kl": Maybe(float), "low": Maybe(float), "high": Maybe(float)}
@@ -53,7 +55,7 @@ class Member:
     config_hash : str
         Hash of its config without the fold.
     kl : float
-        Its own out-of-fold score.
+        Its own out-of-fold score, on the ensemble's population.
     """
 
     name: str
@@ -73,6 +75,8 @@ class Ensemble:
         Those that matter; members that the fit left out aren't here.
     method : str
         Name of the method that made the blend.
+    population : str
+        The rows that it was fitted on and that all its scores stand for (`hbac.labels.targets.population_of`).
     blend : Blend
         What is applied, to the members in this order.
     nested : Interval
@@ -93,6 +97,7 @@ class Ensemble:
 
     members: tuple[Member, ...]
     method: str
+    population: str
     blend: Blend
     nested: Interval
     in_sample: Interval
@@ -147,6 +152,7 @@ class Ensemble:
             "format": _FORMAT,
             "hbac_version": self.hbac_version,
             "method": self.method,
+            "population": self.population,
             "classes": list(CLASSES),
             "score": {
                 name: {"kl": score.estimate, "low": score.low, "high": score.high}
@@ -201,9 +207,17 @@ class Ensemble:
                     f"{_FORMAT} with classes {list(CLASSES)}"
                 )
             check_shape(content, _SHAPE, str(path))
+            if content["method"] not in SINGLE:
+                raise UserError(
+                    f"{path}: made by method {content['method']}, which this hbac does not have (it has "
+                    f"{', '.join(SINGLE)}); blend its members anew: python -m hbac.ensemble members=[{path.parent}]"
+                )
             ensemble = cls(
                 members=tuple(_member(entry, path.parent) for entry in content["members"]),
                 method=content["method"],
+                population=population_of(
+                    content.get("population", "all")
+                ).setting,  # all: what earlier versions fitted on
                 blend=blend_from_dict(content["blend"]),
                 nested=_interval(content["score"]["nested"]),
                 in_sample=_interval(content["score"]["in_sample"]),

@@ -28,7 +28,7 @@ from hbac.ensembling.blends import Array, LogLinear
 Logs = npt.NDArray[np.float32]
 
 PRUNE_BELOW = 0.01  # of the largest weight
-_BIAS_STRENGTH = 1e-6  # the six biases are not shrunk, only kept from drifting together
+_BIAS_SPREAD = 1.0  # prior standard deviation of a bias: nothing to thousands of rows, all to a class that none shows
 _TOLERANCE = 1e-9  # change of the loss, in nats and relative, at which to stop
 
 
@@ -52,7 +52,6 @@ def fit_log_linear(
     log_MNK: Logs,
     target_NK: Array,
     strengths: Sequence[Strength],
-    start: LogLinear | None = None,
     prune_below: float = PRUNE_BELOW,
 ) -> list[LogLinear]:
     """Find the weights and biases with the lowest penalised KL divergence, for each of several strengths.
@@ -66,8 +65,6 @@ def fit_log_linear(
     strengths : sequence of Strength
         Penalties, all with one weight per member or all with one per member and class. From strong to weak is
         fastest: each fit starts where the one before ended.
-    start : LogLinear, optional
-        Where to start; the plain mean by default. It changes the time, not the result.
     prune_below : float
         Members whose largest weight is less than this share of the largest of all are left out, and the rest is
         fitted again; 0 keeps all.
@@ -86,8 +83,7 @@ def fit_log_linear(
     [[0.5, 0.5]]
     """
     n_members, _, n_classes = log_MNK.shape
-    if start is None:
-        start = LogLinear(np.full((n_members, n_classes), 1 / n_members), np.zeros(n_classes))
+    start = LogLinear(np.full((n_members, n_classes), 1 / n_members), np.zeros(n_classes))
     problem = _Problem(log_MNK, target_NK, one_weight=bool(np.isinf(strengths[0].classes)), start=start)
     everyone = np.ones(n_members, dtype=bool)
     fits = []
@@ -114,6 +110,7 @@ class _Problem:
         self.n_weights = self.n_members * (1 if one_weight else self.n_classes)
         self.log_KMN = np.ascontiguousarray(log_MNK.transpose(2, 0, 1))
         self.target_KN = np.ascontiguousarray(target_NK.T)
+        self.bias_strength = 1 / (2 * _BIAS_SPREAD**2 * self.n_rows)
         _, prob_KN = self._loss(self._logits(self.pack(start)))
         self.hessian = self._curvature(prob_KN)
 
@@ -151,7 +148,13 @@ class _Problem:
         return np.asarray(self.n_members * pull[0])
 
     def _curvature(self, prob_KN: Array) -> Array:
-        """Hessian of the loss in all weights and biases."""
+        """Hessian of the loss in all weights and biases.
+
+        With logits z[k] = sum_m W[m, k] x[k, m] + b[k], cross-entropy has d²/dz[k]dz[j] = p[k] ((j == k) - p[j]) in
+        each row, and z is linear: the block of the weights of class k against those of class j is the sum over rows of
+        x[k] x[j]' times that. A bias is a weight whose x is 1. The weighted x is made once for each pair of classes,
+        and only for j >= k; the rest is its mirror image.
+        """
         if self.one_weight:
             return self._curvature_of_one(prob_KN)
         m, size = self.n_members, self.n_weights
@@ -169,6 +172,11 @@ class _Problem:
         return hessian
 
     def _curvature_of_one(self, prob_KN: Array) -> Array:
+        """Sum `_curvature` over all pairs of classes where a member has one weight for all: a covariance.
+
+        Within a row the block of the weights is E[x x'] - E[x] E[x]' over the classes, with probabilities p; the mixed
+        block with the bias of class k is p[k] (x[k] - E[x]), and that of the biases diag(p) - p p'.
+        """
         m = self.n_members
         hessian = np.zeros((m + self.n_classes, m + self.n_classes))
         mean_MN = np.zeros(self.log_KMN.shape[1:], dtype=np.float32)
@@ -186,11 +194,12 @@ class _Problem:
 
     def solve(self, strength: Strength, theta: Array, kept: npt.NDArray[np.bool_]) -> Array:
         """Minimise from `theta` over the weights of the members in `kept`; the others' are 0."""
+        # Coordinates z with theta = origin + (L')^-1 z, L L' the curvature: L-BFGS then starts from the identity.
         size = self.n_weights
         free = np.concatenate([np.resize(kept, size), np.ones(self.n_classes, dtype=bool)])
         bent = self.hessian.copy()
         bent[:size, :size] += 2 * np.stack([self._penalty(one, strength) for one in np.eye(len(theta))[:size]])
-        bent[np.diag_indices_from(bent)] += 2 * _BIAS_STRENGTH + 1e-9 * np.trace(bent) / len(bent)
+        bent[np.diag_indices_from(bent)] += 2 * self.bias_strength + 1e-9 * np.trace(bent) / len(bent)
         lower = np.linalg.cholesky(bent[np.ix_(free, free)])
         origin = np.where(free, theta, 0.0)
 
@@ -208,8 +217,8 @@ class _Problem:
             gradient = np.concatenate([weights, error_KN.sum(axis=1)]).astype(np.float64)
             penalty = self._penalty(point, strength)
             gradient[:size] += 2 * penalty
-            gradient[size:] += 2 * _BIAS_STRENGTH * point[size:]
-            loss += float(point[:size] @ penalty) + _BIAS_STRENGTH * float(point[size:] @ point[size:])
+            gradient[size:] += 2 * self.bias_strength * point[size:]
+            loss += float(point[:size] @ penalty) + self.bias_strength * float(point[size:] @ point[size:])
             return loss, solve_triangular(lower, gradient[free], lower=True)
 
         found = minimize(

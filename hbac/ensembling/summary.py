@@ -9,11 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from hbac.common.files import whole_file
-from hbac.ensembling.nested import NestedFit
+from hbac.common.progress import track
+from hbac.ensembling.methods import fit_nested
+from hbac.ensembling.nested import BlendData, NestedFit
 from hbac.ensembling.settings import swept_settings
 from hbac.evaluation.bootstrap import N_RESAMPLES, bootstrap_means, percentile_interval
 from hbac.evaluation.metric import kl_rows
-from hbac.labels.targets import POPULATIONS
+from hbac.labels.targets import DEFAULT_POPULATION, counted_first, population_of
 from hbac.predictions.join import JoinedTables
 
 BLEND = "ensemble"
@@ -25,6 +27,7 @@ def population_scores(
     kl_JN: npt.NDArray[np.float64],
     n_votes_N: npt.NDArray[np.int32],
     patient_id_N: npt.NDArray[np.int64],
+    population: str = DEFAULT_POPULATION,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -38,6 +41,8 @@ def population_scores(
         Number of votes.
     patient_id_N : ndarray of int, shape (rows,)
         Patients, over whom the bootstrap draws.
+    population : str
+        The one whose columns come first.
     n_resamples : int
         Resamples.
     seed : int
@@ -49,33 +54,84 @@ def population_scores(
         A row per prediction; for each population ``kl_<name>, kl_<name>_low, kl_<name>_high``, NaN where it has
         no rows.
     """
-    columns = {}
-    for name, population in POPULATIONS.items():
-        inside = population.contains(n_votes_N)
-        values = kl_JN[:, inside].T
-        if not len(values):
-            intervals = [(np.nan, np.nan, np.nan)] * len(kl_JN)
-        else:
-            resampled = bootstrap_means(values, patient_id_N[inside], n_resamples, seed)
-            present = np.isfinite(values)
-            means = np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-            means[~present.any(axis=0)] = np.nan
-            made = [percentile_interval(m, column) for m, column in zip(means, resampled.T, strict=True)]
-            intervals = [(i.estimate, i.low, i.high) for i in made]
-        for position, suffix in enumerate(("", "_low", "_high")):
-            columns[f"kl_{name}{suffix}"] = [interval[position] for interval in intervals]
+    columns: dict[str, npt.NDArray[np.float64]] = {}
+    for name, group in counted_first(population).items():
+        inside = group.contains(n_votes_N)
+        columns |= _intervals(f"kl_{name}", kl_JN[:, inside], patient_id_N[inside], n_resamples, seed)
     return pd.DataFrame(columns)
 
 
-def summarise(joined: JoinedTables, fit: NestedFit, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def _intervals(
+    name: str,
+    kl_JN: npt.NDArray[np.float64],
+    patient_id_N: npt.NDArray[np.int64],
+    n_resamples: int,
+    seed: int,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Mean of each line and its bounds, as columns; NaN where it has no rows."""
+    present = np.isfinite(kl_JN)
+    means = np.full(len(kl_JN), np.nan)
+    np.divide(np.where(present, kl_JN, 0).sum(axis=1), present.sum(axis=1), out=means, where=present.any(axis=1))
+    if not present.any():
+        return {name: means, f"{name}_low": means, f"{name}_high": means}
+    resampled = bootstrap_means(kl_JN.T, patient_id_N, n_resamples, seed)
+    made = [percentile_interval(m, column) for m, column in zip(means, resampled.T, strict=True)]
+    return {
+        name: means,
+        f"{name}_low": np.array([interval.low for interval in made]),
+        f"{name}_high": np.array([interval.high for interval in made]),
+    }
+
+
+def calibrated_kl(data: BlendData) -> npt.NDArray[np.float64]:
+    """Score each member after its calibration to the rows that count, nested by fold.
+
+    Parameters
+    ----------
+    data : BlendData
+        Rows and members.
+
+    Returns
+    -------
+    ndarray, shape (members, rows)
+        Divergence of each row that counts in nats, NaN elsewhere, where the member lacks the row, and for a member with
+        such rows of one fold only.
+
+    References
+    ----------
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017, doi:10.48550/arXiv.1706.04599.
+    """
+    kl_MN = np.full(data.probs.shape[:2], np.nan)
+    for m in track(range(len(kl_MN)), "calibrating members", log=False):
+        rows = np.ones(len(data.fold), dtype=bool) if data.present is None else data.present[m].copy()
+        if data.counts is not None:
+            rows &= data.counts
+        if len(np.unique(data.fold[rows])) > 1:
+            alone = BlendData(data.probs[[m]][:, rows], data.targets[rows], data.fold[rows])
+            kl_MN[m, rows] = kl_rows(alone.targets, fit_nested(alone, "log_linear", quiet=True)["log_linear"].nested)
+    return kl_MN
+
+
+def summarise(
+    joined: JoinedTables,
+    data: BlendData,
+    fit: NestedFit,
+    population: str = DEFAULT_POPULATION,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Rank the blend and its members.
 
     Parameters
     ----------
     joined : JoinedTables
         Members' predictions.
+    data : BlendData
+        The same as what the blend was fitted on.
     fit : NestedFit
         The blend.
+    population : str
+        The rows that it was fitted on, by which members are ranked.
     n_resamples : int
         Resamples of the patient bootstrap.
     seed : int
@@ -84,8 +140,9 @@ def summarise(joined: JoinedTables, fit: NestedFit, n_resamples: int = N_RESAMPL
     Returns
     -------
     DataFrame
-        The blend first (its nested score, ``kind`` "ensemble"), then the members by their score: ``name, kind,
-        used, folds, rows``, the columns of `population_scores`, and those of
+        The blend first (its nested score, ``kind`` "ensemble"), then the members by their score on the population:
+        ``name, kind, used, folds, rows``; the columns of `population_scores`; ``kl_calibrated`` with its interval, each
+        member's score on the population after `calibrated_kl`, empty for the blend; and the columns of
         `hbac.ensembling.settings.swept_settings`, empty for the blend.
     """
     target = joined.targets
@@ -102,11 +159,14 @@ def summarise(joined: JoinedTables, fit: NestedFit, n_resamples: int = N_RESAMPL
             "rows": np.isfinite(kl).sum(axis=1),
         }
     )
-    scores = population_scores(kl, joined.n_votes, joined.patient_id, n_resamples, seed)
+    scores = population_scores(kl, joined.n_votes, joined.patient_id, population, n_resamples, seed)
+    counts = population_of(population).contains(joined.n_votes)
+    after = _intervals("kl_calibrated", calibrated_kl(data)[:, counts], joined.patient_id[counts], n_resamples, seed)
+    calibrated = pd.DataFrame(after, index=heads.index[1:]).reindex(heads.index)
     settings = swept_settings(joined.metadata)
     settings.index += 1
-    table = pd.concat([heads, scores, settings.reindex(heads.index, fill_value="")], axis=1)
-    members = table.iloc[1:].sort_values(["kl_all", "name"], kind="stable")
+    table = pd.concat([heads, scores, calibrated, settings.reindex(heads.index, fill_value="")], axis=1)
+    members = table.iloc[1:].sort_values([f"kl_{population_of(population).name}", "name"], kind="stable")
     return pd.concat([table.iloc[:1], members], ignore_index=True)
 
 

@@ -68,6 +68,32 @@ def patient_index(patient_ids: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], in
     return index.astype(np.int64).reshape(-1), len(patients)
 
 
+def sum_by(index: npt.NDArray[np.int64], n_groups: int, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Add up rows by group.
+
+    Parameters
+    ----------
+    index : ndarray of int64, shape (rows,)
+        Group of each row, 0 … n_groups − 1.
+    n_groups : int
+        Number of groups.
+    values : ndarray, shape (rows, J)
+        What is added up.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_groups, J)
+        0 for a group without rows.
+
+    Examples
+    --------
+    >>> sum_by(np.array([1, 1]), 2, np.array([[1.0], [2.0]])).tolist()
+    [[0.0], [3.0]]
+    """
+    columns = [np.bincount(index, weights=column, minlength=n_groups) for column in values.T]
+    return np.stack(columns, axis=1)
+
+
 def resample_counts(n_patients: int, n_resamples: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
     """Draw how often each patient stands in each resample.
 
@@ -136,18 +162,13 @@ def bootstrap_means(
     array = array.reshape(len(array), -1)
     index, n_patients = patient_index(patient_ids)
     present = np.isfinite(array)
-    sums = _sum_by(index, n_patients, np.where(present, array, 0.0))
-    rows = _sum_by(index, n_patients, present.astype(np.float64))
+    sums = sum_by(index, n_patients, np.where(present, array, 0.0))
+    rows = sum_by(index, n_patients, present.astype(np.float64))
     blocks = []
     for counts in resample_counts(n_patients, n_resamples, seed):
         total = counts @ rows
         blocks.append(np.divide(counts @ sums, total, out=np.full_like(total, np.nan), where=total > 0))
     return np.concatenate(blocks)
-
-
-def _sum_by(index: npt.NDArray[np.int64], n_groups: int, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    columns = [np.bincount(index, weights=values[:, j], minlength=n_groups) for j in range(values.shape[1])]
-    return np.stack(columns, axis=1)
 
 
 def percentile_interval(estimate: float, resampled: npt.NDArray[np.float64], level: float = 0.95) -> Interval:

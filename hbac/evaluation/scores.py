@@ -52,7 +52,7 @@ def scores(target_NK: Floats, prob_NK: Floats, n_votes_N: npt.ArrayLike) -> dict
 
 
 def confusion_matrix(target_NK: Floats, prob_NK: Floats) -> npt.NDArray[np.int64]:
-    """Count which class was predicted where the experts saw which.
+    """Count which class was predicted where the experts saw which, by scikit-learn.
 
     Parameters
     ----------
@@ -71,9 +71,10 @@ def confusion_matrix(target_NK: Floats, prob_NK: Floats) -> npt.NDArray[np.int64
     >>> confusion_matrix(np.eye(2)[[0, 0, 1]], np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])).tolist()
     [[1, 1], [0, 1]]
     """
-    n_classes = target_NK.shape[1]
-    pair_N = target_NK.argmax(axis=1) * n_classes + prob_NK.argmax(axis=1)
-    return np.bincount(pair_N, minlength=n_classes**2).reshape(n_classes, n_classes)
+    from sklearn import metrics  # a second of imports that most commands do without
+
+    labels = np.arange(target_NK.shape[1])
+    return np.asarray(metrics.confusion_matrix(target_NK.argmax(axis=1), prob_NK.argmax(axis=1), labels=labels))
 
 
 def _scores_of(target_NK: Floats, prob_NK: Floats) -> dict[str, Any]:

@@ -11,26 +11,28 @@ from hbac.runs.folder import DONE_FILE, TABLE_FILE, WEIGHTS_HASH, check_weights,
 log = logging.getLogger("hbac.train")
 
 
-def score_of_finished(folder: Path) -> float | None:
+def score_of_finished(folder: Path, population: str) -> float | None:
     """Return the score of a run that is complete and undamaged.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
+    population : str
+        Name of the one that counts, in `hbac.labels.targets.POPULATIONS`.
 
     Returns
     -------
     float or None
-        KL divergence of its held-out rows, NaN where there is none; None where it is to be trained. A warning says what
-        is wrong with a run that had been finished.
+        KL divergence of its held-out rows of that population, NaN where there is none; None where it is to be trained.
+        A warning says what is wrong with a run that had been finished.
     """
     from hbac.predictions import PredictionTable
 
     if not (folder / DONE_FILE).is_file():
         return None
     try:
-        score = read_scores(folder)["kl"]["all"]
+        score = read_scores(folder)["kl"][population]
         check_weights(folder, read_facts(folder).get(WEIGHTS_HASH))
         PredictionTable.read(folder / TABLE_FILE)
     except UserError as error:

@@ -42,7 +42,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     Returns
     -------
     float
-        KL divergence of the held-out rows.
+        KL divergence of the held-out rows that count.
     """
     import pandas as pd
 
@@ -50,6 +50,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.common.instantiate import build
     from hbac.evaluation.scores import scores
     from hbac.labels.lineage import TrainedOn, as_plain
+    from hbac.labels.targets import population_of
+    from hbac.models import PopulationHead
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, TABLE_FILE, environment
     from hbac.runs.model import save_model
@@ -88,12 +90,13 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         task, data = make_task(last, job), make_data(last, job, source)
         table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
         trainer = train_stage(last, job, task, data, loggers, table_writer)
+        head = job.network if isinstance(job.network, PopulationHead) else None
         save_model(
             folder,
             job.network,
             job.config["model"],
             job.config["front_end"],
-            {"fold": cfg.fold, **hashes, "lineage": lineage},
+            {"fold": cfg.fold, **hashes, "lineage": lineage, "population_head": head.population if head else None},
         )
         with interrupts():
             trainer.predict(task, data, return_predictions=False)
@@ -103,11 +106,12 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         found = scores(table.targets, table.probs, table.frame["n_votes"])
         score = {population: float(values.get("kl", "nan")) for population, values in found.items()}
         if (run := find_run(loggers)) is not None:
-            log_results(run, table, part, cfg.logger.worst_windows)
+            log_results(run, table, part, cfg.population, cfg.logger.worst_windows)
         content = {"kl": score, "scores": found, "epochs": trainer.current_epoch}
         write_json(folder / DONE_FILE, content, sealed=True)
-    log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
-    return score["all"]
+    counted = population_of(cfg.population)
+    log.info("fold %d of %s: KL %.4f on %s, in %s", cfg.fold, job.member, score[counted.name], counted.rows, folder)
+    return score[counted.name]
 
 
 def make_task(stage: Stage, job: Job) -> Classifier:
@@ -129,7 +133,15 @@ def make_task(stage: Stage, job: Job) -> Classifier:
 
     cfg = stage.cfg
     optimizer, schedule = (build(cfg[name], name, cfg.allow) for name in ("optimizer", "schedule"))
-    task: Classifier = build(cfg.task, "task", cfg.allow, network=job.network, optimizer=optimizer, schedule=schedule)
+    task: Classifier = build(
+        {name: value for name, value in cfg.task.items() if name != "population_head"},  # it is the network's
+        "task",
+        cfg.allow,
+        network=job.network,
+        optimizer=optimizer,
+        schedule=schedule,
+        population=cfg.population,
+    )
     return task
 
 
@@ -168,7 +180,11 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         stage,
         job,
         logger=loggers,
-        callbacks=[*make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience), *asked_for, *callbacks],
+        callbacks=[
+            *make_callbacks(stage.folder, stage.seed, task.monitor, cfg.ema, cfg.patience),
+            *asked_for,
+            *callbacks,
+        ],
         enable_progress_bar=on_terminal(),
         num_sanity_val_steps=0,
     )

@@ -138,6 +138,8 @@ def make_job(cfg: DictConfig) -> Job:
 
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
+    from hbac.labels.targets import population_of
+    from hbac.models import PopulationHead
     from hbac.runs.folder import run_of_fold
     from hbac.training.checkpoints import EXPORTS
     from hbac.training.precision import choose_precision
@@ -146,6 +148,7 @@ def make_job(cfg: DictConfig) -> Job:
     quiet()
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
+    population_of(cfg.population)
     stages = stages_of(cfg)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)
@@ -154,6 +157,8 @@ def make_job(cfg: DictConfig) -> Job:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] |= front_end.network_arguments()
     network = build(config["model"], "network", cfg.allow)
+    if cfg.task.population_head:
+        network = PopulationHead(network, cfg.population)
     config["content"] = _content(config, stages, start)
     return Job(
         config=config,

@@ -64,7 +64,7 @@ def blend_settings(cfg: DictConfig) -> dict[str, Any]:
     dict
         Arguments of `hbac.ensembling.build.build_ensemble`: the group ``blend`` and some settings beside it.
     """
-    beside = {name: cfg[name] for name in ("on_missing", "allow_missing_folds", "report") if name in cfg}
+    beside = {name: cfg[name] for name in ("population", "on_missing", "allow_missing_folds", "report") if name in cfg}
     return beside | dict(cfg.blend)
 
 

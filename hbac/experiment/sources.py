@@ -43,6 +43,36 @@ def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
     return fold_table(part.rows, Path(cfg.outputs) / "folds" / name, cfg.labels.n_folds, cfg.labels.seed)
 
 
+def require_counted(part: Part, folds: FoldTable, fold: int, population: str) -> None:
+    """Refuse a fold that has no rows of the population by which it would be scored and its epochs chosen.
+
+    Parameters
+    ----------
+    part : Part
+        The training part.
+    folds : FoldTable
+        Its folds.
+    fold : int
+        The one that is held out.
+    population : str
+        The setting.
+
+    Raises
+    ------
+    UserError
+        Names the fold, how many rows it has, and what would do.
+    """
+    from hbac.labels.targets import count_votes, population_of
+
+    held_out = folds.fold_of(part.rows["patient_id"]) == fold
+    group = population_of(population)
+    if held_out.any() and not group.contains(count_votes(part.rows))[held_out].any():
+        raise UserError(
+            f"population={population}: of the {held_out.sum()} rows of fold {fold} none is among the {group.rows}, "
+            "by which the run would be scored and its epochs chosen; set population=all"
+        )
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a fold's rows come from.

@@ -30,6 +30,8 @@ from hbac.common.files import whole_file
 from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
+from hbac.labels.targets import population_of
+from hbac.models import PopulationHead
 from hbac.recordings.amplitudes import count_looks
 from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE
 from hbac.runs.model import Model, load_run
@@ -84,7 +86,12 @@ class Networks:
 
     @classmethod
     def of(
-        cls, ensemble: Ensemble, device: str = "auto", precision: str = "auto", allow: str | Sequence[str] = ()
+        cls,
+        ensemble: Ensemble,
+        device: str = "auto",
+        precision: str = "auto",
+        allow: str | Sequence[str] = (),
+        population: str | None = None,
     ) -> Networks:
         """Load the networks of all members.
 
@@ -98,6 +105,9 @@ class Networks:
             ``auto`` (see `hbac.training.precision.choose_precision`), ``32-true``, ``16-mixed`` or ``bf16-mixed``.
         allow : str or sequence of str
             Packages of the user's own that networks may be of.
+        population : str, optional
+            By whose map networks with one for each vote population predict; where absent, by that of their run, whose
+            out-of-fold table it made and the blend was fitted on.
 
         Returns
         -------
@@ -108,9 +118,11 @@ class Networks:
         ------
         UserError
             When a member has no runs (its table came from elsewhere), a run folder is missing or damaged, or there is
-            no such precision or device.
+            no such precision, device or population.
         """
         check_choice("precision", precision, ("auto", *_NUMBERS))
+        if population is not None:
+            population_of(population)
         for member in ensemble.members:
             if not member.runs:
                 raise UserError(
@@ -127,7 +139,10 @@ class Networks:
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
             raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None
         accelerator = "gpu" if where.type == "cuda" else where.type
-        hashes = [_hash(run) for _, run in runs]
+        for model in models if population is not None else []:
+            if isinstance(model.network, PopulationHead):
+                model.network.predict_by(str(population))
+        hashes = [_hash(run) + (population or "") for _, run in runs]
         return cls(models, [m for m, _ in runs], hashes, choose_precision(precision, accelerator))
 
     @property

@@ -1,8 +1,9 @@
 """Votes to targets: shares of the experts' votes, the class they agree on, and the two populations of labels.
 
-Up to 28 experts looked at a window. Rows with few votes are noisy (a window with one vote has a one-hot
-target); the rows that the competition scores have ten votes and more. Every score in the project is therefore
-given for the populations of `POPULATIONS`, which is the one place where their bounds and names stand.
+Up to 28 experts looked at a window. Rows with few votes were kept where three raters agreed; the rows that the
+competition scores have ten votes and more, and are the hard ones. Every score in the project is therefore given
+for the populations of `POPULATIONS`, which is the one place where their bounds and names stand, and whatever
+chooses, ranks, fits or stops does so on the one that the setting ``population`` names.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.vocabulary import FEW_VOTES, MANY_VOTES, N_CLASSES, VOTE_COLUMNS
 
@@ -28,6 +30,8 @@ class Population:
     ----------
     name : str
         As it stands in column names, ``kl_<name>``.
+    setting : str
+        As the setting ``population`` calls it.
     title : str
         As a reader sees it.
     least, most : int
@@ -35,9 +39,15 @@ class Population:
     """
 
     name: str
+    setting: str
     title: str
     least: int
     most: int
+
+    @property
+    def rows(self) -> str:
+        """Its rows, as a sentence names them: ``rows with 10 or more votes``."""
+        return "all rows" if self.name == "all" else f"rows with {self.title}"
 
     def contains(self, n_votes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Say which rows belong to the population.
@@ -68,11 +78,61 @@ SPLITS = ("test", "train", "few_votes")
 POPULATIONS: dict[str, Population] = {
     population.name: population
     for population in (
-        Population("all", "all", 0, _NO_LIMIT),
-        Population(f"up_to_{FEW_VOTES}", f"up to {FEW_VOTES} votes", 1, FEW_VOTES),
-        Population(f"{MANY_VOTES}_or_more", f"{MANY_VOTES} or more votes", MANY_VOTES, _NO_LIMIT),
+        Population(f"{MANY_VOTES}_or_more", "many_votes", f"{MANY_VOTES} or more votes", MANY_VOTES, _NO_LIMIT),
+        Population(f"up_to_{FEW_VOTES}", "few_votes", f"up to {FEW_VOTES} votes", 1, FEW_VOTES),
+        Population("all", "all", "all", 0, _NO_LIMIT),
     )
 }
+DEFAULT_POPULATION = "many_votes"
+
+
+def population_of(setting: str) -> Population:
+    """Return the population that counts.
+
+    Parameters
+    ----------
+    setting : str
+        ``many_votes``, ``few_votes`` or ``all``.
+
+    Returns
+    -------
+    Population
+        One of `POPULATIONS`.
+
+    Raises
+    ------
+    UserError
+        There is none of that name.
+
+    Examples
+    --------
+    >>> population_of("many_votes").title
+    '10 or more votes'
+    """
+    by_setting = {population.setting: population for population in POPULATIONS.values()}
+    return by_setting[check_choice("population", setting, by_setting)]
+
+
+def counted_first(setting: str) -> dict[str, Population]:
+    """Order the populations as tables show them.
+
+    Parameters
+    ----------
+    setting : str
+        The population that counts, as for `population_of`.
+
+    Returns
+    -------
+    dict of str to Population
+        `POPULATIONS`, that one first.
+
+    Examples
+    --------
+    >>> list(counted_first("all"))
+    ['all', '10_or_more', 'up_to_7']
+    """
+    first = population_of(setting)
+    return {first.name: first} | POPULATIONS
 
 
 def kl_name(population: str, class_name: str | None = None) -> str:

@@ -5,9 +5,10 @@ named as in braindecode; ``forward(x)`` gives logits (window, class); the last l
 """
 
 from hbac.models.efficientnet import EfficientNet
+from hbac.models.population_head import PopulationHead
 from hbac.models.public_resnet_gru import PublicResNetGRU
 from hbac.models.resnet_gru import ResNetGRU
 
 MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU)
 
-__all__ = ["MODELS", "EfficientNet", "PublicResNetGRU", "ResNetGRU"]
+__all__ = ["MODELS", "EfficientNet", "PopulationHead", "PublicResNetGRU", "ResNetGRU"]

@@ -13,15 +13,8 @@ import pyarrow as pa
 from hbac.common.errors import UserError
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.folds import FoldTable
-from hbac.predictions.table import (
-    DTYPES,
-    ID_COLUMNS,
-    NO_ID,
-    PredictionTable,
-    TableMetadata,
-    read_footer,
-    read_parquet,
-)
+from hbac.predictions.parquet import read_footer, read_parquet
+from hbac.predictions.table import DTYPES, ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable, TableMetadata
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
 _PREFIX = b"hbac."
@@ -59,11 +52,11 @@ def read_table(
     Parameters
     ----------
     path : str or Path
-        Parquet or csv. Needed columns: ``eeg_id``, the six ``_prob`` and the six ``_vote`` columns (shares with
-        ``n_votes``, or counts of votes); ``patient_id`` and ``fold``, or ``patient_id`` and `folds`. Other ids
-        are −1 where they are missing; further columns are not looked at. Shares and probabilities whose sum is off
-        1 by less than `ROUNDING` are divided by it, and the warning says so where single precision doesn't explain
-        it.
+        Parquet or csv. Needed columns: ``eeg_id``, the six ``_prob`` and the six ``_vote`` columns (shares, or
+        counts of votes); ``patient_id`` and ``fold``, or ``patient_id`` and `folds`. Other ids are −1 where they are
+        missing, and ``n_votes`` is 0 where the votes are shares and nothing says of how many; further columns are not
+        looked at. Shares and probabilities whose sum is off 1 by less than `ROUNDING` are divided by it, and the
+        warning says so where single precision doesn't explain it.
     folds : str, Path or FoldTable, optional
         Folds by patient, for tables without a column ``fold``; where both are there, they must agree.
     member : str, optional
@@ -167,7 +160,9 @@ def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None, member: str
         _compare_counts(counted, adopted.get("n_votes"), path)
         adopted["n_votes"], target = counted, target / counted[:, None]
     elif "n_votes" not in adopted:
-        raise UserError(f"table {path}: missing column n_votes; it is needed where the votes are shares, not counts")
+        adopted["n_votes"] = np.full(len(frame), NO_COUNT)
+        unchecked.append("n_votes")
+        mended += _normalise(target, "shares of votes")
     else:
         mended += _normalise(target, "shares of votes")
     mended += _normalise(prob, "probabilities")

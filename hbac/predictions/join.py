@@ -12,10 +12,11 @@ import pandas as pd
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.predictions.table import ID_COLUMNS, NO_ID, PredictionTable, TableMetadata, key_columns
+from hbac.predictions.table import ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable, TableMetadata, key_columns
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 OnMissing = Literal["error", "renormalise"]
+_UNKNOWN = dict.fromkeys(ID_COLUMNS, NO_ID) | {"n_votes": NO_COUNT}
 _SAME_IN_ALL = (*ID_COLUMNS, "fold", "n_votes", *VOTE_COLUMNS)
 
 
@@ -161,7 +162,7 @@ def _check_metadata(meta: TableMetadata, earlier: list[TableMetadata]) -> None:
 
 
 def _merge_rows(frame: pd.DataFrame, rows: pd.DataFrame, member: str, first: str) -> pd.DataFrame:
-    """Compare the rows both have, learn ids that were unknown, add the rows that are new."""
+    """Compare the rows both have, learn ids and numbers of votes that were unknown, add the rows that are new."""
     place = frame.index.get_indexer(rows.index)
     known = place >= 0
     ours, theirs = frame.iloc[place[known]], rows.loc[known]
@@ -171,8 +172,9 @@ def _merge_rows(frame: pd.DataFrame, rows: pd.DataFrame, member: str, first: str
         if column in VOTE_COLUMNS:
             same = np.isclose(a, b, rtol=0, atol=1e-6, equal_nan=True)
         else:
-            same = (a == b) | ((column in ID_COLUMNS) & ((a == NO_ID) | (b == NO_ID)))
-            new = same & (a != b) & (a == NO_ID)
+            unknown = _UNKNOWN.get(column)
+            same = (a == b) | ((unknown is not None) & ((a == unknown) | (b == unknown)))
+            new = same & (a != b) & (a == unknown)
             if new.any():
                 learnt[column] = frame[column].to_numpy(copy=True)
                 learnt[column][place[known][new]] = b[new]

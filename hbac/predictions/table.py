@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from hbac.common.files import whole_file
 from hbac.common.shapes import check_shape
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.targets import count_votes, votes_to_shares
+from hbac.predictions.parquet import read_parquet
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 ID_COLUMNS = ("eeg_id", "eeg_sub_id", "spectrogram_id", "patient_id", "label_id")
@@ -37,6 +37,7 @@ DTYPES: dict[str, str] = (
 )
 TEST_FOLD = -1
 NO_ID = -1
+NO_COUNT = 0
 _PREFIX = "hbac."
 _MOST_FOLDS = 32_767  # what the column can name
 _HASHES = ("config_hash", "fold_hash", "data_fingerprint")
@@ -94,7 +95,8 @@ class PredictionTable:
     ----------
     frame : DataFrame
         The columns of `DTYPES` in that order: ids (−1 where there is none), fold (−1 for test rows), number of
-        votes (0 for test rows), shares of votes (NaN for test rows), probabilities.
+        votes (0 for test rows, and in all rows of a table that doesn't know it), shares of votes (NaN for test
+        rows), probabilities.
     metadata : TableMetadata
         Who predicted.
 
@@ -275,60 +277,6 @@ class PredictionTable:
         return cls(frame, _metadata(flat, path))
 
 
-def read_parquet(path: Path) -> pa.Table:
-    """Read a parquet file as it is.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    pyarrow.Table
-        All columns.
-
-    Raises
-    ------
-    UserError
-        No such file, or not (all of) a parquet file.
-    """
-    with _parquet(path):
-        return pq.read_table(path, partitioning=None)
-
-
-def read_footer(path: Path) -> dict[bytes, bytes]:
-    """Read a parquet file's metadata and nothing else.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict of bytes to bytes
-        Key and value; empty where it has none.
-
-    Raises
-    ------
-    UserError
-        No such file, or not (all of) a parquet file.
-    """
-    with _parquet(path):
-        return dict(pq.read_schema(path).metadata or {})
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[None]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such prediction table")
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as parquet ({str(error).partition(chr(10))[0]})") from error
-
-
 def _content_hash(frame: pd.DataFrame, flat: Mapping[str, str]) -> str:
     """Hash the rows, as they are in memory, and the metadata."""
     digest = hashlib.sha256(json.dumps(sorted(flat.items())).encode())
@@ -422,11 +370,16 @@ def check_frame(frame: pd.DataFrame, name: str) -> None:
         check_distribution(target, VOTE_COLUMNS, what)
     fold = frame["fold"].to_numpy()
     n_votes = frame["n_votes"].to_numpy()
+    counted = n_votes != NO_COUNT
     for bad, column, rule in (
         (fold < TEST_FOLD, "fold", "a fold is 0 or more, or −1 for test rows"),
         (n_votes < 0, "n_votes", "a number of votes is 0 or more"),
         (unlabelled & (fold >= 0), VOTE_COLUMNS[0], "only test rows (fold −1) may be without targets"),
-        (~unlabelled & (n_votes == 0), "n_votes", "a row with targets has at least one vote"),
+        (
+            ~unlabelled & ~counted & counted.any(),
+            "n_votes",
+            "a row with targets has at least one vote, unless the table knows no row's number",
+        ),
     ):
         if bad.any():
             row = int(np.argmax(bad))

@@ -46,7 +46,7 @@ def report(cfg: DictConfig) -> None:
         raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
     out = Path(cfg.out)
     check_out(out)
-    found = gather([cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs), Path(cfg.outputs))
+    found = gather([cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs), Path(cfg.outputs), cfg.population)
     windows, part, notes = None, None, []
     if cfg.windows or cfg.label_ids:
         windows = choose_windows(found, cfg.windows, list(cfg.label_ids), cfg.seed)

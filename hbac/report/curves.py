@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
-from hbac.labels.targets import POPULATIONS, kl_name
+from hbac.labels.targets import counted_first, kl_name
 from hbac.report.figures import blank, drawn, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
 from hbac.report.page import Picture
@@ -117,7 +117,8 @@ def learning_curves(found: Gathered) -> dict[str, Any]:
                 damaged.append(f"No curve: {error}")
             else:
                 logs[name] |= {fold: log} if len(log) else {}
-    metrics = {f"validation, {group.title}": VAL.format(kl_name(name)) for name, group in POPULATIONS.items()}
+    groups = counted_first(found.population)
+    metrics = {f"validation, {group.title}": VAL.format(kl_name(name)) for name, group in groups.items()}
     pictures = {}
     for title, metric in (metrics | {"training": TRAIN}).items():
         made, n_members = _curves(found, logs, metric)

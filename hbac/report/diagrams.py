@@ -16,7 +16,7 @@ from hbac.ensembling.comparisons import disagreement
 from hbac.evaluation.calibration import N_BINS, expected_calibration_error, reliability
 from hbac.evaluation.metric import kl_by_class
 from hbac.evaluation.scores import confusion_matrix
-from hbac.labels.targets import POPULATIONS
+from hbac.labels.targets import counted_first
 from hbac.report.figures import Array, blank, heat_map, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
 from hbac.report.page import Picture
@@ -49,10 +49,10 @@ def _confusion(counts: npt.NDArray[np.int64]) -> go.Figure:
 
 def _populations(found: Gathered, j: int) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Yield title and rows of each vote population that a prediction has rows of."""
-    for group in POPULATIONS.values():
+    for group in counted_first(found.population).values():
         inside = group.contains(found.joined.n_votes) & found.joined.present[j]
         if inside.any():
-            yield "all rows" if group.name == "all" else group.title, inside
+            yield group.rows, inside
 
 
 def reliability_diagrams(found: Gathered) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _unit(made: go.Figure) -> go.Figure:
 def class_kl(found: Gathered) -> dict[str, Any]:
     """Show how much each class adds to the KL of each prediction."""
     pictures = {}
-    for group in POPULATIONS.values():
+    for group in counted_first(found.population).values():
         inside = group.contains(found.joined.n_votes)
         if not inside.any():
             continue

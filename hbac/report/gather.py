@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from hbac.common.errors import UserError
 from hbac.ensembling.build import OOF_FILE
-from hbac.ensembling.collect import ENSEMBLE_FILE, collect, find_tables, newest_ensemble
-from hbac.ensembling.ensemble_file import Ensemble
+from hbac.ensembling.collect import collect, find_tables, newest_ensemble
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
 from hbac.evaluation.metric import kl_rows
+from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, join_tables
-from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat, read_footer
+from hbac.predictions.parquet import read_footer
+from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat
 from hbac.report.figures import drawn
 
 Array = npt.NDArray[np.float64]
@@ -55,6 +57,8 @@ class Gathered:
         The same on common rows, in this order.
     ensembles : dict of str to Blended
         Those of them that are ensembles.
+    population : str
+        The setting: the rows that they are ranked by.
     notes : tuple of str
         What a reader should know.
     """
@@ -62,6 +66,7 @@ class Gathered:
     tables: dict[str, PredictionTable]
     joined: JoinedTables
     ensembles: dict[str, Blended]
+    population: str = DEFAULT_POPULATION
     notes: tuple[str, ...] = ()
 
     @property
@@ -87,6 +92,11 @@ class Gathered:
     def label(self, name: str) -> str:
         """Put its rank before the name of a member or an ensemble."""
         return f"{self.names.index(name) + 1}  {name}"
+
+    @property
+    def counts(self) -> npt.NDArray[np.bool_]:
+        """The rows by which all are ranked and compared, shape (rows,)."""
+        return population_of(self.population).contains(self.joined.n_votes)
 
     @cached_property
     def divergences(self) -> Array:
@@ -117,7 +127,7 @@ class Gathered:
         return np.where(self.joined.present[j][:, None], self.joined.probs[j].astype(np.float64), np.nan)
 
 
-def gather(paths: Sequence[str | Path], outputs: Path) -> Gathered:
+def gather(paths: Sequence[str | Path], outputs: Path, population: str = DEFAULT_POPULATION) -> Gathered:
     """Read what a report compares.
 
     Parameters
@@ -127,6 +137,8 @@ def gather(paths: Sequence[str | Path], outputs: Path) -> Gathered:
         that go together with the newest one.
     outputs : Path
         Where to look when no path is given.
+    population : str
+        The setting: the rows to rank by.
 
     Returns
     -------
@@ -136,8 +148,10 @@ def gather(paths: Sequence[str | Path], outputs: Path) -> Gathered:
     Raises
     ------
     UserError
-        When a path has no prediction table, there is nothing to report, or tables do not go together.
+        When a path has no prediction table, there is nothing to report, tables do not go together, or none has rows of
+        the population.
     """
+    counted = population_of(population)
     notes: list[str] = []
     if not paths:
         paths, notes = _default(outputs)
@@ -151,7 +165,11 @@ def gather(paths: Sequence[str | Path], outputs: Path) -> Gathered:
     ensembles = _ensembles(paths)
     everything = [*tables.values(), *(_oof(name, blended) for name, blended in ensembles.items())]
     joined = join_tables(everything, on_missing="renormalise")
-    means = np.nanmean(_divergences(joined), axis=1)
+    counts = counted.contains(joined.n_votes)
+    if not counts.any():
+        raise UserError(f"population={population}: there are no {counted.rows} to rank by; set population=all")
+    kl_JN = np.where(counts, _divergences(joined), np.nan)
+    means = [float(np.nanmean(kl_N)) if np.isfinite(kl_N).any() else np.inf for kl_N in kl_JN]
     order = sorted(range(len(means)), key=lambda j: (means[j], joined.members[j]))
     ranked = JoinedTables(
         joined.frame, joined.probs[order], joined.present[order], tuple(joined.metadata[j] for j in order)
@@ -161,7 +179,9 @@ def gather(paths: Sequence[str | Path], outputs: Path) -> Gathered:
             "Not all predictions are of the same rows: scores are of the rows that each has. Differences to the best "
             "are of the rows that both have."
         )
-    return Gathered({everything[j].metadata.member: everything[j] for j in order}, ranked, ensembles, tuple(notes))
+    return Gathered(
+        {everything[j].metadata.member: everything[j] for j in order}, ranked, ensembles, population, tuple(notes)
+    )
 
 
 def _divergences(joined: JoinedTables) -> Array:
@@ -208,7 +228,7 @@ def _united(one: PredictionTable, other: PredictionTable) -> PredictionTable:
 
 
 def _ensembles(paths: Sequence[str | Path]) -> dict[str, Blended]:
-    """Find the ensembles among the paths, each called after its folder; what a single run's sweep has is no blend."""
+    """Find the ensembles among the paths, each called after its folder; a member as it is, alone, is no blend."""
     folders = dict.fromkeys(
         (path if path.is_dir() else path.parent).resolve()
         for path in map(Path, paths)
@@ -220,7 +240,7 @@ def _ensembles(paths: Sequence[str | Path]) -> dict[str, Blended]:
         if name in found:
             name = f"ensemble {folder.parent.name}/{folder.name}"
         ensemble = Ensemble.read(folder)
-        if len(ensemble.members) + len(ensemble.dropped) > 1:
+        if len(ensemble.members) + len(ensemble.dropped) > 1 or ensemble.method != "mean":
             found[name] = Blended(folder, ensemble)
     return found
 

@@ -12,6 +12,7 @@ import yaml
 
 from hbac.common.errors import UserError
 from hbac.common.files import read_json
+from hbac.labels.targets import population_of
 from hbac.report.gather import Gathered
 from hbac.report.page import Table
 from hbac.runs.dataset import dataset_of_run, dataset_overrides, override
@@ -52,21 +53,21 @@ def _member(found: Gathered, name: str) -> dict[str, Any]:
     environments = [_read(run / ENVIRONMENT_FILE) for run in runs.values()]
     return {
         "facts": facts,
-        "folds": _folds(runs),
+        "folds": _folds(runs, found.population),
         "commands": [environment[_COMMAND] for environment in environments if _COMMAND in environment],
         "settings": yaml.safe_dump(config, sort_keys=False, width=110),
         "environment": _environment(environments),
     }
 
 
-def _folds(runs: dict[int, Path]) -> Table:
-    rows = []
+def _folds(runs: dict[int, Path], population: str) -> Table:
+    rows, counted = [], population_of(population)
     for fold, run in runs.items():
         done = _read(run / DONE_FILE)
         scored = done.get("kl")
-        kl = scored.get("all") if isinstance(scored, dict) else None
+        kl = scored.get(counted.name) if isinstance(scored, dict) else None
         rows.append([fold, f"{kl:.4f}" if isinstance(kl, float) else "", done.get("epochs", ""), run])
-    return Table(["fold", "KL", "epochs", "folder"], rows, [0, 1, 2])
+    return Table(["fold", f"KL {counted.title}", "epochs", "folder"], rows, [0, 1, 2])
 
 
 def _environment(environments: list[dict[str, Any]]) -> Table:
@@ -91,6 +92,7 @@ def _ensemble(found: Gathered, name: str) -> dict[str, Any]:
     facts: list[list[object]] = [
         ["folder", blended.folder],
         ["method", ensemble.method],
+        ["fitted on", population_of(ensemble.population).rows],
         ["hbac", ensemble.hbac_version],
         *([title, getattr(ensemble, key) or _UNKNOWN] for title, key in _HASHES),
     ]

@@ -11,11 +11,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hbac.ensembling.comparisons import compare_with_best
+from hbac.ensembling.nested import BlendData
 from hbac.ensembling.settings import swept_settings
-from hbac.ensembling.summary import population_scores
+from hbac.ensembling.summary import calibrated_kl, population_scores
 from hbac.evaluation.metric import kl_by_population
 from hbac.evaluation.scores import scores
-from hbac.labels.targets import POPULATIONS
+from hbac.labels.targets import POPULATIONS, counted_first, population_of
 from hbac.report.figures import blank
 from hbac.report.gather import Gathered
 from hbac.report.page import Picture, Table
@@ -35,8 +36,9 @@ _ROW_PX = 24
 def ranking(found: Gathered) -> dict[str, Any]:
     """Rank members and ensembles, between the uniform prediction and the Bayes floor."""
     joined = found.joined
-    score = population_scores(found.divergences, joined.n_votes, joined.patient_id)
-    kept = {name: group for name, group in POPULATIONS.items() if group.contains(joined.n_votes).any()}
+    score = population_scores(found.divergences, joined.n_votes, joined.patient_id, found.population)
+    groups = counted_first(found.population)
+    kept = {name: group for name, group in groups.items() if group.contains(joined.n_votes).any()}
     chance = kl_by_population(joined.targets, np.full(joined.targets.shape, 1 / N_CLASSES), joined.n_votes)
     pictures = {
         f"KL, {group.title}": Picture(
@@ -45,6 +47,7 @@ def ranking(found: Gathered) -> dict[str, Any]:
         for name, group in kept.items()
     }
     return {
+        "counted": population_of(found.population).rows,
         "scores": _table(found, score, list(kept), chance),
         "intervals": pictures,
         "settings": _settings(found),
@@ -54,14 +57,18 @@ def ranking(found: Gathered) -> dict[str, Any]:
 
 def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance: dict[str, float]) -> Table:
     joined = found.joined
-    against = compare_with_best(found.divergences, list(found.names), joined.patient_id).to_dict("records")
+    against = compare_with_best(
+        found.divergences[:, found.counts], list(found.names), joined.patient_id[found.counts]
+    ).to_dict("records")
+    calibrated = _calibrated(found)
     differences = {row["name"]: _interval(row["difference"], row["low"], row["high"], "+") for row in against[1:]}
-    columns = ["", "name", "kind", "folds", "rows", *(f"KL {POPULATIONS[name].title}" for name in populations)]
+    first, *others = (f"KL {POPULATIONS[name].title}" for name in populations)
+    columns = ["", "name", "kind", "folds", "rows", first, "calibrated", *others]
     rows: list[list[object]] = []
     for j, name in enumerate(found.names):
         here = joined.present[j]
         blended = found.ensembles.get(name)
-        kl = [_interval(*score.loc[j, [f"kl_{p}", f"kl_{p}_low", f"kl_{p}_high"]]) for p in populations]
+        first, *others = [_interval(*score.loc[j, [f"kl_{p}", f"kl_{p}_low", f"kl_{p}_high"]]) for p in populations]
         rows.append(
             [
                 j + 1,
@@ -69,18 +76,28 @@ def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance:
                 "member" if blended is None else f"{blended.ensemble.method} of {len(blended.ensemble.members)}",
                 len(np.unique(joined.fold[here])),
                 f"{here.sum():,}",
-                *kl,
+                first,
+                _number(calibrated.get(name)),
+                *others,
                 differences.get(name, ""),
             ]
         )
     n_blank = 4
-    rows.append(["", "uniform prediction", *[""] * (n_blank - 1), *(_number(chance[p]) for p in populations), ""])
-    if found.floor:
-        floor = [_number(found.floor.get(p, np.nan)) for p in populations]
-        rows.append(["", "Bayes floor (perfect predictor)", *[""] * (n_blank - 1), *floor, ""])
+    for title, known in (("uniform prediction", chance), ("Bayes floor (perfect predictor)", found.floor)):
+        if known:
+            first, *others = (_number(known.get(p, np.nan)) for p in populations)
+            rows.append(["", title, *[""] * (n_blank - 1), first, "", *others, ""])
     kinds = ["strong" if name in found.ensembles else "" for name in found.names]
     kinds += ["reference"] * (len(rows) - len(kinds))
     return Table([*columns, "difference to the best"], rows, [0, *range(3, len(columns) + 1)], kinds)
+
+
+def _calibrated(found: Gathered) -> dict[str, float]:
+    """Score each member after its calibration to the rows that count; nobody who has them in one fold only."""
+    joined, here = found.joined, np.array([name not in found.ensembles for name in found.names])
+    data = BlendData(joined.probs[here], joined.targets, joined.fold, joined.present[here], found.counts)
+    pairs = zip(found.members, calibrated_kl(data), strict=True)
+    return {name: float(np.nanmean(kl_N)) for name, kl_N in pairs if np.isfinite(kl_N).any()}
 
 
 def _settings(found: Gathered) -> Table | None:
@@ -101,7 +118,7 @@ def _further(found: Gathered) -> dict[str, Table]:
     for j, name in enumerate(found.names):
         here = joined.present[j]
         by_name[name] = scores(joined.targets[here], joined.probs[j, here].astype(np.float64), joined.n_votes[here])
-    for population, group in POPULATIONS.items():
+    for population, group in counted_first(found.population).items():
         rows = [
             [j + 1, name, by_name[name][population]["rows"]]
             + [_number(by_name[name][population].get(metric)) for metric in _FURTHER]

@@ -15,9 +15,7 @@ import plotly.graph_objects as go
 from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear
 from hbac.ensembling.build import REPORT
-from hbac.ensembling.compound import Augmented, Mixture
-from hbac.ensembling.refined import Refined
-from hbac.ensembling.stacking import Stacked
+from hbac.labels.targets import population_of
 from hbac.report.figures import blank, drawn, heat_map
 from hbac.report.gather import Blended, Gathered
 from hbac.report.page import Picture, Table
@@ -59,21 +57,6 @@ def weight_tables(blend: Blend, members: Sequence[str]) -> Iterator[tuple[str, p
         yield "Weights of an arithmetic mean", pd.DataFrame({"weight": blend.weights}, index=names)
     elif isinstance(blend, LogLinear):
         yield from _by_class("Weights on log-probabilities", blend.weights, blend.bias, names)
-    elif isinstance(blend, Stacked):
-        own = np.diagonal(blend.weights, axis1=1, axis2=2)
-        yield from _by_class("Weights on the log-probability of the same class", own, blend.bias, names)
-    elif isinstance(blend, Refined):
-        for title, weights in weight_tables(blend.base, names):
-            yield f"{title}, whose logits are then corrected by how far the members agree", weights
-    elif isinstance(blend, Mixture):
-        for number, (part, weight) in enumerate(zip(blend.parts, blend.weights, strict=True), start=1):
-            for title, weights in weight_tables(part, names):
-                yield f"Part {number} of {len(blend.parts)}, with a share of {weight:.2f}: {title.lower()}", weights
-    elif isinstance(blend, Augmented):
-        means = [f"mean {number}" for number in range(1, len(blend.mixtures) + 1)]
-        yield from weight_tables(blend.inner, [*names, *means])
-        weights = pd.DataFrame(blend.mixtures.T, index=names, columns=means)
-        yield "Weights of the members in the arithmetic means among them", weights
     else:
         raise TypeError(f"the weights of {type(blend).__name__} are not known here")
 
@@ -103,6 +86,7 @@ def _one_ensemble(blended: Blended) -> dict[str, Any]:
     gains = blended.folder / REPORT / "leave_one_out.csv"
     return {
         "ensemble": ensemble,
+        "counted": population_of(ensemble.population).rows,
         "weights": pictures,
         "tried": _tried(tried) if isinstance(tried, dict) and len(tried) > 1 else None,
         "gains": _gains(gains) if gains.is_file() else None,

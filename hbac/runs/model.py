@@ -227,6 +227,8 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
         When the folder is no finished run, its network is of a package that is not allowed, or its weights do not fit
         its network.
     """
+    from hbac.models import PopulationHead
+
     folder = Path(folder)
     if not (folder / MODEL_FILE).is_file():
         raise UserError(
@@ -236,11 +238,14 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
     try:
         # Whatever the file says: no weights to begin with are read, be it from a file or from the network.
         config = facts["network"] | {key: value for key, value in _START.items() if key in facts["network"]}
+        population = facts.get("population_head")
         find(config.get("_target_"), "network", allow)
         front_end = build(facts["front_end"], "front_end", allow)
         if str(config["_target_"]).startswith("hbac."):
-            _check_shapes(folder, _shapes(json.dumps(config)))
+            _check_shapes(folder, _shapes(json.dumps(config), population))
         network = build(config, "network", allow)
+        if population is not None:
+            network = PopulationHead(network, population)
     except UserError as error:
         raise UserError(f"{folder / MODEL_FILE}: {error}") from None
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
@@ -250,12 +255,16 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
 
 
 @lru_cache(maxsize=64)
-def _shapes(config: str) -> dict[str, tuple[int, ...]]:
+def _shapes(config: str, population: str | None) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a network's state; no memory is taken for it, however large its config asks it to be."""
     import torch
 
+    from hbac.models import PopulationHead
+
     with torch.device("meta"):
         network = build(json.loads(config), "network")
+        if population is not None:
+            network = PopulationHead(network, population)
     return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 

@@ -42,15 +42,30 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> deciding({"band": "1-12", "fold": 3, "outputs": "/here", "data": {"num_workers": 4, "batch_size": 32}})
     {'band': '1-12', 'data': {'batch_size': 32}}
     """
+    ignored = _NOT_HASHED if _population_decides(config) else (*_NOT_HASHED, "population")
     kept: dict[str, Any] = {}
     for key, value in config.items():
         if key == "stages" and value:
             kept[key] = {name: deciding(stage or {}) for name, stage in value.items()}
         elif isinstance(value, Mapping):
             kept[key] = {k: v for k, v in value.items() if k not in _NOT_HASHED_INSIDE.get(key, ())}
-        elif key not in _NOT_HASHED:
+        elif key not in ignored:
             kept[key] = value
-    return {key: value for key, value in kept.items() if key not in _NOT_HASHED}
+    return {key: value for key, value in kept.items() if key not in ignored}
+
+
+def _population_decides(config: Mapping[str, Any]) -> bool:
+    """Say whether predictions depend on the rows that count.
+
+    They do where an epoch is chosen, or stopped or slowed down at, and where the population has a map of its own.
+    """
+    stages = [config, *((stage or {}) for stage in (config.get("stages") or {}).values())]
+    chosen = config.get("export") == "best" or (config.get("task") or {}).get("population_head")
+    return bool(chosen) or any(
+        stage.get("patience") is not None
+        or str((stage.get("schedule") or {}).get("_target_", "")).endswith("reduce_on_plateau")
+        for stage in stages
+    )
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from hbac.common.files import read_json, write_text
 from hbac.evaluation.bootstrap import bootstrap_interval
 from hbac.evaluation.metric import kl_rows
-from hbac.labels.targets import POPULATIONS
+from hbac.labels.targets import counted_first, population_of
 from hbac.predictions import PredictionTable
 from hbac.runs.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, TABLE_FILE, read_config, read_facts
 from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, MANY_VOTES, SFREQ, SPECTROGRAM_REGIONS, WINDOW_S
@@ -84,6 +84,7 @@ def model_card(
     )
     return _card(
         table,
+        population=config.get("population", "all"),
         members=None,
         title=f"{facts['member']}, fold {fold}",
         simulated=simulated,
@@ -124,6 +125,7 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
         simulated=any(_is_simulated(read_json(path)["dataset"]) for path in configs if path.is_file()),
         sources=[source for source in _SHAPES if source in read] if all(models) else [],
         method=ensemble.method,
+        population=ensemble.population,
         members=[
             (member.name, len(member.runs), member.kl, front_end)
             for member, front_end in zip(ensemble.members, front_ends, strict=True)
@@ -139,8 +141,10 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
     )
 
 
-def _card(table: PredictionTable, title: str, simulated: bool, hashes: dict[str, str], **values: Any) -> str:
-    scores = _scores(table)
+def _card(
+    table: PredictionTable, title: str, simulated: bool, hashes: dict[str, str], population: str, **values: Any
+) -> str:
+    scores = _scores(table, population)
     results = [
         EvalResult(
             task_type="other",
@@ -166,6 +170,7 @@ def _card(table: PredictionTable, title: str, simulated: bool, hashes: dict[str,
         simulated=simulated,
         hashes={name.replace("_", " "): digest for name, digest in hashes.items()},
         scores=scores,
+        counted=population_of(population).rows,
         classes=", ".join(CLASSES),
         window_s=f"{WINDOW_S:g}",
         central_s=f"{CENTRAL_S:g}",
@@ -179,12 +184,12 @@ def _card(table: PredictionTable, title: str, simulated: bool, hashes: dict[str,
     return str(ModelCard(text))
 
 
-def _scores(table: PredictionTable) -> list[dict[str, Any]]:
-    """Score predictions on each vote population."""
+def _scores(table: PredictionTable, counted: str) -> list[dict[str, Any]]:
+    """Score predictions on each vote population, the one that counts first."""
     kl_N = kl_rows(table.targets, table.probs)
     patients = table.frame["patient_id"].to_numpy()
     found = []
-    for population in POPULATIONS.values():
+    for population in counted_first(counted).values():
         inside = population.contains(table.frame["n_votes"])
         kl = bootstrap_interval(kl_N[inside], patients[inside]) if inside.any() else None
         n_patients = len(set(patients[inside]))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbac.evaluation.calibration import reliability
-from hbac.evaluation.metric import kl_rows
+from hbac.evaluation.metric import kl_by_population, kl_rows
 from hbac.evaluation.scores import confusion_matrix
+from hbac.labels.targets import population_of
 from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _WORST = ("eeg_id", "label_id", "patient_id", "n_votes", "kl")
 _SAID = 0.05  # smaller shares are not worth the room
 
 
-def log_results(run: Run, table: PredictionTable, part: Part, n_worst: int) -> None:
+def log_results(run: Run, table: PredictionTable, part: Part, population: str, n_worst: int) -> None:
     """Show the held-out rows of a training.
 
     Parameters
@@ -37,11 +38,16 @@ def log_results(run: Run, table: PredictionTable, part: Part, n_worst: int) -> N
         Of the held-out rows.
     part : Part
         The training part, for the pictures.
+    population : str
+        The setting: the rows whose KL stands for the run.
     n_worst : int
         How many windows get a picture.
     """
     import wandb
 
+    counted = population_of(population)
+    kl = kl_by_population(table.targets, table.probs, table.frame["n_votes"])
+    run.summary.update({"kl": kl[counted.name], "rows that count": counted.rows})
     log_diagrams(run, table)
     if n_worst:
         log_worst_windows(run, table, part, n_worst)
@@ -79,9 +85,11 @@ def log_ensemble(logger: Loggers, result: EnsembleResult, settings: Mapping[str,
         import wandb
 
         scores = result.summary[result.summary["kind"] == "ensemble"].iloc[0]
-        figures = {name: float(scores[name]) for name in scores.index if str(name).startswith("kl_")}
+        names = [name for name in scores.index if str(name).startswith("kl_") and "calibrated" not in str(name)]
+        figures = {name: float(scores[name]) for name in names}
         gap = ensemble.nested.estimate - ensemble.in_sample.estimate
-        run.summary.update(figures | {"over-fit": gap, "kl_in_sample": ensemble.in_sample.estimate})
+        counted = {"kl": ensemble.nested.estimate, "rows that count": population_of(ensemble.population).rows}
+        run.summary.update(figures | counted | {"over-fit": gap, "kl_in_sample": ensemble.in_sample.estimate})
         log_diagrams(run, result.table)
         run.log({"members": wandb.Table(dataframe=result.summary)})
         run.summary["blend"] = ensemble.blend.to_dict()

@@ -28,7 +28,16 @@ from hbac.training.checkpoints import checkpoint_callbacks
 
 
 class EpochLines(Callback):
-    """One line an epoch on standard error, for logs and pipes: KL, rate, time left."""
+    """One line an epoch on standard error, for logs and pipes: KL, rate, time left.
+
+    Parameters
+    ----------
+    monitor : str
+        The validation metric to show.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note when it began.
@@ -58,7 +67,7 @@ class EpochLines(Callback):
         windows = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
         left_s = each_s * ((trainer.max_epochs or done) - done)
         sys.stderr.write(
-            f"  epoch {done}/{trainer.max_epochs}   train {values['train/kl']:.4f}   val {values['val/kl']:.4f}"
+            f"  epoch {done}/{trainer.max_epochs}   train {values['train/kl']:.4f}   val {values[self.monitor]:.4f}"
             f"   {windows / each_s:.0f} windows/s   {left_s:.0f} s left\n"
         )
 
@@ -306,7 +315,9 @@ class PredictionTableWriter(BasePredictionWriter):
         PredictionTable.from_arrays(self.rows.iloc[row], prob, self.metadata, fold=self.fold).write(self.path)
 
 
-def make_callbacks(folder: Path, seed: int, ema: float = 0.0, patience: int | None = None) -> list[Callback]:
+def make_callbacks(
+    folder: Path, seed: int, monitor: str, ema: float = 0.0, patience: int | None = None
+) -> list[Callback]:
     """Return the callbacks of every training run.
 
     Parameters
@@ -315,15 +326,17 @@ def make_callbacks(folder: Path, seed: int, ema: float = 0.0, patience: int | No
         The run's folder; checkpoints go below it.
     seed : int
         Seed of the run.
+    monitor : str
+        The validation KL that chooses and stops (`hbac.training.metrics.monitored`).
     ema : float
         Decay of the running mean of the weights (`hbac.training.averaging`), in (0, 1); 0 for none.
     patience : int, optional
-        Stop after so many epochs in which the validation KL has not improved; never where absent.
+        Stop after so many epochs in which it has not improved; never where absent.
 
     Returns
     -------
     list of Callback
-        Checkpoints (the last, and the best by validation KL), learning rates, progress, and what was asked for.
+        Checkpoints (the last, and the best), learning rates, progress, and what was asked for.
 
     Raises
     ------
@@ -336,9 +349,9 @@ def make_callbacks(folder: Path, seed: int, ema: float = 0.0, patience: int | No
     if patience is not None:
         if not isinstance(patience, int) or patience < 1:
             raise UserError(f"patience={patience}: must be a whole number of epochs, 1 or more, or null")
-        asked_for.append(Patience("val/kl", patience=patience, check_on_train_epoch_end=False))
-    progress = RichProgressBar() if on_terminal() else EpochLines()
-    kept = checkpoint_callbacks(folder)
+        asked_for.append(Patience(monitor, patience=patience, check_on_train_epoch_end=False))
+    progress = RichProgressBar() if on_terminal() else EpochLines(monitor)
+    kept = checkpoint_callbacks(folder, monitor)
     return [
         SeedSteps(seed),
         Pace(),

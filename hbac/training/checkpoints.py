@@ -65,7 +65,7 @@ class MovableCheckpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
 
 
-def checkpoint_callbacks(folder: Path, monitor: str = "val/kl") -> list[ModelCheckpoint]:
+def checkpoint_callbacks(folder: Path, monitor: str) -> list[ModelCheckpoint]:
     """Return the callbacks that keep the last epoch's state, and that of the epoch with the best score.
 
     Parameters

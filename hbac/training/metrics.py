@@ -6,10 +6,31 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from hbac.labels.targets import POPULATIONS, kl_name
+from hbac.labels.targets import POPULATIONS, kl_name, population_of
 from hbac.vocabulary import CLASSES, N_CLASSES
 
 # B window, K class, P population
+
+
+def monitored(population: str) -> str:
+    """Name what training is watched by: what stops it, lowers its rate, and chooses the best epoch.
+
+    Parameters
+    ----------
+    population : str
+        The setting, as for `hbac.labels.targets.population_of`.
+
+    Returns
+    -------
+    str
+        As it is logged.
+
+    Examples
+    --------
+    >>> monitored("many_votes"), monitored("all")
+    ('val/kl_10_or_more', 'val/kl')
+    """
+    return f"val/{kl_name(population_of(population).name)}"
 
 
 class PopulationKL(Metric):
@@ -50,7 +71,7 @@ class PopulationKL(Metric):
         self.rows += inside_PB.sum(dim=1)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return every divergence under its `kl_name`; ``kl`` comes first."""
+        """Return every divergence under its `kl_name`."""
         kl_PK = self.terms / self.rows.clamp(min=1)[:, None]
         found: dict[str, Tensor] = {}
         for population, kl_K, n_rows in zip(POPULATIONS, kl_PK, self.rows.tolist(), strict=True):

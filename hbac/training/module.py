@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 import lightning as L
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,8 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hbac.common.errors import UserError
 from hbac.data.windows import Batch
+from hbac.labels.targets import DEFAULT_POPULATION
+from hbac.models.population_head import PopulationHead
 from hbac.models.rates import layerwise_groups
-from hbac.training.metrics import PopulationKL
+from hbac.training.metrics import PopulationKL, monitored
 
 # B window, K class
 
@@ -37,6 +40,8 @@ class Classifier(L.LightningModule):
     lr_decay : float
         Learning rate of each layer over that of the next one, in (0, 1]; below 1 keeps more of what the first layers
         know, as in a second stage. Needs a network with a method ``layers()``.
+    population : str
+        The rows whose validation KL is watched (`hbac.training.metrics.monitored`).
 
     Raises
     ------
@@ -50,15 +55,17 @@ class Classifier(L.LightningModule):
         optimizer: Callable[[Any], Optimizer],
         schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
         lr_decay: float = 1.0,
+        population: str = DEFAULT_POPULATION,
     ) -> None:
         super().__init__()
         if not 0 < lr_decay <= 1:
             raise UserError(f"task.lr_decay={lr_decay}: must be above 0 and at most 1")
-        if lr_decay < 1 and not hasattr(network, "layers"):
-            raise UserError(f"task.lr_decay={lr_decay}: {type(network).__name__} does not say what its layers are")
-        if lr_decay < 1 and getattr(network, "backbone_lr_factor", 1.0) != 1:
+        inner = _below_head(network)
+        if lr_decay < 1 and not hasattr(inner, "layers"):
+            raise UserError(f"task.lr_decay={lr_decay}: {type(inner).__name__} does not say what its layers are")
+        if lr_decay < 1 and getattr(inner, "backbone_lr_factor", 1.0) != 1:
             raise UserError(f"task.lr_decay={lr_decay} and model.backbone_lr_factor exclude one another")
-        self.network, self.lr_decay = network, lr_decay
+        self.network, self.lr_decay, self.monitor = network, lr_decay, monitored(population)
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.configure_metrics()
 
@@ -69,11 +76,13 @@ class Classifier(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped with each step of the optimiser, or after each validation."""
         parameters: Any = self.parameters()
-        rate = _rate_of(self.make_optimizer)
+        rate, network = _rate_of(self.make_optimizer), _below_head(self.network)
         if self.lr_decay < 1:
-            parameters = layerwise_groups(self.network.layers(), rate, self.lr_decay)  # type: ignore[operator]
-        elif hasattr(self.network, "parameter_groups"):
-            parameters = self.network.parameter_groups(rate)  # type: ignore[operator]
+            parameters = layerwise_groups(network.layers(), rate, self.lr_decay)  # type: ignore[operator]
+        elif hasattr(network, "parameter_groups"):
+            parameters = network.parameter_groups(rate)  # type: ignore[operator]
+        if isinstance(parameters, list) and isinstance(self.network, PopulationHead):
+            parameters.append({"params": [self.network.log_scale, self.network.bias], "lr": rate})
         optimizer = self.make_optimizer(parameters)
         if self.make_schedule is None:
             return optimizer
@@ -82,23 +91,25 @@ class Classifier(L.LightningModule):
         if isinstance(schedule, ReduceLROnPlateau):
             # Once an epoch, after the validation. Not `interval: epoch`, which Lightning steps after it has written the
             # checkpoint: a run that goes on from there would miss that step.
-            when |= {"frequency": int(self.trainer.num_training_batches), "monitor": "val/kl"}
+            when |= {"frequency": int(self.trainer.num_training_batches), "monitor": self.monitor}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, n_votes_B: Tensor | None = None) -> Tensor:
         """Return logits.
 
         Parameters
         ----------
         x : Tensor
             The front-end's output, (batch, …).
+        n_votes_B : Tensor, shape (batch,), optional
+            By which a `PopulationHead` chooses a row's map in training; no other network looks at it.
 
         Returns
         -------
         Tensor, shape (batch, 6)
             Logits in the order of `hbac.vocabulary.CLASSES`, in float32 whatever the precision.
         """
-        logits: Tensor = self.network(x)
+        logits: Tensor = self.network(x, n_votes_B) if isinstance(self.network, PopulationHead) else self.network(x)
         return logits.float()
 
     def loss(self, logits_BK: Tensor, batch: Batch) -> Tensor:
@@ -135,7 +146,7 @@ class Classifier(L.LightningModule):
         Tensor
             A scalar.
         """
-        loss = self.loss(self(batch["x"]), batch)
+        loss = self.loss(self(batch["x"], batch["n_votes"]), batch)
         self.log("train/kl", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["x"]))
         return loss
 
@@ -155,8 +166,9 @@ class Classifier(L.LightningModule):
         """Log the validation metrics."""
         values = self.val_kl.compute()
         self.val_kl.reset()
-        self.log("val/kl", values.pop("kl").float(), prog_bar=True)
-        self.log_dict({f"val/{name}": value.float() for name, value in values.items()})
+        logged = {self.monitor: torch.tensor(float("nan"))} | {f"val/{name}": kl.float() for name, kl in values.items()}
+        self.log(self.monitor, logged.pop(self.monitor), prog_bar=True)
+        self.log_dict(logged)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the probabilities of a batch.
@@ -174,6 +186,10 @@ class Classifier(L.LightningModule):
             ``row`` (batch,) positions of the rows, ``prob`` (batch, 6).
         """
         return {"row": batch["row"], "prob": self(batch["x"]).softmax(dim=1)}
+
+
+def _below_head(network: nn.Module) -> nn.Module:
+    return network.network if isinstance(network, PopulationHead) else network
 
 
 def _rate_of(make_optimizer: Callable[[Any], Optimizer]) -> float:

@@ -1,12 +1,12 @@
 """A stand-in for real out-of-fold tables: correlated, miscalibrated members of known quality, with a known best blend.
 
 What real tables have and plain random numbers lack: patients whose rows are alike, two vote populations with
-other class shares, groups of members that share their errors, members that are good at some classes only,
-members trained for the one population, members too sure or too unsure of themselves, and folds whose networks
-each have quirks of their own. Under ``truth="latent"`` the votes follow a latent state that the members see
+other class shares and other agreement (so that whoever learned from both is too sure of the hard rows, those with
+many votes, and mends a good part of that by a temperature and six biases), groups of members that share their
+errors, members that are good at some classes only, members trained for the one population, and folds whose
+networks each have quirks of their own. Under ``truth="latent"`` the votes follow a latent state that the members see
 through noise (no blend is exactly right, as in life); under ``"convex"`` and ``"log_linear"`` they are drawn
-from a blend of the members with known weights, whose score therefore is the best possible one. ``"artefacts"``
-is ``"latent"`` with rows that one group of members is wrong about without knowing.
+from a blend of the members with known weights, whose score therefore is the best possible one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from hbac.vocabulary import VOTE_COLUMNS
 
 # name, members, noise, noise by class, row-to-row noise spread, sharpness, seen through few-vote training
 GROUPS = (
-    ("image", 9, 0.62, (1.3, 0.8, 0.9, 1.3, 1.2, 1.0), 0.4, 1.0, 0.5),
-    ("eeg", 10, 0.55, (0.8, 1.1, 1.0, 0.9, 1.1, 1.0), 0.5, 1.1, 0.5),
-    ("both", 6, 0.48, (1.0, 0.9, 0.9, 1.0, 0.9, 1.0), 0.4, 1.2, 0.5),
-    ("many", 5, 0.48, (1.0, 1.0, 0.9, 1.0, 1.0, 0.9), 0.4, 1.1, 0.15),
-    ("weak", 3, 1.2, (1.0, 1.5, 1.0, 1.5, 1.0, 1.0), 0.6, 0.8, 0.5),
+    ("image", 9, 0.52, (1.3, 0.8, 0.9, 1.3, 1.2, 1.0), 0.4, 0.70, 0.5),
+    ("eeg", 10, 0.46, (0.8, 1.1, 1.0, 0.9, 1.1, 1.0), 0.5, 0.75, 0.5),
+    ("both", 6, 0.40, (1.0, 0.9, 0.9, 1.0, 0.9, 1.0), 0.4, 0.80, 0.5),
+    ("many", 5, 0.40, (1.0, 1.0, 0.9, 1.0, 1.0, 0.9), 0.4, 0.85, 0.15),
+    ("weak", 3, 1.1, (1.0, 1.5, 1.0, 1.5, 1.0, 1.0), 0.6, 0.60, 0.5),
 )
 FEW_PRIOR = np.log([0.24, 0.13, 0.16, 0.18, 0.22, 0.07])
 MANY_PRIOR = np.log([0.05, 0.18, 0.12, 0.08, 0.09, 0.48])
+FEW_AGREE, MANY_AGREE = 2.6, 1.2  # how far the experts agree: inverse temperature of the votes
 
 
 @dataclass(frozen=True)
@@ -87,37 +88,35 @@ def make_standin(
         np.concatenate([np.arange(n_patients), rng.choice(n_patients, n_rows - n_patients, p=share / share.sum())])
     )
     fold_of_patient = rng.permutation(n_patients) % n_folds
-    many_of_patient = rng.random(n_patients) < 0.36
-    many = np.where(rng.random(n_rows) < 0.85, many_of_patient[patient], rng.random(n_rows) < 0.36)
+    many_of_patient = rng.random(n_patients) < 0.3
+    many = np.where(rng.random(n_rows) < 0.85, many_of_patient[patient], rng.random(n_rows) < 0.3)
     n_votes = np.where(many, rng.integers(10, 21, n_rows), rng.choice([1, 2, 3, 3, 3, 4, 5, 7], n_rows))
 
     prior = np.where(many[:, None], MANY_PRIOR, FEW_PRIOR)
     state = prior + 1.4 * rng.standard_normal((n_patients, 6))[patient] + 1.4 * rng.standard_normal((n_rows, 6))
-    hidden = softmax(1.6 * state)
+    hidden = softmax(np.where(many, MANY_AGREE, FEW_AGREE)[:, None] * state)
 
-    visible = state + 0.78 * _noise(rng, patient, n_patients)  # what nobody sees, nobody can blend away
+    visible = state + 0.7 * _noise(rng, patient, n_patients)  # what nobody sees, nobody can blend away
 
     fold = fold_of_patient[patient]
     groups = [group for group in GROUPS for _ in range(group[1])]
     groups = [groups[(m * len(groups)) // n_members % len(groups)] for m in range(n_members)]
     shared = {name: _noise(rng, patient, n_patients) for name, *_ in GROUPS}
     spread = {group[0]: rng.lognormal(0, group[4], (n_rows, 1)) for group in GROUPS}
-    # What a network doesn't notice, it is wrong about and sure of; only the others' disagreement gives it away.
-    share = 0.15 if truth == "artefacts" else 0.0
-    artefact = {name: rng.random((n_rows, 1)) < share for name, *_ in GROUPS}
     blind = 0.5 * FEW_PRIOR + 0.5 * MANY_PRIOR
     probs = np.empty((n_members, n_rows, 6), dtype=np.float32)
     for m, (name, _, noise, by_class, _, sharpness, few) in enumerate(groups):
         level = noise * rng.lognormal(0, 0.15) * np.asarray(by_class) * spread[name]
         error = 0.75 * shared[name] + 0.66 * _noise(rng, patient, n_patients)
-        seen = visible + level * error * np.where(artefact[name], 4.0, 1.0)
+        seen = visible + level * error
         # what a network trained on such input answers: the posterior, nearer to the prior where it sees little
         known = 3.9 / (4.5 + level**2)
         belief = few * 2 * blind + (1 - 2 * few) * MANY_PRIOR + known * (seen - prior) + known * 0.7 * (prior - blind)
         quirk = 0.15 * rng.standard_normal((n_folds, 6))[fold]
         bias = 0.25 * rng.standard_normal(6)
         heat = sharpness * rng.lognormal(0, 0.15) * rng.lognormal(0, 0.08, (n_folds, 1))[fold]
-        probs[m] = softmax(1.6 * heat * belief + quirk + bias)
+        agree = 2 * few * (0.5 * FEW_AGREE + 0.5 * MANY_AGREE) + (1 - 2 * few) * MANY_AGREE
+        probs[m] = softmax(agree * heat * belief + quirk + bias)
     weights = None
     if truth in ("convex", "log_linear"):
         weights = np.zeros(n_members)

@@ -35,26 +35,32 @@ def test_writes_the_folder(tables, tmp_path: Path):
     assert found == [".hbac-made.json", "ensemble.json", *members, "oof.parquet", "summary.csv"]
 
     oof = PredictionTable.read(tmp_path / "e" / "oof.parquet")
-    assert kl_divergence(oof.targets, oof.probs) == pytest.approx(result.nested_kl)
+    many = (oof.frame["n_votes"] >= 10).to_numpy()
+    assert kl_divergence(oof.targets[many], oof.probs[many]) == pytest.approx(result.nested_kl)
     assert oof.metadata.member == "ensemble"
     assert oof.metadata.fold_hash == "standin"
 
     ensemble = Ensemble.read(tmp_path / "e")
     assert ensemble.method == "convex"
+    assert ensemble.population == "many_votes"
+    assert ensemble.extras["rows_counted"] == many.sum()
     assert ensemble.nested.low < ensemble.nested.estimate < ensemble.nested.high
     assert ensemble.in_sample.estimate <= ensemble.nested.estimate
     assert len(ensemble.members) + len(ensemble.dropped) == 6
     first = ensemble.members[0]
     assert first.runs == tuple(Path("/runs") / first.name / f"fold{k}" for k in range(5))
     assert first.table == tmp_path / "e" / "members" / f"{first.name}.parquet"
-    assert first.kl == pytest.approx(
-        kl_divergence(*(lambda t: (t.targets, t.probs))(PredictionTable.read(first.table)))
-    )
+    alone = PredictionTable.read(first.table)
+    assert first.kl == pytest.approx(kl_divergence(alone.targets[many], alone.probs[many]))
 
     summary = pd.read_csv(tmp_path / "e" / "summary.csv")
     assert summary["name"].iloc[0] == "ensemble"
-    assert summary["kl_all"].iloc[0] == pytest.approx(result.nested_kl)
-    assert summary["kl_all"].iloc[1:].is_monotonic_increasing
+    scores = [column for column in summary if column.startswith("kl_") and not column.endswith(("_low", "_high"))]
+    assert scores == ["kl_10_or_more", "kl_up_to_7", "kl_all", "kl_calibrated"]
+    assert summary["kl_10_or_more"].iloc[0] == pytest.approx(result.nested_kl)
+    assert summary["kl_10_or_more"].iloc[1:].is_monotonic_increasing
+    assert np.isnan(summary["kl_calibrated"].iloc[0])
+    assert (summary["kl_calibrated"] < summary["kl_10_or_more"])[1:].all()  # the stand-in's members are too sure there
     assert (summary["kl_all_low"] < summary["kl_all"]).all() and (summary["kl_all"] < summary["kl_all_high"]).all()
     assert summary["folds"].tolist() == [5] * 7
 
@@ -78,10 +84,36 @@ def test_members_of_an_earlier_ensemble_do_not_stay(tables, tmp_path: Path):
     assert sorted(p.stem for p in (tmp_path / "members").iterdir()) == sorted(t.metadata.member for t in tables[:2])
 
 
-def test_one_member_is_its_own_ensemble(tables, tmp_path: Path):
+def test_a_lone_member_is_calibrated_unless_the_mean_is_asked_for(tables, tmp_path: Path):
+    many = (tables[0].frame["n_votes"] >= 10).to_numpy()
+    raw = kl_divergence(tables[0].targets[many], tables[0].probs[many])
     result = build_ensemble(tables[:1], tmp_path, n_resamples=10)
-    assert result.nested_kl == pytest.approx(kl_divergence(tables[0].targets, tables[0].probs), abs=1e-6)
-    assert result.in_sample_kl == result.nested_kl
+    assert result.ensemble.method == "log_linear"
+    assert result.nested_kl < raw - 0.03
+    assert result.summary["kl_calibrated"].iloc[1] == pytest.approx(result.nested_kl)
+    assert result.summary["kl_10_or_more"].tolist() == pytest.approx([result.nested_kl, raw], abs=1e-6)
+    np.testing.assert_allclose(
+        Ensemble.read(tmp_path).apply(tables[0].probs[None]), result.ensemble.apply(tables[0].probs[None])
+    )
+    plain = build_ensemble(tables[:1], tmp_path, method="mean", n_resamples=10)
+    assert plain.nested_kl == plain.in_sample_kl == pytest.approx(raw, abs=1e-6)
+
+
+def test_every_population_can_count(tables, tmp_path: Path):
+    """A blend is better on the rows that it was fitted on than one that was fitted on others; all are scored on all."""
+    found = {
+        name: build_ensemble(tables, tmp_path, population=name, n_resamples=10).summary.iloc[0]
+        for name in ("many_votes", "few_votes", "all")
+    }
+    for name, other, column in (
+        ("many_votes", "few_votes", "kl_10_or_more"),
+        ("few_votes", "many_votes", "kl_up_to_7"),
+        ("all", "many_votes", "kl_all"),
+    ):
+        assert found[name][column] < found[other][column] - 0.005
+        assert found[name].index[5] == column
+    with pytest.raises(UserError, match="unknown population 'many'; there are: many_votes, few_votes, all"):
+        build_ensemble(tables, tmp_path, population="many")
 
 
 def split(table: PredictionTable) -> list[PredictionTable]:
@@ -120,7 +152,17 @@ def test_members_tables_are_read_one_at_a_time_and_written_whole(tables, tmp_pat
 def test_no_rows_with_many_votes(tables, tmp_path: Path):
     """What a population without rows has no score for is empty in the csv and null in JSON, never NaN."""
     few = [PredictionTable(t.frame[t.frame["n_votes"] < 8], t.metadata) for t in tables[:2]]
-    build_ensemble(few, tmp_path, n_resamples=10, report=True)
+    message = "population=many_votes: rows with 10 or more votes stand in no fold of 0, 1, 2, 3, 4, .*population=all"
+    for method in ("convex", "mean"):
+        with pytest.raises(UserError, match=message):
+            build_ensemble(few, tmp_path, method, n_resamples=10)
+    one_fold = [
+        PredictionTable(t.frame[(t.frame["n_votes"] < 8) | (t.frame["fold"] == 3)], t.metadata) for t in tables[:2]
+    ]
+    with pytest.raises(UserError, match=r"stand only in fold 3 of 0, 1, 2, 3, 4, and 2 fold\(s\) of them are needed"):
+        build_ensemble(one_fold, tmp_path, n_resamples=10)
+    assert not list(tmp_path.iterdir())
+    build_ensemble(few, tmp_path, population="few_votes", n_resamples=10, report=True)
     assert pd.read_csv(tmp_path / "summary.csv")["kl_10_or_more"].isna().all()
     assert pd.read_csv(tmp_path / "report" / "scores.csv")["kl_10_or_more"].isna().all()
     for file in ("ensemble.json", "summary.csv", "report/scores.csv"):
@@ -143,7 +185,7 @@ def test_members_that_do_not_go_together_leave_nothing(tables, tmp_path: Path):
 def test_report_and_every_method_through_the_file(tables, tmp_path: Path):
     result = build_ensemble(tables[:4], tmp_path, method="auto", n_resamples=40, report=True)
     scores = pd.read_csv(tmp_path / "report" / "scores.csv", index_col="name")
-    assert scores.loc["ensemble", "kl_all"] == pytest.approx(result.nested_kl)
+    assert scores.loc["ensemble", "kl_10_or_more"] == pytest.approx(result.nested_kl)
     assert sorted(p.stem for p in (tmp_path / "report").iterdir()) == [
         *("against_best", "disagreement", "leave_one_out", "scores")
     ]
@@ -153,8 +195,10 @@ def test_report_and_every_method_through_the_file(tables, tmp_path: Path):
     by_name = {t.metadata.member: t for t in tables}
     order = [by_name[member.name].frame.sort_values("label_id") for member in ensemble.members]
     probs = np.stack([frame.filter(like="_prob").to_numpy() for frame in order])
-    targets = by_name[ensemble.members[0].name].frame.sort_values("label_id").filter(regex="^(?!n_).*_vote").to_numpy()
-    assert kl_divergence(targets, ensemble.apply(probs)) == pytest.approx(ensemble.in_sample.estimate, abs=1e-5)
+    targets = order[0].filter(regex="^(?!n_).*_vote").to_numpy()
+    many = (order[0]["n_votes"] >= 10).to_numpy()
+    found = kl_divergence(targets[many], ensemble.apply(probs)[many])
+    assert found == pytest.approx(ensemble.in_sample.estimate, abs=1e-5)
 
 
 def test_a_patient_in_two_folds_is_a_leak(tables, tmp_path: Path):

@@ -7,7 +7,6 @@ import pytest
 from sklearn import metrics
 
 from hbac.ensembling.comparisons import (
-    auroc_and_auprc,
     compare_with_best,
     disagreement,
     full_report,
@@ -16,6 +15,7 @@ from hbac.ensembling.comparisons import (
 )
 from hbac.ensembling.methods import fit_nested
 from hbac.ensembling.nested import BlendData
+from hbac.evaluation.areas import auroc_and_auprc
 from hbac.evaluation.calibration import expected_calibration_error
 from hbac.evaluation.metric import kl_by_class, kl_by_population, kl_rows
 from hbac.predictions.join import join_tables
@@ -167,7 +167,7 @@ def test_full_report_with_a_member_that_lacks_rows(standin):
     joined = join_tables([*tables[:2], short], on_missing="renormalise")
     data = BlendData(joined.probs, joined.targets, joined.fold, joined.present)
     fit = fit_nested(data, "convex")["convex"]
-    report = full_report(joined, fit, n_resamples=50, n_resamples_rank=10)
+    report = full_report(joined, data, fit, "all", n_resamples=50, n_resamples_rank=10)
     names = {"ensemble", *(t.metadata.member for t in tables)}
     assert set(report["scores"].index) == names
     assert set(report["against_best"]["name"]) == names

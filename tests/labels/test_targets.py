@@ -40,7 +40,7 @@ def test_sum_votes_sums_over_the_windows_of_an_eeg():
 
 def test_population_bounds_are_inclusive_and_leave_out_eight_and_nine():
     n = np.arange(0, 13)
-    assert list(POPULATIONS) == ["all", "up_to_7", "10_or_more"]
+    assert list(POPULATIONS) == ["10_or_more", "up_to_7", "all"]
     assert n[POPULATIONS["up_to_7"].contains(n)].tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert n[POPULATIONS["10_or_more"].contains(n)].tolist() == [10, 11, 12]
     assert POPULATIONS["all"].contains(n).all()

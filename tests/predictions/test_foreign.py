@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from hbac.common.errors import UserError
+from hbac.ensembling.build import build_ensemble
 from hbac.labels.folds import FoldTable
 from hbac.predictions.foreign import UncheckedTableWarning, read_table
 from hbac.predictions.join import join_tables
@@ -136,7 +137,10 @@ def test_folds_from_a_file(tmp_path: Path):
         (lambda f: f.assign(lpd_prob=f.lpd_prob / 2), "row 0, columns seizure_prob … other_prob sum to"),
         (lambda f: f.assign(lpd_vote=f.lpd_vote + 0.3), "row 24, column lpd_vote: 1.3 is greater than 1"),
         (lambda f: f.assign(patient_id=f.patient_id + 0.5), "row 0, column patient_id: 300.5; a whole number"),
-        (lambda f: f.drop(columns="n_votes"), "missing column n_votes"),
+        (
+            lambda f: f.assign(n_votes=f.n_votes.where(f.index != 3, 0)),
+            "row 3, column n_votes: 0; .* at least one vote",
+        ),
         (lambda f: f.assign(fold=f.fold.astype(int) + 40_000), "row 0, column fold: 40000; at most 32767 is possible"),
         (lambda f: counted(f).assign(n_votes=f.n_votes + 1), r"row 0, column n_votes: \d+, but the columns .* add up"),
         (lambda f: counted(f, {4: 0}), "row 4, columns seizure_vote … other_vote: no votes"),
@@ -166,3 +170,20 @@ def test_no_file(tmp_path: Path):
     (tmp_path / "y.csv").write_text("")
     with pytest.raises(UserError, match=r"y\.csv: not readable as csv"):
         read_table(tmp_path / "y.csv")
+
+
+def test_shares_without_a_number_of_votes_are_taken_and_told(tmp_path: Path):
+    """Whoever needs the number says so; a table that knows it teaches one that does not."""
+    table = make_table("a")
+    table.frame.drop(columns="n_votes").to_csv(tmp_path / "b.csv", index=False)
+    with pytest.warns(UncheckedTableWarning, match="could not be checked: .*n_votes"):
+        read = read_table(tmp_path / "b.csv")
+    assert (read.frame["n_votes"] == 0).all()
+    np.testing.assert_allclose(read.targets, table.targets)
+    for order in ([table, read], [read, table]):
+        joined = join_tables(order)
+        np.testing.assert_array_equal(joined.n_votes, table.frame.sort_values("label_id")["n_votes"])
+    with pytest.raises(UserError, match=r"table\(s\) b: no row says its number of votes, .*population=all"):
+        build_ensemble([read], tmp_path / "e", n_resamples=10)
+    result = build_ensemble([read], tmp_path / "e", population="all", n_resamples=10)
+    assert np.isfinite(result.nested_kl)

@@ -72,7 +72,7 @@ def test_targets_are_shares_and_folds_are_kept():
         (lambda f: f.assign(gpd_vote=f.gpd_vote.where(f.index != 2)), "row 2, column gpd_vote: nan"),
         (lambda f: f.assign(fold=f.fold.astype("int64")), "column fold is int64; it must be int16"),
         (lambda f: f.assign(fold=(f.fold * 0 - 2).astype("int16")), "row 0, column fold: -2"),
-        (lambda f: f.assign(n_votes=f.n_votes * 0), "row 0, column n_votes: 0"),
+        (lambda f: f.assign(n_votes=f.n_votes.where(f.index > 0, 0).astype("int32")), "row 0, column n_votes: 0"),
         (lambda f: f.drop(columns="eeg_id"), "missing column.s. eeg_id"),
         (lambda f: f.assign(extra=1), "unknown column.s. extra"),
         (

@@ -103,7 +103,8 @@ def test_the_confusion_matrix_is_of_the_best(browser: Browser, index: Path, foun
     browser.open(index)
     browser.wait(DRAWN)
     shown = browser.run("return document.querySelector('#confusion .js-plotly-plot').data[0].text")
-    counts = confusion_matrix(found.joined.targets, found.joined.probs[0])
+    many = found.counts
+    counts = confusion_matrix(found.joined.targets[many], found.joined.probs[0, many])
     assert [[int(n or 0) for n in line] for line in shown] == counts.tolist()
 
 

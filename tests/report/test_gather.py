@@ -26,9 +26,14 @@ def test_members_and_ensembles_are_ranked_by_their_score(reported: Path) -> None
     found = gather([reported / "ensembles" / "two", reported / "runs"], reported)
     assert len(found.members) == 3
     assert list(found.ensembles) == ["ensemble two"]
-    scores = [kl_divergence(table.targets, table.probs) for table in (found.tables[name] for name in found.names)]
-    assert scores == sorted(scores)
-    np.testing.assert_allclose(found.divergences.mean(axis=1), scores, rtol=1e-5)
+    for population, least in (("many_votes", 10), ("all", 0)):
+        found = gather([reported / "ensembles" / "two", reported / "runs"], reported, population)
+        scores = []
+        for table in (found.tables[name] for name in found.names):
+            counts = (table.frame["n_votes"] >= least).to_numpy()
+            scores.append(kl_divergence(table.targets[counts], table.probs[counts]))
+        assert scores == sorted(scores)
+        np.testing.assert_allclose(found.divergences[:, found.counts].mean(axis=1), scores, rtol=1e-5)
     assert found.label(found.names[1]) == f"2  {found.names[1]}"
     assert found.floor == {"all": 0.1, "up_to_7": 0.15, "10_or_more": 0.05}
     assert found.notes == ()
@@ -66,10 +71,22 @@ def test_without_an_ensemble_it_is_the_runs_that_go_with_the_newest(reported: Pa
     )
 
 
-def test_the_ensemble_of_one_member_is_that_member(reported: Path, tmp_path: Path) -> None:
+def test_the_ensemble_of_one_member_is_its_calibration_or_that_member(reported: Path, tmp_path: Path) -> None:
     build_ensemble(collect(members(reported)[:1]), tmp_path / "one", n_resamples=5)
     found = gather([tmp_path / "one"], tmp_path)
+    assert (len(found.names), list(found.ensembles)) == (2, ["ensemble one"])
+    build_ensemble(collect(members(reported)[:1]), tmp_path / "one", method="mean", n_resamples=5)
+    found = gather([tmp_path / "one"], tmp_path)
     assert (len(found.names), found.ensembles) == (1, {})
+
+
+def test_no_rows_to_rank_by(tmp_path: Path) -> None:
+    table = make_table("a")
+    few = PredictionTable(table.frame[table.frame["n_votes"] <= 7], table.metadata)
+    few.write(tmp_path / "few.parquet")
+    with pytest.raises(UserError, match="population=many_votes: there are no rows with 10 or more votes .*=all"):
+        gather([tmp_path / "few.parquet"], tmp_path)
+    assert gather([tmp_path / "few.parquet"], tmp_path, "all").names == ("a",)
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def changed(**changes: object) -> dict[str, object]:
         {"stages": {"first": {"labels": {"pseudo": "there"}, "data": {"num_workers": 2}}}},
         {"dataset__n_jobs": 8},
         {"data__num_workers": 4},
+        {"population": "all"},
     ],
 )
 def test_the_hash_does_not_see_what_cannot_change_a_prediction(change: dict[str, object]) -> None:
@@ -76,6 +77,24 @@ def test_the_hash_does_not_see_what_cannot_change_a_prediction(change: dict[str,
 )
 def test_the_hash_sees_everything_else(change: dict[str, object]) -> None:
     assert config_hash(changed(**change)) != config_hash(CONFIG)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"export": "best"},
+        {"task": {"population_head": True}},
+        {"patience": 3},
+        {"schedule": {"_target_": "hbac.training.schedules.reduce_on_plateau"}},
+        {"stages": {"first": {"patience": 3}}},
+        {"stages": {"first": {"schedule": {"_target_": "hbac.training.schedules.reduce_on_plateau"}}, "second": None}},
+    ],
+)
+def test_the_hash_sees_the_population_where_it_chooses_an_epoch(setting: dict[str, object]) -> None:
+    found = {config_hash(changed(population=name, **setting)) for name in ("many_votes", "few_votes", "all")}
+    assert len(found) == 3
+    plain = {"export": "last", "patience": None, "schedule": {"_target_": "hbac.training.schedules.constant"}}
+    assert len({config_hash(changed(population=name, **plain)) for name in ("many_votes", "all")}) == 1
 
 
 def test_a_member_is_named_after_model_band_and_hash() -> None:

@@ -112,7 +112,8 @@ def test_the_card_of_an_ensemble(rows: pd.DataFrame, tmp_path: Path) -> None:
     assert f"- fold hash: `{'f' * 64}`" in text
     assert "- data fingerprint: `unknown`" in text
     assert f"| 10 or more votes | 2 | 1 | {np.log(6 / 5):.4f} |" in text
-    assert "In-sample, all rows: 1.0000" in text
+    assert "In-sample, on rows with 10 or more votes:\n1.0000" in text
+    assert text.index("| 10 or more votes |") < text.index("| all |")
 
 
 def test_an_ensemble_with_tables_of_other_code_is_no_model_to_load(rows: pd.DataFrame, tmp_path: Path) -> None:

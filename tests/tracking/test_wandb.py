@@ -68,6 +68,7 @@ def test_each_fold_is_a_run(swept: Path) -> None:
             assert summary[f"val/{name}"]["min"] <= summary[f"val/{name}"]["last"]
             assert summary[f"val/{name}"]["last"] == pytest.approx(score[population], rel=0.02)  # the network in bf16
             assert f"val/kl_lpd{name.removeprefix('kl')}" in summary
+        assert summary["kl"] == pytest.approx(score["10_or_more"])
         assert summary["train/grad_norm"] > 0
         assert summary["train/windows_per_s"] > 0
         assert summary["lr-AdamW"] > 0
@@ -111,10 +112,11 @@ def test_the_ensemble_is_one_run(swept: Path) -> None:
     assert run["name"] == f"ensemble-{written['method']}"
     assert run["config"]["fold_hash"] == written["fold_hash"]
     summary = run["summary"]
-    assert summary["kl_all"] == pytest.approx(written["score"]["nested"]["kl"])
+    assert summary["kl"] == summary["kl_10_or_more"] == pytest.approx(written["score"]["nested"]["kl"])
+    assert summary["rows that count"] == "rows with 10 or more votes"
     assert summary["kl_all_low"] < summary["kl_all"] < summary["kl_all_high"]
-    assert {"kl_10_or_more", "blend", "over-fit", "members", "confusion"} <= summary.keys()
-    assert summary["nested_kl_by_method"]["mean"] == pytest.approx(summary["kl_all"])
+    assert {"kl_up_to_7", "blend", "over-fit", "members", "confusion"} <= summary.keys()
+    assert summary["nested_kl_by_method"]["log_linear"] == pytest.approx(summary["kl"])
 
 
 def test_an_inference_is_a_run(swept: Path) -> None:

@@ -63,7 +63,7 @@ def fitted(
         max_epochs=epochs,
         accelerator="cpu",
         logger=L.pytorch.loggers.CSVLogger(folder),
-        callbacks=make_callbacks(folder, 0, ema, patience),
+        callbacks=make_callbacks(folder, 0, "val/kl", ema, patience),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -75,4 +75,4 @@ def test_a_decay_that_cannot_be(ema: float) -> None:
 @pytest.mark.parametrize("patience", [0, 1.5])
 def test_a_patience_that_cannot_be(tmp_path: Path, patience: float) -> None:
     with pytest.raises(UserError, match=r"patience=.*a whole number of epochs, 1 or more, or null"):
-        make_callbacks(tmp_path, 0, patience=patience)  # type: ignore[arg-type]
+        make_callbacks(tmp_path, 0, "val/kl", patience=patience)  # type: ignore[arg-type]

@@ -177,6 +177,6 @@ def test_a_schedule_counts_steps_of_the_optimiser_when_gradients_are_accumulated
 
 
 def test_a_plateau_is_asked_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Classifier, "on_validation_epoch_end", lambda self: self.log("val/kl", 1.0))
+    monkeypatch.setattr(Classifier, "on_validation_epoch_end", lambda self: self.log("val/kl_10_or_more", 1.0))
     rate = trained(partial(reduce_on_plateau, factor=0.5, patience=0))
     assert rate == [2.0] * 20 + [1.0] * 10  # the first value is the best so far, the second is not better

@@ -1,0 +1,92 @@
+"""Areas under the ROC and the precision-recall curve, for many resamples of the rows at once."""
+
+# N row, K class, R resample
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hbac.vocabulary import N_CLASSES
+
+Array = npt.NDArray[np.float64]
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """Divide, NaN where there is nothing to divide by.
+
+    Parameters
+    ----------
+    numerator, denominator : ndarray
+        Of one shape.
+
+    Returns
+    -------
+    ndarray
+        Of that shape.
+    """
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+
+
+def auroc_and_auprc(positive_N: npt.NDArray[np.bool_], score_N: Array, weight_RN: Array) -> tuple[Array, Array]:
+    """Compute one class's area under the ROC and the precision-recall curve for several sets of row weights.
+
+    Parameters
+    ----------
+    positive_N : ndarray of bool, shape (rows,)
+        Rows of the class.
+    score_N : ndarray, shape (rows,)
+        Its predicted probability; rows of equal score move together.
+    weight_RN : ndarray, shape (resamples, rows)
+        Row weights, 0 or more.
+
+    Returns
+    -------
+    auroc, auprc : ndarray, shape (resamples,)
+        The latter is scikit-learn's average precision. NaN where one side has no weight.
+
+    Examples
+    --------
+    >>> a, p = auroc_and_auprc(np.array([True, False, True]), np.array([0.9, 0.5, 0.4]), np.ones((1, 3)))
+    >>> a.tolist(), p.round(4).tolist()
+    ([0.5], [0.8333])
+    """
+    order = np.argsort(-score_N, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(score_N[order])), len(order) - 1)
+    weights = weight_RN[:, order]
+    hits = weights * positive_N[order]
+    true = np.cumsum(hits, axis=1)[:, ends]
+    false = np.cumsum(weights - hits, axis=1)[:, ends]
+    step_true = np.diff(true, axis=1, prepend=0.0)
+    step_false = np.diff(false, axis=1, prepend=0.0)
+    area = (step_false * (true - step_true / 2)).sum(axis=1)
+    precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
+    auroc = ratio(area, true[:, -1] * false[:, -1])
+    auprc = ratio((step_true * precision).sum(axis=1), true[:, -1])
+    auprc[false[:, -1] <= 0] = np.nan
+    return auroc, auprc
+
+
+def macro_areas(target_N: npt.NDArray[np.int64], prob_NK: Array, weight_RN: Array) -> Array:
+    """Average the areas of each class against the rest over the classes that occur.
+
+    Parameters
+    ----------
+    target_N : ndarray of int, shape (rows,)
+        Class of each row.
+    prob_NK : ndarray, shape (rows, classes)
+        Predicted probabilities.
+    weight_RN : ndarray, shape (resamples, rows)
+        Row weights, 0 or more.
+
+    Returns
+    -------
+    ndarray, shape (2, resamples)
+        AUROC and AUPRC.
+    """
+    classes = [k for k in range(N_CLASSES) if 0 < (target_N == k).sum() < len(target_N)]
+    if not classes:
+        return np.full((2, len(weight_RN)), np.nan)
+    areas = np.stack([auroc_and_auprc(target_N == k, prob_NK[:, k], weight_RN) for k in classes])
+    there = np.isfinite(areas)
+    return ratio(np.where(there, areas, 0.0).sum(axis=0), there.sum(axis=0).astype(np.float64))
