@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hbac.cli.launch import launch
+from hbac.cli.launch import conf_dir, launch
 from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,10 +49,15 @@ def infer(cfg: DictConfig) -> None:
     logger = build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`
 
     from hbac.cli.console import ensemble_table, next_command
+    from hbac.common.commands import command_line, override, several
+    from hbac.common.files import new_folder
     from hbac.data.windows import WindowDataset
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
-    from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.experiment.dataset import dataset_to_predict, folds_of, naming
+    from hbac.experiment.job import all_folds, named, typed
+    from hbac.experiment.merge import kept_settings
+    from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks, forget, kept_folder, members_of_runs, predict_runs
     from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import TableMetadata
@@ -62,16 +67,20 @@ def infer(cfg: DictConfig) -> None:
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
     split = check_choice("split", cfg.split, SPLITS)
-    variants = check_variants([cfg.tta] if isinstance(cfg.tta, str) else cfg.tta)
+    variants = check_variants(several(cfg.tta))
     out = Path(cfg.out)
     if out.suffix == ".csv" and split != "test":
         raise UserError(f"out={out}: split={split} writes tables and no submission; name a folder")
-    path = Path(cfg.ensemble) if cfg.ensemble else newest_ensemble(Path(cfg.outputs))
-    ensemble = Ensemble.read(path)
+    path = newest_ensemble(Path(cfg.outputs)) if cfg.ensemble is None else Path(str(cfg.ensemble))
+    ensemble = ensemble_of(path)
     networks = Networks.of(ensemble, cfg.device, cfg.precision)
-    part = build(cfg.dataset).part("test" if split == "test" else "train", official="official" in networks.sources)
+    runs = [run for member in ensemble.members for run in member.runs]
+    dataset = dataset_to_predict(cfg, runs)
+    part = build(dataset).part("test" if split == "test" else "train", official="official" in networks.sources)
     members = rows_of_split(part.rows, split)
     windows = WindowDataset(part, networks.sources, members)
+    read_from = f"{part.recordings.part} part of {part.recordings.root}"
+    sys.stdout.write(f"data set:   {read_from} ({len(members):,} of {len(part.rows):,} rows, split={split})\n")
     if cfg.dry_run:
         dry_run(networks, windows, cfg.batch_size, variants)
         return
@@ -89,6 +98,8 @@ def infer(cfg: DictConfig) -> None:
             100 * networks.forward_s / spent_s,
         )
 
+    if not named("out"):
+        out = new_folder(out)  # of two commands in one second each gets its own
     folder = out.parent if out.suffix == ".csv" else out
     submission = out if out.suffix == ".csv" else out / "submission.csv"
     rows = part.rows.iloc[members].reset_index(drop=True)
@@ -114,14 +125,18 @@ def infer(cfg: DictConfig) -> None:
         if run is not None:
             run.summary.update({"windows": len(rows), "networks": len(networks.models), "seconds": spent_s})
     if split == "test" and (described / OOF_FILE).is_file():
-        ensemble_table(described, submission)
-    elif split == "test":  # an ensemble file that travelled without its tables
+        ensemble_table(described)
+    kept_typed = kept_settings(typed())
+    if split == "test":
         sys.stdout.write(f"submission: {submission}\n")
+        next_command(command_line("report", override("runs", [described]), *kept_typed))
     else:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
         )
-        next_command(f"python -m hbac.train labels.pseudo={folder} -m fold=0,1,2,3,4")
+        n_folds, made_by = folds_of(runs[0], conf_dir())
+        again = [*naming(dataset, conf_dir()), *made_by, override("labels.pseudo", folder), *kept_typed]
+        next_command(command_line("train", *again, flags=all_folds(n_folds)))
 
 
 def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:

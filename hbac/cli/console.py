@@ -35,13 +35,13 @@ def next_command(line: str) -> None:
     Parameters
     ----------
     line : str
-        A command.
+        A command, as `hbac.common.commands.command_line` writes it. It is the last line of the output.
     """
     sys.stdout.write(f"next:       {line}\n")
 
 
-def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
-    """Print the scores of one fold, between the uniform prediction and the floor, and what comes next.
+def run_table(folder: Path, floor: Mapping[str, float]) -> None:
+    """Print the scores of one fold, between the uniform prediction and the floor.
 
     Parameters
     ----------
@@ -49,8 +49,6 @@ def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
         The run's folder.
     floor : mapping of str to float
         KL of a perfect predictor by vote population, over all folds; empty where nobody knows it.
-    again : str
-        The command for all folds.
     """
     import numpy as np
 
@@ -78,7 +76,6 @@ def run_table(folder: Path, floor: Mapping[str, float], again: str) -> None:
         table.add_row(name, *(_number(float(kl[population])) for population in POPULATIONS), style=style)
     show(table)
     sys.stdout.write(f"run:        {folder}\n")
-    next_command(again)
 
 
 def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
@@ -100,15 +97,13 @@ def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
         sys.stdout.write(f"{folds.n_folds} folds by patient, hash {folds.hash[:12]}\n")
 
 
-def ensemble_table(folder: Path, submission: Path | None = None) -> None:
-    """Print an ensemble's out-of-fold scores between the uniform prediction and the floor, and what comes next.
+def ensemble_table(folder: Path) -> None:
+    """Print an ensemble's out-of-fold scores between the uniform prediction and the floor.
 
     Parameters
     ----------
     folder : Path
         The ensemble's folder.
-    submission : Path, optional
-        The submission that was written with it.
     """
     import numpy as np
     import pandas as pd
@@ -155,11 +150,6 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
         sys.stdout.write(f"members also differ in {', '.join(swept[len(shown) :])}: see {folder / SUMMARY_FILE}\n")
     gap = ensemble.nested.estimate - ensemble.in_sample.estimate
     sys.stdout.write(f"ensemble:   {folder / ENSEMBLE_FILE}  ({ensemble.method}, nested by fold, over-fit {gap:.4f})\n")
-    if submission is None:
-        next_command(f"python -m hbac.infer ensemble={folder}")
-    else:
-        sys.stdout.write(f"submission: {submission}\n")
-        next_command(f"python -m hbac.report runs=[{folder}]")
 
 
 def _text(value: object) -> str:

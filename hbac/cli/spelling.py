@@ -71,12 +71,26 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
         if override.is_delete() and not key.startswith("hydra"):
             raise UserError(f"{override.input_line}: a setting cannot be taken away; give it another value, maybe null")
         value = override.value()
+        _check_not_empty(override, value, "." in key or any(True for _ in _written(conf, config_name, key)))
         words = _words(value.list if isinstance(value, ChoiceSweep) else [value])
         kinds = {type(value) for value in _written(conf, config_name, key) if value is not None} if words else set()
         if kinds and kinds <= set(_NUMBER) and key not in _WORDS_TOO:
             needed = " or ".join(text for kind, text in _NUMBER.items() if kind in kinds)
             near = hint(words[0], ("true", "false")) if bool in kinds else ""
             raise UserError(f"{key}={words[0]}: must be {needed}.{near}")
+
+
+def _check_not_empty(override: Any, value: Any, is_setting: bool) -> None:
+    """Refuse a sweep over nothing, which Hydra would end with status 0."""
+    from hydra.core.override_parser.types import Glob, RangeSweep
+
+    if isinstance(value, Glob) and is_setting:
+        raise UserError(
+            f"{override.input_line}: glob chooses among the options of a group, and this is a setting; write its "
+            "values: fold=0,1,2,3,4 or fold=range(0,5)"
+        )
+    if isinstance(value, RangeSweep) and not any(True for _ in value.range()):
+        raise UserError(f"{override.input_line}: there is nothing in this range")
 
 
 def explained(error: Exception, overrides: Sequence[str], conf: Path, config_name: str) -> str:

@@ -85,7 +85,7 @@ def require_no_leak(part: Part, folds: FoldTable, outputs: Path) -> None:
     """
     report = audit(part, folds, outputs)
     report.require_none(f"data set {part.recordings.root}")
-    if (lines := tuple(report.lines())) not in _told:
+    if (lines := tuple(report.told())) not in _told:
         _told.add(lines)
         for line in lines:
             log.info("leak audit: %s", line)

@@ -74,7 +74,10 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
 
     (folder / DONE_FILE).unlink(missing_ok=True)
     write_json(folder / CONFIG_FILE, job.config)
-    write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()})
+    write_json(
+        folder / ENVIRONMENT_FILE,
+        environment() | {"command": command_of_job(), "folder": str(Path.cwd()), **git_state()},
+    )
     rows_trained = []
     with build(cfg.logger).training(facts) as loggers:
         *earlier, last = job.stages

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hbac.common.commands import command_line
 from hbac.common.errors import UserError
 from hbac.runs.naming import member_name
 
@@ -316,7 +317,7 @@ def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
     UserError
         When ``montage=…`` was typed for images, which have a montage each.
     """
-    if "montage" in front_end or not any(override.startswith("montage=") for override in typed()):
+    if "montage" in front_end or not named("montage"):
         return
     names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})
     raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")
@@ -330,9 +331,23 @@ def command_of_job() -> str:
     str
         With what was typed for it, of a sweep its own values; the command alone where nothing was typed.
     """
-    import shlex
+    return command_line("train", *typed())
 
-    return shlex.join(["python", "-m", "hbac.train", *typed()])
+
+def all_folds(n_folds: int) -> tuple[str, str]:
+    """Return what trains every fold, at the end of a command.
+
+    Parameters
+    ----------
+    n_folds : int
+        How many folds there are.
+
+    Returns
+    -------
+    tuple of str
+        A flag and a sweep.
+    """
+    return "-m", f"fold={','.join(map(str, range(n_folds)))}"
 
 
 def typed() -> list[str]:
@@ -340,6 +355,27 @@ def typed() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def named(*keys: str) -> list[str]:
+    """Return the settings among some that were typed.
+
+    Parameters
+    ----------
+    *keys : str
+        Settings or groups; with a group its settings count.
+
+    Returns
+    -------
+    list of str
+        As they were typed; empty where all of them have their defaults.
+    """
+    found = []
+    for line in typed():
+        key = line.lstrip("+~").partition("=")[0].partition("@")[0]
+        if any(key == name or key.startswith(f"{name}.") for name in keys):
+            found.append(line)
+    return found
 
 
 def in_sweep() -> bool:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
+from hbac.common.commands import command_line, override
 from hbac.common.errors import UserError, fail
+from hbac.common.files import new_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,7 +28,44 @@ _SHOWN = 3  # tables that a warning names
 
 
 class MergeSweep(Callback):
-    """Merge the out-of-fold tables of a sweep's runs and blend its members."""
+    """Give each sweep a folder of its own, merge the out-of-fold tables of its runs and blend its members."""
+
+    def on_run_start(self, config: Any, **kwargs: Any) -> None:
+        """Refuse what a command cannot work with.
+
+        Parameters
+        ----------
+        config : DictConfig
+            Of the command.
+        **kwargs
+            Not used.
+        """
+        _check(config.hydra)
+
+    def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+        """Make the sweep's folder: never one that is there, which is another sweep's.
+
+        Parameters
+        ----------
+        config : DictConfig
+            Of the sweep; its folder is changed where the name is taken.
+        **kwargs
+            Not used.
+        """
+        from omegaconf import open_dict, read_write
+
+        _check(config.hydra)
+        asked_for = str(config.hydra.sweep.dir)
+        try:
+            sweep = str(new_folder(Path(asked_for)))
+        except UserError as error:
+            fail(error)
+        if sweep != asked_for:
+            if any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra):
+                sys.stderr.write(f"hydra.sweep.dir={asked_for} is there already; this sweep is in {sweep}\n")
+            with read_write(config), open_dict(config):
+                config.hydra.sweep.dir = sweep
+                config.hydra.overrides.hydra.append(override("hydra.sweep.dir", sweep))  # for the jobs' own configs
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         """Write the ensemble into the sweep's folder and print its table.
@@ -42,13 +81,44 @@ class MergeSweep(Callback):
         from hbac.ensembling.collect import JOBS
 
         sweep = Path(config.hydra.sweep.dir)
-        if not (sweep / JOBS).is_dir():
+        if "fold" not in config:
             return  # of another command than training
         try:
-            blend([sweep], sweep, logger=build(config.logger), **blend_settings(config))
+            if not (sweep / JOBS).is_dir():
+                raise UserError(
+                    f"{' '.join(config.hydra.overrides.task)}: this is a sweep over nothing; no job was run"
+                )
+            kept = kept_settings(config.hydra.overrides.task)
+            blend([sweep], sweep, logger=build(config.logger), kept=kept, **blend_settings(config))
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)
+
+
+def _check(hydra: Any) -> None:
+    """Stop at settings of Hydra's that no command can work with."""
+    if hydra.job.chdir:
+        fail(
+            UserError(
+                "hydra.job.chdir=true: all paths are relative to the folder you type the command in; leave it out"
+            )
+        )
+
+
+def kept_settings(typed: Sequence[str]) -> list[str]:
+    """Choose what the next command has to be told again.
+
+    Parameters
+    ----------
+    typed : sequence of str
+        The overrides of this command.
+
+    Returns
+    -------
+    list of str
+        Where everything is written.
+    """
+    return [line for line in typed if line.startswith("outputs=")]
 
 
 def blend_settings(cfg: DictConfig) -> dict[str, Any]:
@@ -69,7 +139,12 @@ def blend_settings(cfg: DictConfig) -> dict[str, Any]:
 
 
 def blend(
-    paths: Sequence[str | Path], out: Path, folds: str | None = None, logger: Loggers | None = None, **settings: Any
+    paths: Sequence[str | Path],
+    out: Path,
+    folds: str | None = None,
+    logger: Loggers | None = None,
+    kept: Sequence[str] = (),
+    **settings: Any,
 ) -> float:
     """Collect tables, write the ensemble, print its table.
 
@@ -83,6 +158,8 @@ def blend(
         Fold table for tables of other code that say no fold.
     logger : Loggers, optional
         Is told of the ensemble (`hbac.tracking.loggers`).
+    kept : sequence of str
+        Settings that the next command has to be told again.
     **settings
         As `hbac.ensembling.build.build_ensemble` takes them.
 
@@ -91,7 +168,7 @@ def blend(
     float
         The nested score of the blend.
     """
-    from hbac.cli.console import ensemble_table
+    from hbac.cli.console import ensemble_table, next_command
     from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
     from hbac.tracking.model_card import write_ensemble_card
@@ -105,10 +182,11 @@ def blend(
     ensemble_table(out)
     if settings.get("report"):
         sys.stdout.write(f"report:     {out / REPORT}\n")
-    for line in result.audit.lines():
+    for line in result.audit.told():
         sys.stdout.write(f"leak audit: {line}\n")
     for note in result.notes:
         sys.stdout.write(f"note:       {note}\n")
+    next_command(command_line("infer", override("ensemble", out), *kept))
     return float(result.nested_kl)
 
 

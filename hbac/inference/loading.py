@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hbac.common.errors import UserError
-from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
+from hbac.common.files import read_json
+from hbac.ensembling.blends import Arithmetic
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble, Member
+from hbac.evaluation.bootstrap import Interval
 from hbac.inference.networks import Networks, members_of_runs
 from hbac.runs.folder import MODEL_FILE
 from hbac.runs.model import Model, as_windows, load_run
@@ -78,6 +83,38 @@ class EnsembleModel:
         for model in self.networks.models:
             model.to(device)
         return self
+
+
+def ensemble_of(path: Path) -> Ensemble:
+    """Read an ensemble; a run, or a folder of one member's runs, is an ensemble of one.
+
+    Parameters
+    ----------
+    path : Path
+        An ``ensemble.json`` or its folder; a run's folder; the folder of a member's folds.
+
+    Returns
+    -------
+    Ensemble
+        Of a member without its own score where it is no ensemble file.
+
+    Raises
+    ------
+    UserError
+        When it is none of these.
+    """
+    runs = [path] if (path / MODEL_FILE).is_file() else [file.parent for file in path.glob(f"fold*/{MODEL_FILE}")]
+    if (path / ENSEMBLE_FILE).is_file() or not runs:
+        if not path.exists():
+            raise UserError(f"{path}: there is no such ensemble, nor such a run")
+        return Ensemble.read(path)
+    facts = {run: read_json(run / MODEL_FILE) for run in runs}
+    runs.sort(key=lambda run: int(facts[run]["fold"]))
+    first = facts[runs[0]]
+    unknown = Interval(math.nan, math.nan, math.nan)
+    member = Member(str(first["member"]), tuple(run.absolute() for run in runs), config_hash=str(first["config_hash"]))
+    hashes = {key: str(first.get(key, "")) for key in ("fold_hash", "data_fingerprint")}
+    return Ensemble((member,), "mean", Arithmetic(np.ones(1)), nested=unknown, in_sample=unknown, **hashes)
 
 
 def load(folder: str | Path) -> Model | EnsembleModel:

@@ -38,6 +38,9 @@ def report(cfg: DictConfig) -> None:
     UserError
         When there is nothing to report, tables do not go together, or a setting is wrong.
     """
+    from hbac.common.commands import several
+    from hbac.common.files import new_folder
+    from hbac.experiment.job import named
     from hbac.report.build import check_out, write_report
     from hbac.report.gather import gather
     from hbac.report.windows import choose_windows
@@ -46,15 +49,17 @@ def report(cfg: DictConfig) -> None:
         raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
     out = Path(cfg.out)
     check_out(out)
-    found = gather([cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs), Path(cfg.outputs))
+    found = gather([str(run) for run in several(cfg.runs)], Path(cfg.outputs))
     windows, part, notes = None, None, []
-    if cfg.windows or cfg.label_ids:
-        windows = choose_windows(found, cfg.windows, list(cfg.label_ids), cfg.seed)
+    if cfg.windows or several(cfg.label_ids):
+        windows = choose_windows(found, cfg.windows, several(cfg.label_ids), cfg.seed)
         part, why = recordings_of(found, cfg.get("dataset"))
         if part is None:
             notes = [f"No EEG page: {why}"]
             log.warning("%s", notes[0])
     command = shlex.join(["python", "-m", "hbac.report", *sys.argv[1:]])
+    if not named("out"):
+        out = new_folder(out)  # of two reports in one second each gets its own
     index = write_report(found, out, windows, part, command, tuple(notes))
     size_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     sys.stdout.write(
@@ -85,9 +90,8 @@ def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
     UserError
         When the data set that the user named is another one.
     """
-    from hbac.common.files import read_json
     from hbac.common.instantiate import build
-    from hbac.runs.folder import CONFIG_FILE
+    from hbac.runs.folder import dataset_of
 
     wanted = next((meta.data_fingerprint for meta in found.joined.metadata if meta.data_fingerprint), "")
     if dataset is not None:
@@ -98,10 +102,10 @@ def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
                 f"{part.fingerprint[:12]}, not {wanted[:12]}"
             )
         return part, ""
-    runs = [run for meta in found.members.values() for run in meta.runs.values() if (run / CONFIG_FILE).is_file()]
-    if not runs:
+    runs = [run for meta in found.members.values() for run in meta.runs.values()]
+    config = next((node for run in runs if (node := dataset_of(run)) is not None), None)
+    if config is None:
         return None, "no run folder says where the recordings are; name them: dataset=hms dataset.root=PATH"
-    config = read_json(runs[0] / CONFIG_FILE)["dataset"]
     if not Path(config["root"]).is_dir():  # the simulated data set would be made again, which takes its time
         return None, f"the recordings are not in {config['root']}; name them: dataset=hms dataset.root=PATH"
     part = build(config).part("train")

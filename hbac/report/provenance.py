@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hbac.common.commands import command_line, override
 from hbac.common.files import read_json
 from hbac.report.gather import Gathered
 from hbac.report.page import table
@@ -110,6 +111,7 @@ def _ensemble(found: Gathered, name: str) -> str:
         ["data fingerprint", ensemble.data_fingerprint or "not known"],
     ]
     members = [[member.name, f"{member.kl:.4f}", member.config_hash[:_SHORT]] for member in ensemble.members]
-    again = f"<p>Predict with it</p><pre>{escape(f'python -m hbac.infer ensemble={blended.folder}')}</pre>"
+    predict = command_line("infer", override("ensemble", blended.folder))
+    again = f"<p>Predict with it</p><pre>{escape(predict)}</pre>"
     tables = table(["", ""], rows) + table(["member", "KL", "config hash"], members, [1])
     return f"<details><summary>{escape(found.label(name))}</summary>{tables}{again}</details>"

@@ -83,6 +83,9 @@ def test_every_setting_of_train_stands_in_its_help(conf: Path) -> None:
         (["dataset=hms", "dataset.root=nowhere"], ["nowhere"]),
         (["dataset=hms"], ["dataset.root"]),
         (["-m", "band=20-5,0.5-20"], ["20-5"]),
+        (["-m", "fold=glob(*)"], ["fold=glob(*)", "range(0,5)"]),
+        (["-m", "fold=range(3,3)"], ["nothing in this range"]),
+        (["hydra.job.chdir=true"], ["hydra.job.chdir=true"]),
     ],
 )
 def test_bad_settings_of_train(arguments: list[str], words: list[str], tmp_path: Path) -> None:
