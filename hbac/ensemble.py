@@ -45,7 +45,7 @@ def ensemble(cfg: DictConfig) -> float:
     members = [str(member) for member in several(cfg.members)]
     if not members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
-    with fresh_folder(Path(cfg.out), found=named("out")) as out:
+    with fresh_folder(Path(cfg.out), found=bool(named("out"))) as out:
         return blend(members, out, cfg.folds, logger, kept=kept_settings(typed()), **blend_settings(cfg))
 
 

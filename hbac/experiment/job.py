@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hbac.cli.settings import blamed_on, check_settings
 from hbac.common.commands import command_line
 from hbac.common.errors import UserError
 from hbac.runs.naming import member_name
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # What a stage may have of its own. Network, front-end, data set, folds and seed are the run's.
 STAGE_SETTINGS = ("labels", "augment", "optimizer", "schedule", "trainer", "data", "ema", "patience")
 _FOLD_SETTINGS = ("n_folds", "seed")
+_STEPS = 10  # of a schedule that is tried out
 STAGES = "stages"  # in a run's folder: one folder for each stage before the last
 
 
@@ -134,7 +136,6 @@ def make_job(cfg: DictConfig) -> Job:
         When a setting is wrong.
     """
     import lightning as L
-    from omegaconf import OmegaConf
 
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
@@ -144,18 +145,23 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.training.quiet import quiet
 
     quiet()
+    stages = stages_of(cfg)
+    plain = {name: as_plain(stage) for name, stage in stages.items()}
+    for name, settings in plain.items():
+        check_settings(settings, _prefix(name))
+    config = plain[""]
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
-    stages = stages_of(cfg)
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)
-    front_end = build(cfg.front_end)
+    with blamed_on("front_end"):
+        front_end = build(cfg.front_end)
     check_montage(cfg.montage, config["front_end"])
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] |= front_end.network_arguments()
-    network = build(config["model"])
+    with blamed_on("model"):
+        network = build(config["model"])
     config["content"] = _content(config, stages, start)
-    return Job(
+    job = Job(
         config=config,
         member="",
         folder=Path(cfg.outputs) / "runs",
@@ -165,6 +171,72 @@ def make_job(cfg: DictConfig) -> Job:
         stages=[make_stage(stages, name) for name in stages],
         start=start,
     )
+    for stage in job.stages:
+        try_out(stage, job)
+    return job
+
+
+def try_out(stage: Stage, job: Job) -> None:
+    """Make once what a stage trains with: what is wrong with its settings is said before any file is read.
+
+    Parameters
+    ----------
+    stage : Stage
+        Its settings.
+    job : Job
+        The run that it belongs to.
+
+    Raises
+    ------
+    UserError
+        Names the group whose settings do not work.
+    """
+    import torch
+
+    from hbac.common.instantiate import build
+
+    cfg, prefix = stage.cfg, _prefix(stage.name)
+    made: dict[str, Any] = {}
+    for group in ("optimizer", "schedule", "task"):
+        with blamed_on(f"{prefix}{group}"):
+            made[group] = build(cfg[group], **({"network": job.network, **made} if group == "task" else {}))
+    with blamed_on(f"{prefix}optimizer"):
+        optimizer = made["optimizer"]([torch.zeros(1, requires_grad=True)])
+    with blamed_on(f"{prefix}schedule"):
+        made["schedule"](optimizer, _STEPS)
+    for name, node in cfg.augment.items():
+        with blamed_on(f"{prefix}augment.{name}"):
+            _ = node is None or build(node)
+    silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    with blamed_on(f"{prefix}trainer"):
+        build(cfg.trainer, precision=job.precision, **dict.fromkeys(silent, False))
+
+
+def _prefix(stage: str) -> str:
+    return f"{STAGES}.{stage}." if stage else ""
+
+
+def as_plain(cfg: DictConfig) -> dict[str, Any]:
+    """Return a config as plain containers, all its references filled in.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        A composed config.
+
+    Returns
+    -------
+    dict
+        The same.
+
+    Raises
+    ------
+    MissingMandatoryValue
+        For a setting that has no default and was not given.
+    """
+    from omegaconf import OmegaConf
+
+    return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
 
 
 def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start: Path | None) -> dict[str, str]:
@@ -206,8 +278,12 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if cfg.stages is not None and not isinstance(cfg.stages, Mapping):
+        raise UserError(f"stages={cfg.stages}: must have names and their settings, such as {{first: {{ema: 0.99}}}}")
     stages: dict[str, DictConfig] = {}
     for name, settings in (cfg.stages or {}).items():
+        if settings is not None and not isinstance(settings, Mapping):
+            raise UserError(f"stages.{name}={settings}: must be settings, such as {{ema: 0.99}}")
         for key in settings or {}:
             if key not in STAGE_SETTINGS:
                 raise UserError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hbac.cli.settings import blamed_on
 from hbac.common.errors import UserError
 from hbac.experiment.job import Job, Stage, weights_at_start
 
@@ -155,18 +156,19 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
     from hbac.labels.audit import AuditReport, check_apart
 
     cfg, pseudo = stage.cfg, source.pseudo.get(stage.name)
-    data = build(
-        cfg.data,
-        part=source.part,
-        front_end=job.front_end,
-        fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
-        fold=cfg.fold,
-        labels=stage.labels,
-        pseudo=pseudo,
-        augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
-        seed=stage.seed,
-        cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
-    )
+    with blamed_on("data"):
+        data = build(
+            cfg.data,
+            part=source.part,
+            front_end=job.front_end,
+            fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
+            fold=cfg.fold,
+            labels=stage.labels,
+            pseudo=pseudo,
+            augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
+            seed=stage.seed,
+            cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
+        )
     if not len(data.train_set) or not len(data.held_out_set):
         prefix = f"stages.{stage.name}." if stage.name else ""
         raise UserError(

@@ -113,8 +113,15 @@ def ensemble_of(path: Path) -> Ensemble:
     first = facts[runs[0]]
     unknown = Interval(math.nan, math.nan, math.nan)
     member = Member(str(first["member"]), tuple(run.absolute() for run in runs), config_hash=str(first["config_hash"]))
-    hashes = {key: str(first.get(key, "")) for key in ("fold_hash", "data_fingerprint")}
-    return Ensemble((member,), "mean", Arithmetic(np.ones(1)), nested=unknown, in_sample=unknown, **hashes)
+    return Ensemble(
+        members=(member,),
+        method="mean",
+        blend=Arithmetic(np.ones(1)),
+        nested=unknown,
+        in_sample=unknown,
+        fold_hash=str(first.get("fold_hash", "")),
+        data_fingerprint=str(first.get("data_fingerprint", "")),
+    )
 
 
 def load(folder: str | Path) -> Model | EnsembleModel:
