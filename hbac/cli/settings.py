@@ -7,6 +7,7 @@ torch, Lightning, numpy or a plain loop would stumble over later, somewhere else
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +16,23 @@ from typing import Any
 
 from hbac.common.errors import UserError
 
-_KINDS = {"whole": "a whole number", "number": "a number", "flag": "true or false", "text": "text"}
+_KINDS = {"whole": "a whole number", "number": "a number", "flag": "true or false", "text": "text", "name": "a name"}
 _FORBIDDEN = {
     "fast_dev_run": "it keeps no checkpoint, and so no weights to score; debug=fast is a run of a few batches",
     "max_steps": "the schedule is made for whole epochs; set trainer.max_epochs",
+    "check_val_every_n_epoch": "each epoch is validated, once: the best weights and some schedules are chosen by it",
+    "val_check_interval": "each epoch is validated, once: the best weights and some schedules are chosen by it",
     "max_time": "a run that was stopped goes on where it was; set trainer.max_epochs",
-    "overfit_batches": "it would score rows that were trained on; debug=overfit does it apart from all scores",
     **dict.fromkeys(
         ("logger", "callbacks", "default_root_dir", "enable_model_summary", "enable_progress_bar", "plugins",
          "num_sanity_val_steps", "enable_checkpointing"),
         "hbac decides this itself",
     ),
 }  # fmt: skip
+_GROUPS = ("labels", "front_end", "augment", "data", "task", "optimizer", "schedule", "model", "trainer", "dataset",
+           "logger", "blend")  # fmt: skip
+_LEFT_ALONE = {"check_val_every_n_epoch": (1,), "val_check_interval": (None, 1), "max_steps": (-1,)}
+_OF_THE_RUN = ("band", "montage")  # settings of the whole run that a constructor is given
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Rule:
     Parameters
     ----------
     kind : str
-        ``whole``, ``number``, ``flag`` or ``text``.
+        ``whole``, ``number``, ``flag``, ``text``, or ``name``, which is no number.
     low, high : float
         Smallest and largest number.
     above, below : bool
@@ -85,6 +91,8 @@ class Rule:
             return True
         if self.kind == "flag":
             return isinstance(value, bool)
+        if self.kind == "name":
+            return isinstance(value, str) and bool(value)
         if self.kind == "text":
             return isinstance(value, str | int | float) and not isinstance(value, bool)  # 2024 may be a folder's name
         if isinstance(value, bool) or not isinstance(value, int if self.kind == "whole" else int | float):
@@ -98,8 +106,7 @@ class Rule:
     def __str__(self) -> str:
         text = _KINDS[self.kind]
         if self.several or self.is_list:
-            text = {"whole": "whole numbers", "number": "numbers"}.get(self.kind, "texts")
-            text = f"a list of {text}, such as [3,5]" if self.kind != "text" else "a list: [A,B]"
+            text = "a list of whole numbers" if self.kind == "whole" else "a list: [A,B]"
         if math.isfinite(self.low) and math.isfinite(self.high):
             text += f" {'above' if self.above else 'from'} {self.low} {'and below' if self.below else 'to'} {self.high}"
         elif math.isfinite(self.low):
@@ -160,10 +167,9 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "trainer.num_nodes": COUNT,
     "trainer.devices": (Rule("whole", 1, words=("auto",)), Rule("whole", 0, is_list=True)),
     "trainer.gradient_clip_val": Rule("number", 0, null=True),
-    "trainer.check_val_every_n_epoch": Rule("whole", 1, 1),
     "trainer.log_every_n_steps": COUNT,
     "trainer.limit_*": BATCHES,
-    "trainer.val_check_interval": Rule("number", 1, 1, null=True),
+    "trainer.overfit_batches": NOT_NEGATIVE,
     "trainer.deterministic": Rule("flag", words=("warn",)),
     "trainer.precision": TEXT,
     "optimizer.lr": POSITIVE,
@@ -171,6 +177,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "optimizer.momentum": SHARE_BELOW_1,
     "optimizer.nesterov": FLAG,
     "model.kernels": Rule("whole", 1, 10_000, is_list=True),
+    "model.backbone": Rule("name"),
     "model.pretrained": FLAG,
     "model.pretrained_file": TEXT_OR_NULL,
     "model.channels_last": FLAG,
@@ -190,10 +197,10 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "front_end.in_chans": Rule("whole", 1, 256),
     "front_end.clip_uv": POSITIVE,
     "front_end.scale_uv": POSITIVE,
-    "logger.worst_windows": Rule("whole", 0),
-    "logger.tags": TEXTS,
-    "logger.project": TEXT,
-    "logger.entity": TEXT_OR_NULL,
+    "logger*.worst_windows": Rule("whole", 0),
+    "logger*.tags": TEXTS,
+    "logger*.project": TEXT,
+    "logger*.entity": TEXT_OR_NULL,
 }
 
 
@@ -212,15 +219,19 @@ def check_settings(settings: Mapping[str, Any], prefix: str = "") -> None:
     UserError
         Names the first such setting, what was found and what would be right.
     """
+    for group in _GROUPS:
+        if group in settings and not isinstance(settings[group], Mapping):
+            raise UserError(
+                f"{prefix}{group}={_shown(settings[group])}: must be an option of that group, or its settings"
+            )
     for key, value in _leaves(settings):
         name = key.removeprefix("trainer.")
-        if name != key and name in _FORBIDDEN and value not in (None, False):
-            raise UserError(f"{prefix}{key}: {_FORBIDDEN[name]}")
+        if name != key and name in _FORBIDDEN and value not in _LEFT_ALONE.get(name, (None, False)):
+            raise UserError(f"{prefix}{key}={_shown(value)}: {_FORBIDDEN[name]}")
         rules = next((rule for pattern, rule in RULES.items() if fnmatchcase(key, pattern)), ())
         either = (rules,) if isinstance(rules, Rule) else rules
         if either and not any(rule.fits(value) for rule in either):
-            shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-            raise UserError(f"{prefix}{key}={shown}: must be {' or '.join(map(str, either))}")
+            raise UserError(f"{prefix}{key}={_shown(value)}: must be {' or '.join(map(str, either))}")
 
 
 @contextmanager
@@ -239,8 +250,11 @@ def blamed_on(key: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        own = re.match(r"(\w+)=", str(error))
+        if own is None or own[1] in _OF_THE_RUN:
+            raise
+        raise UserError(f"{key}.{error}") from error
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(f"{key}: these settings do not work: {reason}") from error
@@ -248,6 +262,10 @@ def blamed_on(key: str) -> Iterator[None]:
         if type(error).__name__ != "MisconfigurationException":  # Lightning's; not imported for its name
             raise
         raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+
+
+def _shown(value: Any) -> Any:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else value
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -104,7 +104,7 @@ def _check_options(group: str, value: Any, conf: Path) -> None:
     several = isinstance(value, ChoiceSweep)
     for option in values:
         text = getattr(option, "text", option)
-        if isinstance(text, str) or (text is None and not several):
+        if isinstance(text, str | list) or (text is None and not several):
             continue
         options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
         shown = "null" if text is None else text

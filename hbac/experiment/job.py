@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -145,14 +146,12 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.training.quiet import quiet
 
     quiet()
+    config = as_plain(cfg)
+    check_settings(config)
     stages = stages_of(cfg)
-    plain = {name: as_plain(stage) for name, stage in stages.items()}
-    for name, settings in plain.items():
-        check_settings(settings, _prefix(name))
-    config = plain[""]
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
-    start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)
+    start = None if cfg.init_from is None else run_of_fold(Path(str(cfg.init_from)), cfg.fold)
     with blamed_on("front_end"):
         front_end = build(cfg.front_end)
     check_montage(cfg.montage, config["front_end"])
@@ -206,8 +205,13 @@ def try_out(stage: Stage, job: Job) -> None:
         made["schedule"](optimizer, _STEPS)
     for name, node in cfg.augment.items():
         with blamed_on(f"{prefix}augment.{name}"):
-            _ = node is None or build(node)
+            piece = None if node is None else build(node)
+            _ = piece(sfreq=job.front_end.sfreq) if isinstance(piece, partial) else piece
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    if str(cfg.trainer.accelerator) in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
+        raise UserError(
+            f"{prefix}trainer.accelerator={cfg.trainer.accelerator}: there is no GPU; trainer=default takes what there is"
+        )
     with blamed_on(f"{prefix}trainer"):
         build(cfg.trainer, precision=job.precision, **dict.fromkeys(silent, False))
 
@@ -247,13 +251,13 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
 
     learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
     content = {
-        f"pseudo {name}".rstrip(): pseudo if pseudo in stages else pseudo_hash(Path(pseudo))
+        f"pseudo {name}".rstrip(): pseudo if pseudo in stages else pseudo_hash(Path(str(pseudo)))
         for name, pseudo in learned_from.items()
     }
     if start is not None:
         content["init_from"] = read_json(start / MODEL_FILE)["config_hash"]  # of all its folds
     if (weights := config["model"].get("pretrained_file")) is not None:
-        content["pretrained_file"] = hash_of_file(Path(weights))
+        content["pretrained_file"] = hash_of_file(Path(str(weights)))
     return content
 
 
@@ -284,6 +288,7 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
     for name, settings in (cfg.stages or {}).items():
         if settings is not None and not isinstance(settings, Mapping):
             raise UserError(f"stages.{name}={settings}: must be settings, such as {{ema: 0.99}}")
+        check_settings(as_plain(settings) if settings else {}, _prefix(str(name)))
         for key in settings or {}:
             if key not in STAGE_SETTINGS:
                 raise UserError(
@@ -373,6 +378,8 @@ def check_fold(fold: Any, n_folds: int) -> None:
     UserError
         Unless `fold` is a whole number in 0 … n_folds - 1.
     """
+    if not isinstance(n_folds, int):
+        raise UserError(f"labels.n_folds={n_folds}: must be a whole number, 2 or more")
     if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < n_folds:
         valid = ", ".join(map(str, range(n_folds)))
         raise UserError(f"fold={fold}: there is no such fold; labels.n_folds={n_folds} makes the folds {valid}")

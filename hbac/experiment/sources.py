@@ -117,7 +117,7 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
     pseudo = {}
     for stage in job.stages:
         if stage.cfg.labels.pseudo is not None and not stage.teacher:
-            path = Path(stage.cfg.labels.pseudo)
+            path = Path(str(stage.cfg.labels.pseudo))
             pseudo[stage.name], learned_from = read_pseudo(path, cfg.fold, folds.hash, job.dataset, part_of)
             lineage += learned_from
         elif stage.teacher and stage.cfg.labels.pseudo_split == "test":
