@@ -63,7 +63,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.predictions import TableMetadata
     from hbac.predictions.submission import write_submission
     from hbac.signal.tta import check_variants
-    from hbac.tracking.loggers import RunFacts
+    from hbac.tracking.loggers import RunFacts, never_fatal
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
     split = check_choice("split", cfg.split, SPLITS)
@@ -121,7 +121,7 @@ def infer(cfg: DictConfig) -> None:
     # Beside a submission that was named by its own path, no folder of W&B's is expected.
     where = Path(cfg.outputs) if out.suffix == ".csv" else folder
     facts = RunFacts(f"infer-{split}", described.name, _facts(cfg, metadata), where, "infer")
-    with logger.single(facts) as run:
+    with never_fatal(), logger.single(facts) as run:
         if run is not None:
             run.summary.update({"windows": len(rows), "networks": len(networks.models), "seconds": spent_s})
     if split == "test" and (described / OOF_FILE).is_file():

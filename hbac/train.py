@@ -49,11 +49,12 @@ def train(cfg: DictConfig) -> float:
 
     build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once
 
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     from hbac.cli.console import next_command, run_table
     from hbac.common.commands import command_line
     from hbac.common.files import read_json
+    from hbac.common.locks import locked
     from hbac.experiment.audit import require_no_leak
     from hbac.experiment.fitting import fit
     from hbac.experiment.sources import fold_table_of
@@ -67,7 +68,7 @@ def train(cfg: DictConfig) -> float:
     job = job.of(part, folds)
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(job.folder / ".lock", timeout=0):
+        with locked(job.folder / ".lock", timeout_s=0):
             register_job(job.folder)
             if cfg.resume and (job.folder / DONE_FILE).is_file():
                 score = float(read_json(job.folder / DONE_FILE)["kl"]["all"])

@@ -16,7 +16,7 @@ from typing import Any
 
 from hbac.common.errors import UserError
 
-_KINDS = {"whole": "a whole number", "number": "a number", "flag": "true or false", "text": "text", "name": "a name"}
+_KINDS = {"whole": "a whole number", "number": "a number", "flag": "true or false", "text": "text", "name": "text"}
 _FORBIDDEN = {
     "fast_dev_run": "it keeps no checkpoint, and so no weights to score; debug=fast is a run of a few batches",
     "max_steps": "the schedule is made for whole epochs; set trainer.max_epochs",
@@ -116,6 +116,7 @@ class Rule:
 
 FLAG = Rule("flag")
 TEXT = Rule("text")
+NAME = Rule("name")
 TEXT_OR_NULL = Rule("text", null=True)
 TEXTS = Rule("text", null=True, several=True)
 COUNT = Rule("whole", 1)
@@ -128,7 +129,7 @@ BATCHES = Rule("number", 0, above=True)
 
 #: The first pattern that fits a setting's key counts.
 RULES: dict[str, Rule | tuple[Rule, ...]] = {
-    "outputs": TEXT,
+    "outputs": NAME,
     "n_jobs": Rule("whole", 1, 1024),
     "seed": SEED,
     "fold": Rule("whole", 0),
@@ -141,7 +142,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "report": FLAG,
     "dry_run": FLAG,
     "audit": FLAG,
-    "out": TEXT,
+    "out": NAME,
     "ensemble": TEXT_OR_NULL,
     "folds": TEXT_OR_NULL,
     "list": TEXT_OR_NULL,
@@ -151,8 +152,8 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "label_ids": Rule("whole", null=True, several=True),
     "windows": Rule("whole", 0),
     "batch_size": COUNT,
-    "dataset.root": TEXT,
-    "dataset.stores": TEXT,
+    "dataset.root": NAME,
+    "dataset.stores": NAME,
     "dataset.seed": SEED,
     "dataset.n_jobs": Rule("whole", 1, 1024),
     "labels.n_folds": Rule("whole", 2, 1000),
@@ -177,7 +178,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "optimizer.momentum": SHARE_BELOW_1,
     "optimizer.nesterov": FLAG,
     "model.kernels": Rule("whole", 1, 10_000, is_list=True),
-    "model.backbone": Rule("name"),
+    "model.backbone": NAME,
     "model.pretrained": FLAG,
     "model.pretrained_file": TEXT_OR_NULL,
     "model.channels_last": FLAG,
@@ -221,9 +222,7 @@ def check_settings(settings: Mapping[str, Any], prefix: str = "") -> None:
     """
     for group in _GROUPS:
         if group in settings and not isinstance(settings[group], Mapping):
-            raise UserError(
-                f"{prefix}{group}={_shown(settings[group])}: must be an option of that group, or its settings"
-            )
+            raise UserError(f"{prefix}{group}={_shown(settings[group])}: must be an option of that group")
     for key, value in _leaves(settings):
         name = key.removeprefix("trainer.")
         if name != key and name in _FORBIDDEN and value not in _LEFT_ALONE.get(name, (None, False)):

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
+from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.data.windows import WindowDataset
 
@@ -94,7 +94,7 @@ def feature_cache(
     if path.is_file():
         return cache
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if not path.is_file():
             _fill(path, rows, sample[0].numel() * 2, features)
     return cache

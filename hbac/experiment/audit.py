@@ -12,9 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from hbac.common.files import read_json, write_json
+from hbac.common.locks import locked
 from hbac.common.progress import progress
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
     from hbac.labels.duplicates import METHOD, find_duplicates
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if (found := _read(part, path)) is None:
             with progress("comparing the EEGs with one another") as report:
                 found = find_duplicates(part.eeg, part.rows, report)

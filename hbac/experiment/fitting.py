@@ -52,7 +52,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, TABLE_FILE, environment
     from hbac.runs.model import save_model
     from hbac.runs.naming import config_hash
-    from hbac.tracking.loggers import RunFacts, find_run, git_state
+    from hbac.tracking.loggers import RunFacts, find_run, git_state, never_fatal
     from hbac.tracking.model_card import write_model_card
     from hbac.tracking.results import log_results
     from hbac.training.callbacks import PredictionTableWriter
@@ -103,7 +103,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         found = scores(table.targets, table.probs, table.frame["n_votes"])
         score = {population: float(values.get("kl", "nan")) for population, values in found.items()}
         if (run := find_run(loggers)) is not None:
-            log_results(run, table, part, cfg.logger.worst_windows)
+            with never_fatal():
+                log_results(run, table, part, cfg.logger.worst_windows)
         write_json(folder / DONE_FILE, {"kl": score, "scores": found, "epochs": trainer.current_epoch})
     log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
     return score["all"]

@@ -208,10 +208,9 @@ def try_out(stage: Stage, job: Job) -> None:
             piece = None if node is None else build(node)
             _ = piece(sfreq=job.front_end.sfreq) if isinstance(piece, partial) else piece
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    if str(cfg.trainer.accelerator) in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
-        raise UserError(
-            f"{prefix}trainer.accelerator={cfg.trainer.accelerator}: there is no GPU; trainer=default takes what there is"
-        )
+    device = str(cfg.trainer.accelerator)
+    if device in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
+        raise UserError(f"{prefix}trainer.accelerator={device}: there is no GPU; trainer=default takes what there is")
     with blamed_on(f"{prefix}trainer"):
         build(cfg.trainer, precision=job.precision, **dict.fromkeys(silent, False))
 
@@ -288,7 +287,7 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
     for name, settings in (cfg.stages or {}).items():
         if settings is not None and not isinstance(settings, Mapping):
             raise UserError(f"stages.{name}={settings}: must be settings, such as {{ema: 0.99}}")
-        check_settings(as_plain(settings) if settings else {}, _prefix(str(name)))
+        check_settings(as_plain(cast("DictConfig", settings)) if settings else {}, _prefix(str(name)))
         for key in settings or {}:
             if key not in STAGE_SETTINGS:
                 raise UserError(

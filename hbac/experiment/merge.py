@@ -171,6 +171,7 @@ def blend(
     from hbac.cli.console import ensemble_table, next_command
     from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
+    from hbac.tracking.loggers import never_fatal
     from hbac.tracking.model_card import write_ensemble_card
     from hbac.tracking.results import log_ensemble
 
@@ -178,7 +179,8 @@ def blend(
         result = build_ensemble(collect(paths, folds), out, **settings)
     write_ensemble_card(result)
     if logger is not None:
-        log_ensemble(logger, result, settings)
+        with never_fatal():
+            log_ensemble(logger, result, settings)
     ensemble_table(out)
     if settings.get("report"):
         sys.stdout.write(f"report:     {out / REPORT}\n")

@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
+from hbac.common.locks import locked
 from hbac.recordings.building import DISK_FULL, Progress, build, partial_of
 from hbac.recordings.columns import columns_of
 from hbac.recordings.footers import Footer
@@ -89,7 +89,7 @@ def build_store(
         return _open_matching(folder, plan)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with locked(folder.with_name(f"{folder.name}.lock")):
             if not folder.exists():
                 build(plan, folder, progress, n_threads or min(4, os.cpu_count() or 1))
     except OSError as error:

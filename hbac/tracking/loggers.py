@@ -6,10 +6,12 @@ opened, as failed where their block raised.
 
 from __future__ import annotations
 
+import logging
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,8 +22,10 @@ from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, kl_name
 
 if TYPE_CHECKING:
-    from lightning.pytorch.loggers import Logger
+    from lightning.pytorch.loggers import Logger, WandbLogger
     from wandb import Run
+
+log = logging.getLogger("hbac.tracking")
 
 MODES = ("offline", "online", "disabled")
 _SETTINGS: dict[str, Any] = {
@@ -138,7 +142,10 @@ class Loggers:
                 _define_metrics(run)
             status = "failed"
             try:
-                yield [*loggers, *([] if run is None else [WandbLogger(save_dir=str(facts.folder), experiment=run)])]
+                yield [
+                    *loggers,
+                    *([] if run is None else [_patient(WandbLogger(save_dir=str(facts.folder), experiment=run))]),
+                ]
                 status = "success"
             finally:
                 for logger in loggers:
@@ -162,7 +169,7 @@ class Loggers:
             yield run
 
     @contextmanager
-    def _run(self, facts: RunFacts, mode: Literal["offline", "online", "disabled"]) -> Iterator[Run]:
+    def _run(self, facts: RunFacts, mode: Literal["offline", "online", "disabled"]) -> Iterator[Run | None]:
         import wandb
         from wandb.errors import Error
 
@@ -180,14 +187,19 @@ class Loggers:
                 reinit="finish_previous",  # a new run for each fold, also where several are trained in one process
                 settings=wandb.Settings(**_SETTINGS),
             )
-        except Error as error:
-            raise self._refused(error) from None
+        except (Error, OSError) as error:
+            if mode == "online":
+                raise self._refused(error) from None
+            log.warning("W&B writes nothing: %s", " ".join(str(error).split()))
+            yield None
+            return
         status = 1
         try:
             yield run
             status = 0
         finally:
-            run.finish(exit_code=status)
+            with never_fatal():
+                run.finish(exit_code=status)
 
     def _require_account(self) -> None:
         """Look for an account before anything is computed: W&B itself would ask a person, and wait for the answer."""
@@ -206,6 +218,31 @@ class Loggers:
             f"logger.mode={self.mode}: {str(reason).splitlines()[0]}; type `wandb login` or set WANDB_API_KEY, "
             "or take logger.mode=offline (`wandb sync` uploads such runs later)"
         )
+
+
+@contextmanager
+def never_fatal() -> Iterator[None]:
+    """Make a warning of any error of a logger: what was computed is never lost for it."""
+    try:
+        yield
+    except Exception as error:  # of W&B, its process, or the disk
+        log.warning("logging failed: %s: %s", type(error).__name__, " ".join(str(error).split()))
+
+
+def _patient(logger: WandbLogger) -> WandbLogger:
+    """Let a training go on whatever happens to W&B's process."""
+    for name in ("log_metrics", "log_hyperparams", "log_graph", "save", "finalize", "after_save_checkpoint"):
+        setattr(logger, name, _warning_only(getattr(logger, name)))
+    return logger
+
+
+def _warning_only(method: Callable[..., Any]) -> Callable[..., None]:
+    @wraps(method)
+    def careful(*args: Any, **kwargs: Any) -> None:
+        with never_fatal():
+            method(*args, **kwargs)
+
+    return careful
 
 
 def _define_metrics(run: Run) -> None:
