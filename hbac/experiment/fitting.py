@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.experiment.job import Job, Stage, command_of_job
+from hbac.experiment.job import Job, Stage, command_of_job, place_in_sweep
 from hbac.experiment.sources import Source, gather, make_data
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         After the last epoch.
     """
     from hbac.common.instantiate import build
-    from hbac.training.callbacks import CHECKPOINTS, last_checkpoint, make_callbacks, on_terminal, restore
+    from hbac.training.callbacks import CHECKPOINTS, last_checkpoint, make_callbacks, restore
 
     cfg = stage.cfg
     if not cfg.resume:
@@ -167,11 +167,15 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
     trainer: L.Trainer = build(
         cfg.trainer,
         logger=loggers,
-        callbacks=[*make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience), *asked_for, *callbacks],
+        callbacks=[
+            *make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience, place_in_sweep()),
+            *asked_for,
+            *callbacks,
+        ],
         precision=job.precision,
         default_root_dir=str(stage.folder),
         enable_model_summary=False,
-        enable_progress_bar=on_terminal(),
+        enable_progress_bar=False,  # `hbac.training.progress` has its own
         num_sanity_val_steps=0,
     )
     try:

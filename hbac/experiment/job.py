@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.labels.recipe import LabelRecipe
     from hbac.recordings.datasets import Part
+    from hbac.training.progress import Place
 
 # What a stage may have of its own. Network, front-end, data set, folds and seed are the run's.
 STAGE_SETTINGS = ("labels", "augment", "optimizer", "schedule", "trainer", "data", "ema", "patience")
 _FOLD_SETTINGS = ("n_folds", "seed")
+_expected: tuple[int, str] = (0, "job")  # of the sweep in this process
 _STEPS = 10  # of a schedule that is tried out
 STAGES = "stages"  # in a run's folder: one folder for each stage before the last
 
@@ -466,6 +468,31 @@ def in_sweep() -> bool:
     from hydra.types import RunMode
 
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def expect_jobs(n_jobs: int, what: str) -> None:
+    """Note how many jobs the sweep that begins has, where they run one after another in this process.
+
+    Parameters
+    ----------
+    n_jobs : int
+        0 where that is not known.
+    what : str
+        What it is over: ``fold``, or ``job``.
+    """
+    global _expected  # Hydra tells a job its number only
+    _expected = (n_jobs, what)
+
+
+def place_in_sweep() -> Place | None:
+    """Return where this job stands in its sweep; None where there is none, or its size is not known."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from hbac.training.progress import Place
+
+    if not in_sweep() or not _expected[0]:
+        return None
+    return Place(_expected[1], int(HydraConfig.get().job.num), _expected[0])
 
 
 def register_job(folder: Path) -> None:

@@ -6,11 +6,13 @@ only: Hydra makes it before every command, ``--cfg job`` included.
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
@@ -18,6 +20,7 @@ from hydra.experimental.callback import Callback
 from hbac.common.commands import command_line, override
 from hbac.common.errors import UserError, fail
 from hbac.common.files import new_folder
+from hbac.experiment.job import expect_jobs
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -55,6 +58,7 @@ class MergeSweep(Callback):
         from omegaconf import open_dict, read_write
 
         _check(config.hydra)
+        expect_jobs(*_jobs_of(config.hydra))
         asked_for = str(config.hydra.sweep.dir)
         try:
             sweep = str(new_folder(Path(asked_for)))
@@ -97,12 +101,37 @@ class MergeSweep(Callback):
 
 def _check(hydra: Any) -> None:
     """Stop at settings of Hydra's that no command can work with."""
+    launcher = str(hydra.launcher._target_)
+    if launcher.endswith("SlurmLauncher") and not which("srun"):
+        fail(
+            UserError(
+                "hydra/launcher=submitit_slurm: there is no Slurm here (no srun); leave it out, or submitit_local"
+            )
+        )
     if hydra.job.chdir:
         fail(
             UserError(
                 "hydra.job.chdir=true: all paths are relative to the folder you type the command in; leave it out"
             )
         )
+
+
+def _jobs_of(hydra: Any) -> tuple[int, str]:
+    """Say how many jobs a sweep has, and what it is over; 0 where jobs run elsewhere or a search decides."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if "BasicSweeper" not in hydra.sweeper._target_ or "BasicLauncher" not in hydra.launcher._target_:
+        return 0, "job"
+    given = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
+    counts = {}
+    try:
+        for parsed in OverridesParser.create().parse_overrides([*given, *hydra.overrides.task]):
+            swept = parsed.is_sweep_override()
+            counts[parsed.get_key_element()] = len(list(parsed.sweep_string_iterator())) if swept else 1
+    except HydraException:  # of options by a pattern it would have to look up
+        return 0, "job"
+    return math.prod(counts.values()), "fold" if math.prod(counts.values()) == counts.get("fold") else "job"
 
 
 def kept_settings(typed: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,52 +17,16 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
-    RichProgressBar,
     ThroughputMonitor,
 )
 
 from hbac.common.errors import UserError
 from hbac.predictions import PredictionTable, TableMetadata
 from hbac.training.averaging import weight_average
+from hbac.training.progress import EpochLines, Place
 
 CHECKPOINTS = "checkpoints"
 EXPORTS = ("last", "best")
-
-
-class EpochLines(Callback):
-    """One line an epoch on standard error, for logs and pipes: KL, rate, time left."""
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note when it began.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            At which epoch it starts.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
-        self.first_epoch, self.began = trainer.current_epoch, time.monotonic()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the line.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Knows metrics and epochs.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
-        done = trainer.current_epoch + 1
-        each_s = (time.monotonic() - self.began) / (done - self.first_epoch)
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        windows = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
-        left_s = each_s * ((trainer.max_epochs or done) - done)
-        sys.stderr.write(
-            f"  epoch {done}/{trainer.max_epochs}   train {values['train/kl']:.4f}   val {values['val/kl']:.4f}"
-            f"   {windows / each_s:.0f} windows/s   {left_s:.0f} s left\n"
-        )
 
 
 class Pace(Callback):
@@ -263,7 +226,9 @@ class PredictionTableWriter(BasePredictionWriter):
         PredictionTable.from_arrays(self.rows.iloc[row], prob, self.metadata, fold=self.fold).write(self.path)
 
 
-def make_callbacks(folder: Path, seed: int, ema: float = 0.0, patience: int | None = None) -> list[Callback]:
+def make_callbacks(
+    folder: Path, seed: int, ema: float = 0.0, patience: int | None = None, place: Place | None = None
+) -> list[Callback]:
     """Return the callbacks of every training run.
 
     Parameters
@@ -276,6 +241,8 @@ def make_callbacks(folder: Path, seed: int, ema: float = 0.0, patience: int | No
         Decay of the running mean of the weights (`hbac.training.averaging`), in (0, 1); 0 for none.
     patience : int, optional
         Stop after so many epochs in which the validation KL has not improved; never where absent.
+    place : Place, optional
+        Of this training in its sweep.
 
     Returns
     -------
@@ -299,13 +266,8 @@ def make_callbacks(folder: Path, seed: int, ema: float = 0.0, patience: int | No
     where["save_on_train_epoch_end"] = True  # a checkpoint from inside an epoch would repeat a part of it
     best = ModelCheckpoint(filename="best", monitor="val/kl", **where)
     last = ModelCheckpoint(filename="last", **where)
-    progress = RichProgressBar() if on_terminal() else EpochLines()
-    return [SeedSteps(seed), Pace(), *asked_for, best, last, LearningRateMonitor(logging_interval="epoch"), progress]
-
-
-def on_terminal() -> bool:
-    """Say whether a person watches: only then are there progress bars."""
-    return sys.stdout.isatty() and sys.stderr.isatty()
+    lines = EpochLines(place)
+    return [SeedSteps(seed), Pace(), *asked_for, best, last, LearningRateMonitor(logging_interval="epoch"), lines]
 
 
 def last_checkpoint(folder: Path) -> str | None:
