@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.recordings.datasets import Part
 
+UNIFORM = "uniform prediction"
 _MAX_SETTINGS = 4  # columns of what was swept; the table has to fit a terminal
 
 
@@ -61,19 +62,19 @@ def run_table(folder: Path, floor: Mapping[str, float]) -> None:
     held_out = PredictionTable.read(folder / TABLE_FILE)
     n_votes = held_out.frame["n_votes"]
     rows = {
-        "uniform prediction": kl_by_population(
-            held_out.targets, np.full(held_out.targets.shape, 1 / N_CLASSES), n_votes
-        ),
+        UNIFORM: kl_by_population(held_out.targets, np.full(held_out.targets.shape, 1 / N_CLASSES), n_votes),
         held_out.metadata.member: kl_by_population(held_out.targets, held_out.probs, n_votes),
     }
     if floor:
         rows["Bayes floor (perfect predictor, all folds)"] = dict(floor)
     title = f"Fold {held_out.folds[0]}: {len(held_out.frame):,} rows held out"
-    table = Table("run", *(f"KL {group.title}" for group in POPULATIONS.values()), title=title)
+    table = Table(_name("run"), *(f"KL {group.title}" for group in POPULATIONS.values()), title=title)
     table.title_justify, table.title_style = "left", "bold"
     for name, kl in rows.items():
         style = "bold" if name == held_out.metadata.member else None
         table.add_row(name, *(_number(float(kl[population])) for population in POPULATIONS), style=style)
+    scores = {name: float(kl["all"]) for name, kl in rows.items()}
+    _say_what_has_not_learnt(table, {held_out.metadata.member: scores[held_out.metadata.member]}, scores[UNIFORM])
     show(table)
     sys.stdout.write(f"run:        {folder}\n")
 
@@ -125,8 +126,8 @@ def ensemble_table(folder: Path) -> None:
 
     swept = settings_of(summary)
     shown = swept[:_MAX_SETTINGS]
-    columns = [
-        "member",
+    columns: list[Column | str] = [
+        _name("member"),
         *shown,
         "folds",
         *(f"KL {group.title}" for group in POPULATIONS.values()),
@@ -134,7 +135,7 @@ def ensemble_table(folder: Path) -> None:
     ]
     table = Table(*columns, title="Out-of-fold scores", title_justify="left", title_style="bold")
     blank = [""] * (1 + len(shown))
-    table.add_row("uniform prediction", *blank, *(_number(chance[name]) for name in POPULATIONS), "")
+    table.add_row(UNIFORM, *blank, *(_number(chance[name]) for name in POPULATIONS), "")
     for row in summary.to_dict("records"):
         interval = f"{row['kl_all_low']:.4f} to {row['kl_all_high']:.4f}"
         scores = [_number(row[f"kl_{name}"]) for name in POPULATIONS]
@@ -142,6 +143,8 @@ def ensemble_table(folder: Path) -> None:
         table.add_row(
             str(row["name"]), *(_text(row[name]) for name in shown), str(row["folds"]), *scores, interval, style=bold
         )
+    own = dict(zip(summary["name"].astype(str), summary["kl_all"], strict=True))
+    _say_what_has_not_learnt(table, own, float(chance["all"]))
     if "floor_all" in known:
         floor = [_number(float(known[f"floor_{name}"])) for name in POPULATIONS]
         table.add_row("Bayes floor (perfect predictor)", *blank, *floor, "")
@@ -150,6 +153,20 @@ def ensemble_table(folder: Path) -> None:
         sys.stdout.write(f"members also differ in {', '.join(swept[len(shown) :])}: see {folder / SUMMARY_FILE}\n")
     gap = ensemble.nested.estimate - ensemble.in_sample.estimate
     sys.stdout.write(f"ensemble:   {folder / ENSEMBLE_FILE}  ({ensemble.method}, nested by fold, over-fit {gap:.4f})\n")
+
+
+def _name(title: str) -> Column:
+    """Return a column of names, which are folded where the terminal is narrow: one cut short cannot be found again."""
+    return Column(title, overflow="fold")
+
+
+def _say_what_has_not_learnt(table: Table, scores: Mapping[str, float], uniform: float) -> None:
+    """Say below a table whose score is worse than no knowledge at all, or the program would be taken for broken."""
+    worse = [name for name, kl in scores.items() if kl > uniform]
+    if worse:
+        which = "this run has" if len(scores) == 1 else f"{len(worse)} of {len(scores)} have"
+        table.caption = f"KL above the uniform prediction's: {which} learnt nothing yet; it takes more epochs or rows"
+        table.caption_justify = "left"
 
 
 def _text(value: object) -> str:

@@ -6,6 +6,7 @@ Only light imports here: ``--help`` and ``--cfg job`` must answer before torch c
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -108,7 +109,8 @@ def launch(job: str, config_name: str) -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         from hbac.cli.help import help_text
 
-        sys.stdout.write(help_text(conf_dir(), config_name))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+        sys.stdout.write(help_text(conf_dir(), config_name, width))
         return
 
     import hydra

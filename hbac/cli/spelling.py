@@ -172,6 +172,16 @@ def _unknown_key(key: str, overrides: Sequence[str], conf: Path, config_name: st
     if (conf / key).is_dir() and "/" in key:
         examples = [path.read_text(encoding="utf-8").splitlines()[0] for path in sorted((conf / key).glob("*.yaml"))]
         return f"{key}: nothing here has that choice. It goes so: {examples[0].removeprefix('#').strip()}"
+    for group, options in _swept(overrides, conf):
+        lacking = [
+            option
+            for option in options
+            if key not in _keys(_composed([*overrides, f"{group}={option}"], conf, config_name))
+        ]
+        if lacking and len(lacking) < len(options):
+            has = ", ".join(f"{group}={option}" for option in options if option not in lacking)
+            without = ", ".join(f"{group}={option}" for option in lacking)
+            return f"{key}: {without} has no such setting, only {has}; sweep over them in two commands"
     keys = _keys(_composed(overrides, conf, config_name))
     groups = [str(path.relative_to(conf)) for path in conf.rglob("*") if path.is_dir()]
     parent, _, last = key.rpartition(".")
@@ -193,16 +203,25 @@ def _unknown_key(key: str, overrides: Sequence[str], conf: Path, config_name: st
     return f"{message}. Did you mean {meant!r}?" if meant else f"{message}."
 
 
+def _swept(overrides: Sequence[str], conf: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the groups over which somebody sweeps, each with its options."""
+    for override in overrides:
+        group, _, options = override.lstrip("+").partition("=")
+        if "," in options and (conf / group).is_dir():
+            yield group, options.split(",")
+
+
 def _composed(overrides: Sequence[str], conf: Path, config_name: str) -> Mapping[str, Any]:
     """Compose what there would be without the settings that were typed, with the groups that were."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    chosen = []
+    chosen: list[str] = []
     for override in overrides:
         group, _, options = override.lstrip("+").partition("=")
         option = options.split(",")[0]
+        chosen = [line for line in chosen if not line.startswith(f"{group}=")]
         if (conf / group / f"{option}.yaml").is_file():
             chosen.append(f"{group}={option}")
     GlobalHydra.instance().clear()

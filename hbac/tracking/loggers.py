@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hbac.tracking")
 
 MODES = ("offline", "online", "disabled")
+_NOT_IN_PROJECTS = "/\\#?%:"
 _SETTINGS: dict[str, Any] = {
     "console": "off",
     "silent": True,
@@ -108,6 +109,11 @@ class Loggers:
         if not isinstance(worst_windows, int) or worst_windows < 0:
             raise UserError(f"logger.worst_windows={worst_windows}: must be a whole number, 0 or more")
         check_choice("logger.mode", mode, MODES)
+        if wrong := sorted(set(_NOT_IN_PROJECTS) & set(str(project))):
+            raise UserError(
+                f"logger.project={project}: W&B takes no {' '.join(wrong)} in a project's name; the user or team "
+                "before it is logger.entity"
+            )
         self.tensorboard, self.wandb, self.worst_windows = tensorboard, wandb, worst_windows
         self.mode, self.project, self.entity, self.tags = mode, project, entity, tuple(tags)
         if wandb:
