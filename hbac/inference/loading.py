@@ -20,6 +20,7 @@ from hbac.evaluation.bootstrap import Interval
 from hbac.inference.networks import Networks, members_of_runs
 from hbac.runs.folder import MODEL_FILE
 from hbac.runs.model import Model, as_windows, load_run
+from hbac.vocabulary import N_CLASSES
 
 
 @dataclass
@@ -61,6 +62,8 @@ class EnsembleModel:
             When there is not one array for each source, or its shape is another.
         """
         given = as_windows(self.sources, windows)
+        if not len(given[0]):
+            return given[0].new_zeros((0, N_CLASSES), dtype=torch.float32)
         self.to(given[0].device)
         batch = dict(zip(self.sources, given, strict=True)) | {"row": torch.arange(len(given[0]))}
         prob_RBK = self.networks.predict(batch).cpu().numpy()
@@ -104,10 +107,13 @@ def ensemble_of(path: Path) -> Ensemble:
         When it is none of these.
     """
     runs = [path] if (path / MODEL_FILE).is_file() else [file.parent for file in path.glob(f"fold*/{MODEL_FILE}")]
-    if (path / ENSEMBLE_FILE).is_file() or not runs:
-        if not path.exists():
-            raise UserError(f"{path}: there is no such ensemble, nor such a run")
+    if path.is_file() or (path / ENSEMBLE_FILE).is_file():
         return Ensemble.read(path)
+    if not runs:
+        raise UserError(
+            f"{path}: neither an ensemble (with {ENSEMBLE_FILE}) nor a finished run (with {MODEL_FILE}), nor a folder "
+            "of one member's runs"
+        )
     facts = {run: read_json(run / MODEL_FILE) for run in runs}
     runs.sort(key=lambda run: int(facts[run]["fold"]))
     first = facts[runs[0]]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
-from hbac.experiment.merge import MergeSweep
+from hbac.experiment.merge import MergeSweep, _jobs_of
 
 
 @pytest.fixture
@@ -46,3 +46,30 @@ def test_another_current_folder_is_refused(begin: str, sweep_config: DictConfig,
         getattr(MergeSweep(), begin)(sweep_config)
     assert caught.value.code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["fold=0,1,2"], (3, "fold")),
+        (["band=0.5-20,1-12", "fold=0,1"], (4, "job")),
+        (["fold=range(0,5)", "seed=1"], (5, "fold")),
+        (["experiment=two_stage"], (1, "job")),
+    ],
+)
+def test_the_jobs_of_a_sweep_are_counted(typed: list[str], expected: tuple[int, str], conf: Path) -> None:
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        hydra = compose("train", [], return_hydra_config=True).hydra
+    hydra.overrides.task = typed
+    assert _jobs_of(hydra) == expected
+
+
+def test_slurm_s_launcher_without_slurm(
+    sweep_config: DictConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hbac.experiment.merge.which", lambda _: None)
+    with open_dict(sweep_config), read_write(sweep_config):
+        sweep_config.hydra.launcher._target_ = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    with pytest.raises(SystemExit):
+        MergeSweep().on_multirun_start(sweep_config)
+    assert "there is no Slurm here" in capsys.readouterr().err
