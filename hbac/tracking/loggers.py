@@ -238,7 +238,8 @@ def never_fatal() -> Iterator[None]:
 def _patient(logger: WandbLogger) -> WandbLogger:
     """Let a training go on whatever happens to W&B's process."""
     for name in ("log_metrics", "log_hyperparams", "log_graph", "save", "finalize", "after_save_checkpoint"):
-        setattr(logger, name, _warning_only(getattr(logger, name)))
+        if hasattr(logger, name):
+            setattr(logger, name, _warning_only(getattr(logger, name)))
     return logger
 
 
