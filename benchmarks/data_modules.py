@@ -57,13 +57,15 @@ def speeds(part: Part, overrides: list[str], batch: int, rounds: int) -> tuple[f
     """Windows per second of the loader, of loader and front-end, and of the network's training steps."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [*overrides, f"data.batch_size={batch}"])
-    front_end = build(cfg.front_end)
-    augment = {name: build(node) for name, node in cfg.augment.items() if node is not None}
+    front_end = build(cfg.front_end, "front_end")
+    augment = {name: build(node, "augment") for name, node in cfg.augment.items() if node is not None}
     folds = np.zeros(len(part.rows), int)
     cache = part.stores.parent / "cache" if cfg.data.cache else None
-    data = build(cfg.data, part=part, front_end=front_end, fold_of_row=folds, fold=1, augment=augment, cache=cache)
+    data = build(
+        cfg.data, "data", part=part, front_end=front_end, fold_of_row=folds, fold=1, augment=augment, cache=cache
+    )
     data.trainer = SimpleNamespace(training=True, current_epoch=0)
-    network = build(cfg.model, **front_end.network_arguments())
+    network = build(cfg.model, "network", **front_end.network_arguments())
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
     shuffle, rows = EpochShuffle(len(part.rows), seed=0), []
     for epoch in range(rounds + 1):  # with the partners of mixup, as in training

@@ -126,11 +126,11 @@ class Bench:
             self.failed.append(name)
 
     def data(self) -> Path:
-        """Write a data set in the HMS layout; few recordings, seen again and again."""
+        """Write a data set in the HMS layout: few recordings, many windows of each."""
         root = self.folder / "data"
         if not root.is_dir():
-            n_eegs = 12 if self.smoke else 400
-            write_hms_layout(root, n_eegs=n_eegs, n_test=4, with_spectrograms=True, max_rows_per_eeg=2)
+            n_eegs, n_rows = (12, 2) if self.smoke else (400, 80)
+            write_hms_layout(root, n_eegs=n_eegs, n_test=4, with_spectrograms=True, max_rows_per_eeg=n_rows)
         return root
 
     def networks(self) -> Iterator[tuple[str, nn.Module, tuple[int, ...], int]]:

@@ -41,7 +41,7 @@ def ensemble(cfg: DictConfig) -> float:
     from hbac.experiment.job import named, typed
     from hbac.experiment.merge import blend, blend_settings, kept_settings
 
-    logger = build(cfg.logger)
+    logger = build(cfg.logger, "logger", cfg.allow)
     members = [str(member) for member in several(cfg.members)]
     if not members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hbac.infer")
 
+COMMAND = "hbac.infer"  # who its files are said to be of
 _TIMED = 3  # batches of a dry run
 
 
@@ -46,22 +47,26 @@ def infer(cfg: DictConfig) -> None:
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
 
-    logger = build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`
+    logger = build(cfg.logger, "logger", cfg.allow)  # before all that is heavy, see `hbac.tracking.loggers`
 
     from hbac.cli.console import ensemble_table, next_command
     from hbac.common.commands import command_line, override, several
     from hbac.common.files import new_folder
+    from hbac.common.outputs import check_free, replacing
     from hbac.data.windows import WindowDataset
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
-    from hbac.experiment.dataset import dataset_to_predict, folds_of, naming
+    from hbac.experiment.dataset import dataset_to_predict, folds_of
     from hbac.experiment.job import all_folds, named, typed
     from hbac.experiment.merge import kept_settings
     from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks, forget, kept_folder, members_of_runs, predict_runs
     from hbac.labels.targets import SPLITS, rows_of_split
-    from hbac.predictions import TableMetadata
+    from hbac.predictions import PredictionTable, TableMetadata
+    from hbac.predictions.pseudo import FOLDS
     from hbac.predictions.submission import write_submission
+    from hbac.recordings.amplitudes import describe
+    from hbac.runs.dataset import dataset_overrides
     from hbac.signal.tta import check_variants
     from hbac.tracking.loggers import RunFacts, never_fatal
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
@@ -71,12 +76,20 @@ def infer(cfg: DictConfig) -> None:
     out = Path(cfg.out)
     if out.suffix == ".csv" and split != "test":
         raise UserError(f"out={out}: split={split} writes tables and no submission; name a folder")
+    # A submission that is named by its own path is all that is written there: its folder is the user's.
+    alone = out.suffix == ".csv"
+    folder, submission = (out.parent, out.name) if alone else (out, "submission.csv")
+    name = "submission" if split == "test" else split
+    last = submission if split == "test" else f"{name}_predictions.parquet"
+    own_folders = () if alone else (FOLDS,)
+    check_free(folder, COMMAND, {last} if alone else {last, f"{name}_predictions.parquet"}, own_folders)
     path = newest_ensemble(Path(cfg.outputs)) if cfg.ensemble is None else Path(str(cfg.ensemble))
     ensemble = ensemble_of(path)
-    networks = Networks.of(ensemble, cfg.device, cfg.precision)
+    networks = Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow)
     runs = [run for member in ensemble.members for run in member.runs]
     dataset = dataset_to_predict(cfg, runs)
-    part = build(dataset).part("test" if split == "test" else "train", official="official" in networks.sources)
+    recordings = build(dataset, "dataset", cfg.allow)
+    part = recordings.part("test" if split == "test" else "train", official="official" in networks.sources)
     members = rows_of_split(part.rows, split)
     windows = WindowDataset(part, networks.sources, members)
     read_from = f"{part.recordings.part} part of {part.recordings.root}"
@@ -98,10 +111,10 @@ def infer(cfg: DictConfig) -> None:
             100 * networks.forward_s / spent_s,
         )
 
+    if text := describe(networks.looks):
+        log.warning("%s", text)
     if not named("out"):
-        out = new_folder(out)  # of two commands in one second each gets its own
-    folder = out.parent if out.suffix == ".csv" else out
-    submission = out if out.suffix == ".csv" else out / "submission.csv"
+        folder = new_folder(out)  # of two commands in one second each gets its own
     rows = part.rows.iloc[members].reset_index(drop=True)
     metadata = TableMetadata(
         member="ensemble",
@@ -109,17 +122,20 @@ def infer(cfg: DictConfig) -> None:
         data_fingerprint=part.fingerprint,
         extras={"models": json.dumps(networks.described()), "split": split, "tta": ",".join(variants)},
     )
-    write_fold_tables(folder / "folds", rows, prob_RNK, networks, metadata)
     prob_NK = ensemble.apply(members_of_runs(prob_RNK, networks.member))
-    name = submission.stem if split == "test" else split
-    table = _write_table(folder / f"{name}_predictions.parquet", rows, prob_NK, metadata)
-    if split == "test":
-        votes = dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True))
-        write_submission(table[["eeg_id", *PROB_COLUMNS]].rename(columns=votes), submission, rows["eeg_id"])
+    # Fold -1 also for training rows: these predictions are not out-of-fold, and no ensemble takes them for such.
+    table = PredictionTable.from_arrays(rows, prob_NK, metadata)
+    with replacing(folder, COMMAND, last, own_folders) as staged:
+        if not alone:
+            write_fold_tables(staged / FOLDS, rows, prob_RNK, networks, metadata)
+            table.write(staged / f"{name}_predictions.parquet")
+        if split == "test":
+            votes = dict(zip(PROB_COLUMNS, VOTE_COLUMNS, strict=True))
+            frame = table.frame[["eeg_id", *PROB_COLUMNS]].rename(columns=votes)
+            write_submission(frame, staged / submission, rows["eeg_id"])
     forget(kept)
     described = path if path.is_dir() else path.parent
-    # Beside a submission that was named by its own path, no folder of W&B's is expected.
-    where = Path(cfg.outputs) if out.suffix == ".csv" else folder
+    where = Path(cfg.outputs) if alone else folder
     facts = RunFacts(f"infer-{split}", described.name, _facts(cfg, metadata), where, "infer")
     with never_fatal(), logger.single(facts) as run:
         if run is not None:
@@ -128,14 +144,17 @@ def infer(cfg: DictConfig) -> None:
         ensemble_table(described)
     kept_typed = kept_settings(typed())
     if split == "test":
-        sys.stdout.write(f"submission: {submission}\n")
+        sys.stdout.write(f"submission: {folder / submission}\n")
         next_command(command_line("report", override("runs", [described]), *kept_typed))
     else:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
         )
         n_folds, made_by = folds_of(runs[0], conf_dir())
-        again = [*naming(dataset, conf_dir()), *made_by, override("labels.pseudo", folder), *kept_typed]
+        data = named("dataset")
+        if not any(line.lstrip("+").startswith("dataset=") for line in data):
+            data = dataset_overrides(dataset)
+        again = [*data, *made_by, override("labels.pseudo", folder), *kept_typed]
         next_command(command_line("train", *again, flags=all_folds(n_folds)))
 
 
@@ -172,22 +191,14 @@ def write_fold_tables(
 
     import numpy as np
 
-    for stale in folder.glob("fold*.parquet"):  # of another ensemble, maybe with more folds
-        stale.unlink()
+    from hbac.predictions import PredictionTable
+
     for fold in np.unique(networks.folds):
         chosen = np.flatnonzero(networks.folds == fold)
         models = [networks.described()[r] for r in chosen]
         its_own = replace(metadata, extras={**metadata.extras, "models": json.dumps(models)})
-        _write_table(folder / f"fold{fold}.parquet", rows, prob_RNK[chosen].mean(axis=0, dtype=np.float64), its_own)
-
-
-def _write_table(path: Path, rows: pd.DataFrame, prob_NK: np.ndarray, metadata: TableMetadata) -> pd.DataFrame:
-    from hbac.predictions import PredictionTable
-
-    # Fold -1 also for training rows: these predictions are not out-of-fold, and no ensemble takes them for such.
-    table = PredictionTable.from_arrays(rows, prob_NK, metadata)
-    table.write(path)
-    return table.frame
+        prob_NK = prob_RNK[chosen].mean(axis=0, dtype=np.float64)
+        PredictionTable.from_arrays(rows, prob_NK, its_own).write(folder / f"fold{fold}.parquet")
 
 
 def dry_run(networks: Networks, windows: object, batch_size: int, variants: tuple[str, ...]) -> None:

@@ -41,7 +41,7 @@ def prepare(cfg: DictConfig) -> None:
     from hbac.experiment.job import all_folds, named
     from hbac.experiment.sources import fold_table_of
 
-    dataset = build(cfg.dataset)
+    dataset = build(cfg.dataset, "dataset", cfg.allow)
     parts = {name: dataset.part(name) for name in dataset.parts()}
     train = parts.get("train")
     folds = None if train is None else fold_table_of(train, cfg)

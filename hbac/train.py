@@ -47,22 +47,22 @@ def train(cfg: DictConfig) -> float:
     """
     from hbac.common.instantiate import build
 
-    build(cfg.logger)  # before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once
+    # Before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once.
+    build(cfg.logger, "logger", cfg.allow)
 
     from filelock import Timeout
 
     from hbac.cli.console import next_command, run_table
     from hbac.common.commands import command_line
-    from hbac.common.files import read_json
     from hbac.common.locks import locked
     from hbac.experiment.audit import require_no_leak
+    from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
     from hbac.experiment.sources import fold_table_of
-    from hbac.runs.folder import DONE_FILE
 
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
-    part = build(cfg.dataset).part("train", official="official" in job.front_end.sources)
+    part = build(cfg.dataset, "dataset", cfg.allow).part("train", official="official" in job.front_end.sources)
     folds = fold_table_of(part, cfg)
     require_no_leak(part, folds, Path(cfg.outputs))
     job = job.of(part, folds)
@@ -70,8 +70,8 @@ def train(cfg: DictConfig) -> float:
     try:
         with locked(job.folder / ".lock", timeout_s=0):
             register_job(job.folder)
-            if cfg.resume and (job.folder / DONE_FILE).is_file():
-                score = float(read_json(job.folder / DONE_FILE)["kl"]["all"])
+            if cfg.resume and (found := score_of_finished(job.folder)) is not None:
+                score = found
                 log.info(
                     "fold %d of %s is there already: KL %.4f (resume=false trains it anew)", cfg.fold, job.member, score
                 )

@@ -24,7 +24,7 @@ ELECTRODES = (
 )  # fmt: skip
 CHANNELS = (*ELECTRODES, "EKG")
 N_CHANNELS = len(CHANNELS)
-CHANNEL_ALIASES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6", "ECG": "EKG"}
+CHANNEL_ALIASES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6", "ECG": "EKG", "EKG1": "EKG", "ECG1": "EKG"}
 
 SFREQ = 200.0
 WINDOW_S = 50.0

@@ -28,7 +28,7 @@ def write_ensemble(folder: Path, members: list[list[str]], n_folds: int = 2, fol
             cfg = compose("train", [*overrides, "dataset=hms", "dataset.root=x"])
         config = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(config, dict)
-        front_end = build(cfg.front_end)
+        front_end = build(cfg.front_end, "front_end")
         config["model"] |= front_end.network_arguments()
         name, digest = member_name(config), config_hash(config)
         runs = [folder / "runs" / name / f"fold{fold}" for fold in range(n_folds)]
@@ -36,7 +36,7 @@ def write_ensemble(folder: Path, members: list[list[str]], n_folds: int = 2, fol
             torch.manual_seed(fold)
             run.mkdir(parents=True)
             facts = {"fold": fold, "member": name, "fold_hash": fold_hash, "config_hash": digest}
-            save_model(run, build(config["model"]).eval(), config["model"], config["front_end"], facts)
+            save_model(run, build(config["model"], "network").eval(), config["model"], config["front_end"], facts)
         written.append(Member(name=name, runs=tuple(runs), table=None, config_hash=digest, kl=1.0))
     blend = Arithmetic(np.full(len(written), 1 / len(written)))
     score = Interval(1.0, 0.9, 1.1)

@@ -101,8 +101,6 @@ def test_hydra_lives_at_the_entry() -> None:
     allowed = {
         "cli/launch.py",
         "cli/spelling.py",
-        "common/instantiate.py",
-        "runs/naming.py",
         "experiment/job.py",
         "experiment/merge.py",
     }

@@ -71,9 +71,9 @@ def check(name: str, overrides: tuple[str, ...]) -> None:
         for stage in stages:
             make_stage(stages, stage)
         for group in ("front_end", "optimizer", "schedule", "logger"):
-            build(cfg[group])
+            build(cfg[group], group)
         for node in cfg.augment.values():
-            assert node is None or build(node)
+            assert node is None or build(node, "augment")
 
 
 def each_alone(overrides: list[str]) -> list[tuple[str, ...]]:

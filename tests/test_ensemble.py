@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hbac.cli.console import ensemble_table
+from hbac.common.errors import UserError
+from hbac.ensembling.build import build_ensemble
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.evaluation.metric import kl_divergence, kl_rows
 from hbac.labels.folds import FoldTable
-from hbac.predictions.table import PredictionTable
+from hbac.predictions.foreign import read_table
+from hbac.predictions.table import PredictionTable, TableMetadata
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 from tests.ensembling.standin import make_standin
 from tests.test_commands import command
@@ -169,3 +175,77 @@ def test_blending_needs_neither_torch_nor_scikit_learn(members: list[str], tmp_p
     modules = set(result.stdout.splitlines()[-1].split())
     assert "hbac.ensembling.build" in modules
     assert not modules & {"torch", "sklearn", "lightning", "wandb"}
+
+
+ODD = ["[red]a", "[/b]", ":smile:", "=1+1", "@x", "+y", "-z"]
+
+
+def test_names_are_shown_and_kept_as_they_are(
+    frames: list[pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Brackets are no colours, colons no pictures, and what a spreadsheet would compute is text."""
+    tables = [PredictionTable(frames[n % 3], TableMetadata(name)) for n, name in enumerate(ODD)]
+    build_ensemble(tables, tmp_path / "blended", method="mean", n_resamples=10, report=True)
+    ensemble_table(tmp_path / "blended")
+    shown = capsys.readouterr().out
+    assert all(f" {name} " in shown or f" '{name} " in shown for name in ODD), shown
+    with (tmp_path / "blended" / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["name"] for row in rows} == {"ensemble", "[red]a", "[/b]", ":smile:", "'=1+1", "'@x", "'+y", "'-z"}
+    assert all(0 < float(row["kl_all"]) < 10 for row in rows)
+    for path in [tmp_path / "blended" / "summary.csv", *(tmp_path / "blended" / "report").iterdir()]:
+        cells = [cell for line in csv.reader(path.read_text().splitlines()) for cell in line]
+        assert not [cell for cell in cells if cell.startswith(tuple("=+-@")) and not _is_number(cell)], path
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", "/tmp/evil", "a/b", "C:\\evil", ".hidden", "x" * 300, "A", "é"])
+def test_a_name_never_leaves_the_folder_of_the_members(frames: list[pd.DataFrame], tmp_path: Path, name: str) -> None:
+    tables = [PredictionTable(frame, TableMetadata(n)) for frame, n in zip(frames, (name, "a", "b"), strict=True)]
+    build_ensemble(tables, tmp_path / "out" / "blended", method="mean", n_resamples=10)
+    files = [path for path in tmp_path.rglob("*.parquet") if path.parent.name == "members"]
+    assert {path.parent for path in files} == {tmp_path / "out" / "blended" / "members"}
+    assert len(files) == len({path.name.casefold() for path in files}) == 3
+    assert not [path for path in files if path.name.startswith(".")]
+    assert {PredictionTable.read(path).metadata.member for path in files} == {name, "a", "b"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\x1b[2Jb", "a\x00", "\u202egnp.a", "a\x7f"])
+def test_a_name_that_a_terminal_would_obey_is_refused(frames: list[pd.DataFrame], tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="a name needs letters, and no line breaks or control characters") as refused:
+        TableMetadata(name)
+    assert str(refused.value).isprintable()
+    if name and "\x00" not in name:
+        frames[0].to_parquet(tmp_path / f"{name}.parquet")
+        with pytest.raises(UserError, match="control characters"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read_table(tmp_path / f"{name}.parquet")
+
+
+def test_the_tables_that_lie_in_members_are_not_taken_away(
+    frames: list[pd.DataFrame], members: list[str], tmp_path: Path
+) -> None:
+    """A user's own folder of that name, with the very tables that are blended, is no folder of an ensemble's."""
+    (tmp_path / "members").mkdir()
+    for number, frame in enumerate(frames):
+        frame.to_parquet(tmp_path / "members" / f"{number}.parquet")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for given in (["members/0.parquet", "members/1.parquet"], members):
+        _, stderr, status = blend(tmp_path, given, "out=.", ok=False)
+        assert status == 2
+        assert "error: .: 'members/" in stderr
+        assert "something else than hbac.ensemble wrote, or changed since" in stderr
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    blend(tmp_path, ["members/0.parquet", "members/1.parquet"], "out=e")
+    blend(tmp_path, ["e", "members/2.parquet"], "out=e")  # into itself, and its own place
+    assert len(list((tmp_path / "e" / "members").iterdir())) == 3
+    assert "2" in (tmp_path / "e" / "MODEL_CARD.md").read_text()
+    assert {path: path.read_bytes() for path in before} == before

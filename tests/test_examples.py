@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 
 from hbac.runs.model import Model
 from hbac.vocabulary import CLASSES
+from tests.helpers import write_hms_layout
+from tests.test_commands import command
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
@@ -58,3 +61,29 @@ def test_the_notebook_predicts_an_array(tmp_path: Path, monkeypatch: pytest.Monk
     votes, predicted = names["figure"].data
     assert predicted.y.tolist() == names["prob"][0].tolist()
     assert votes.y.sum() == pytest.approx(1)
+
+
+def test_a_package_of_ones_own(tmp_path: Path) -> None:
+    """Network, montage, augmentation and callback of another package, by --config-dir and allow alone."""
+    shutil.copytree(EXAMPLES / "own_network", folder := tmp_path / "mine")
+    write_hms_layout(folder / "data", n_eegs=16, seed=1)
+    mine = (
+        "hbac.train",
+        "--config-dir=conf",
+        "experiment=mine",
+        "dataset=hms",
+        "dataset.root=data",
+        "labels.n_folds=2",
+    )
+    refused = command(folder, *mine, "allow=[]", ok=False)
+    assert refused.returncode == 2 and "mynets.BandNet is not allowed" in refused.stderr
+
+    trained = command(folder, *mine, "trainer.max_epochs=1", "-m", "fold=0,1")
+    assert trained.stdout.count("  hardest: ") == 2
+    [run] = folder.glob("outputs/runs/network-0.5-30-*/fold0")
+    facts = json.loads((run / "model.json").read_text())
+    assert facts["network"]["_target_"] == "mynets.BandNet" and facts["network"]["n_chans"] == 4
+
+    infer = ("hbac.infer", "dataset=hms", "dataset.root=data", "logger=csv")
+    assert "allow=[mynets]" in command(folder, *infer, ok=False).stderr
+    command(folder, *infer, "allow=[mynets]")

@@ -25,9 +25,9 @@ def show(table: Table) -> None:
     Parameters
     ----------
     table : rich.table.Table
-        What to print.
+        What to print; brackets in it are brackets.
     """
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    Console(width=None if sys.stdout.isatty() else 140, markup=False, emoji=False).print(table)
 
 
 def next_command(line: str) -> None:

@@ -22,7 +22,7 @@ GROUPS = {
     "trainers": "trainer",
     "loggers": "logger",
 }
-LISTS = ("models", "bands", "montages", *(name for name in GROUPS if name != "models"))
+LISTS = ("models", "bands", "montages", "votes", *(name for name in GROUPS if name != "models"))
 
 
 def listed(what: str, conf: Path) -> str:
@@ -38,7 +38,7 @@ def listed(what: str, conf: Path) -> str:
     Returns
     -------
     str
-        A line each, and how one of them is chosen.
+        A line each, and how one of them is chosen; of ``votes`` a table, the competition's beside simulated ones.
 
     Raises
     ------
@@ -46,6 +46,10 @@ def listed(what: str, conf: Path) -> str:
         For a kind that there is not.
     """
     check_choice("list", what, LISTS)
+    if what == "votes":
+        from hbac.synthetic.comparison import votes_table  # with pandas and scipy
+
+        return votes_table()
     lines, use = {"bands": _bands, "montages": _montages}.get(what, lambda: _group(conf, GROUPS[what]))()
     width = max(map(len, lines))
     shown = [f"{name:<{width}}  {text}" for name, text in lines.items()]

@@ -1,4 +1,4 @@
-"""Files and folders that are seen whole or not at all."""
+"""Files that are seen whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,51 +58,6 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where its folder could not be made, there is nothing to remove
             partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Write a folder beside its place, and move it there when it is complete.
-
-    Parameters
-    ----------
-    path : Path
-        The folder. One that was there before stays until the new one is complete, and is then replaced.
-
-    Yields
-    ------
-    Path
-        An empty folder to write to. It is gone afterwards, whatever happens.
-
-    Raises
-    ------
-    UserError
-        When the disk is full, or may not be written to.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with whole_folder(Path(folder) / "report") as partial:
-    ...         _ = (partial / "index.html").write_text("all of it")
-    ...     [str(found.relative_to(folder)) for found in Path(folder).rglob("*.html")]
-    ['report/index.html']
-    """
-    partial, old = (path.with_name(f"{path.name}.{what}-{os.getpid()}") for what in ("partial", "old"))
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        if path.is_dir():
-            path.replace(old)  # a folder cannot be put in the place of one that is not empty
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        if old.is_dir() and not path.is_dir():
-            old.replace(path)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def new_folder(path: Path) -> Path:

@@ -18,7 +18,7 @@ class _Steps(Sized, Protocol[T]):
 
 @contextmanager
 def progress(doing: str, log: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """Show the progress of a step that reports how much of how much is done.
+    """Show the progress of a step that says how much of how much is done.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def progress(doing: str, log: bool = True) -> Iterator[Callable[[int, int], None
     Yields
     ------
     callable
-        To be called as ``report(done, total)``. A step that never calls it (all was there already) shows nothing.
+        To be called as ``update(done, total)``. A step that never calls it (all was there already) shows nothing.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
@@ -41,13 +41,13 @@ def progress(doing: str, log: bool = True) -> Iterator[Callable[[int, int], None
             return Text(_pace(task.completed, task.total or 0, task.elapsed or 0))
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateAndTimeLeft())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), RateAndTimeLeft())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(doing, total=None, visible=False)
     began = told = 0.0
     first = 0
 
-    def report(done: int, total: int) -> None:
+    def update(done: int, total: int) -> None:
         nonlocal began, told, first
         now = time.monotonic()
         if not began:
@@ -60,7 +60,7 @@ def progress(doing: str, log: bool = True) -> Iterator[Callable[[int, int], None
             told = now
 
     with bar:
-        yield report
+        yield update
 
 
 def _pace(done: float, total: float, seconds: float) -> str:
@@ -90,7 +90,7 @@ def track(steps: _Steps[T], doing: str, log: bool = True) -> Iterator[T]:
     object
         The steps.
     """
-    with progress(doing, log) as report:
+    with progress(doing, log) as update:
         for done, step in enumerate(steps):
-            report(done, len(steps))
+            update(done, len(steps))
             yield step

@@ -126,7 +126,7 @@ class WindowDataModule(L.LightningDataModule):
         if recipe.jitter_s and "eeg" not in self.sources:
             log.warning("labels.jitter_s=%g is ignored: the front-end reads no EEG", recipe.jitter_s)
         if cache is not None:
-            check_cache(self.augment, recipe.jitter_s)
+            check_cache(self.before_cache(), recipe.jitter_s)
         mine, self.held_out_set = self._windows(part, cache, trained.rows, np.flatnonzero(held_out))
         parts = [mine]
         if pseudo is not None and others:
@@ -141,7 +141,7 @@ class WindowDataModule(L.LightningDataModule):
         cached = None
         if cache is not None:
             rows = WindowDataset(part, self.sources)
-            cached = feature_cache(Path(cache), rows, part.fingerprint_of(self.sources), self.front_end, self.features)
+            cached = feature_cache(Path(cache), rows, part.fingerprint_of(self.sources), self.front_end, self.to_cache)
         return [WindowDataset(part, self.sources, rows, cached) for rows in members]
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -190,7 +190,7 @@ class WindowDataModule(L.LightningDataModule):
         training = self.trainer is not None and self.trainer.training
         key_B = row_keys(self.seed, self.trainer.current_epoch, batch["row_id"]) if training else None  # type: ignore[union-attr]
         if "features" in batch:
-            features = batch.pop("features").float()
+            features = self.from_cache(batch.pop("features").float(), key_B)
         else:
             windows = {name: batch.pop(name) for name in self.sources}
             if key_B is not None and "raw" in self.augment:
@@ -223,6 +223,18 @@ class WindowDataModule(L.LightningDataModule):
             The same sources.
         """
         return {**windows, "eeg": self.augment["raw"](windows["eeg"], key_B)} if "eeg" in windows else dict(windows)
+
+    def before_cache(self) -> list[str]:
+        """Return the stages of augmentation that change what would be cached."""
+        return [stage for stage in self.augment if stage == "raw"]
+
+    def to_cache(self, windows: Mapping[str, Tensor]) -> Tensor:
+        """Make what a cache keeps of windows; `features` where that is not overridden."""
+        return self.features(windows)
+
+    def from_cache(self, cached: Tensor, key_B: Tensor | None) -> Tensor:
+        """Make `features` of what a cache kept, for rows of these keys; None: nothing is augmented."""
+        return cached
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
         """Make what is the same in each epoch, and may be cached.

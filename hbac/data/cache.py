@@ -1,16 +1,20 @@
 """What the front-end makes of each label row, computed once and kept on disk.
 
 A front-end has nothing to learn, so that its output is the same in each epoch and fold as long as no augmentation comes
-before it.
+before it. Of signals the filtered electrodes are kept, which serve every montage and can still be augmented. Beside the
+file of features stands one of checksums, a CRC-32 for each row, which is compared whenever the row is read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +28,11 @@ from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.data.windows import WindowDataset
 
+log = logging.getLogger("hbac.data")
+
 _BATCH = 32  # rows computed at a time; a resumed file goes on at a multiple of it, and gets the same bits
 _LARGEST_HALF = 65504.0
+_CRC, _PARTIAL_CRC = ".crc", ".crc-partial"
 
 
 @dataclass(frozen=True)
@@ -40,19 +47,36 @@ class FeatureCache:
         The finished file.
     shape : tuple of int
         Of one row's features.
+    crc : ndarray of uint32, shape (n_rows,), optional
+        Checksum of each row; absent for a file of an earlier version, which is read as it is.
     """
 
     path: Path
     shape: tuple[int, ...]
+    crc: NDArray[np.uint32] | None = None
 
     def copy(self, row: NDArray[np.int64]) -> Tensor:
-        """Read some rows; as `hbac.data.windows.Copies.copy`."""
+        """Read some rows; as `hbac.data.windows.Copies.copy`.
+
+        Raises
+        ------
+        UserError
+            When one is not what was written; the file is then removed, and the next run makes it again.
+        """
         features = np.empty((len(row), *self.shape), np.float16)
         # Read, not mapped: pages of a map would count as this process's memory, as many as the file has.
         with self.path.open("rb", buffering=0) as file:
-            for record, position in zip(features, row, strict=True):
-                file.seek(int(position) * record.nbytes)
-                file.readinto(record.reshape(-1).view(np.uint8))
+            for record, position in zip(features, row.tolist(), strict=True):
+                target = record.reshape(-1).view(np.uint8)
+                file.seek(position * record.nbytes)
+                n_read = file.readinto(target)
+                if n_read != record.nbytes or (self.crc is not None and zlib.crc32(target) != self.crc[position]):
+                    with suppress(OSError):
+                        self.path.unlink()
+                    raise UserError(
+                        f"{self.path}: row {position} is not what was written: damaged, by the disk or by another "
+                        "program; the next run makes it again"
+                    )
         return torch.from_numpy(features)
 
 
@@ -74,7 +98,7 @@ def feature_cache(
     fingerprint : str
         Of what the front-end reads of the part (`hbac.recordings.datasets.Part.fingerprint_of`).
     front_end : torch.nn.Module
-        Its settings, and those of the modules in it, name the file.
+        Its settings, and those of the modules in it, name the file; where it has ``filter_settings``, those alone.
     features : callable
         Maps the windows of each source to features (B, …).
 
@@ -90,31 +114,70 @@ def feature_cache(
     """
     path = folder / f"{_name(fingerprint, len(rows), front_end)}.f16"
     sample = features(_windows(rows, range(1)))
-    cache = FeatureCache(path, tuple(sample.shape[1:]))
-    if path.is_file():
-        return cache
+    shape, row_bytes = tuple(sample.shape[1:]), sample[0].numel() * 2
+    if (found := _opened(path, shape, row_bytes, len(rows))) is not None:
+        return found
     folder.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
-        if not path.is_file():
-            _fill(path, rows, sample[0].numel() * 2, features)
-    return cache
+        if (found := _opened(path, shape, row_bytes, len(rows))) is None:
+            _fill(path, rows, row_bytes, features)
+    return found or FeatureCache(path, shape, _checksums(path.with_suffix(_CRC)))
+
+
+def _opened(path: Path, shape: tuple[int, ...], row_bytes: int, n_rows: int) -> FeatureCache | None:
+    if not path.is_file():
+        return None
+    crc = _checksums(path.with_suffix(_CRC)) if path.with_suffix(_CRC).is_file() else None
+    if path.stat().st_size == row_bytes * n_rows and (crc is None or len(crc) == n_rows):
+        return FeatureCache(path, shape, crc)
+    log.warning("%s is damaged (%d bytes, must be %d): made again", path, path.stat().st_size, row_bytes * n_rows)
+    return None
+
+
+def _checksums(path: Path) -> NDArray[np.uint32]:
+    content = path.read_bytes()
+    return np.frombuffer(content[: len(content) // 4 * 4], "<u4")
+
+
+def _sound(partial: Path, row_bytes: int) -> NDArray[np.uint32]:
+    """Return the checksums of whole batches that an interrupted run has left; what is behind them is made anew."""
+    crc_file = partial.with_suffix(_PARTIAL_CRC)
+    if not (partial.is_file() and crc_file.is_file()):
+        return np.zeros(0, np.uint32)
+    crc = _checksums(crc_file)
+    n = 0
+    with partial.open("rb") as file:
+        while n < len(crc) and zlib.crc32(file.read(row_bytes)) == crc[n]:
+            n += 1
+    return crc[: n // _BATCH * _BATCH]
 
 
 def _fill(path: Path, rows: WindowDataset, row_bytes: int, features: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
     partial = path.with_suffix(".partial")
-    done = partial.stat().st_size // (row_bytes * _BATCH) * _BATCH if partial.is_file() else 0
+    crc = _sound(partial, row_bytes)
+    done = len(crc)
     needed, free = (len(rows) - done) * row_bytes, shutil.disk_usage(path.parent).free
     if needed > free:
         raise UserError(f"{path.parent}: data.cache needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
     try:
-        with partial.open("ab") as file, progress(f"caching {len(rows) * row_bytes / 1e9:.1f} GB of input") as report:
+        with (
+            partial.open("ab") as file,
+            partial.with_suffix(_PARTIAL_CRC).open("wb") as crc_file,
+            progress(f"caching {len(rows) * row_bytes / 1e9:.1f} GB of input") as report,
+        ):
             file.truncate(done * row_bytes)
+            crc_file.write(crc.astype("<u4").tobytes())
             for start in range(done, len(rows), _BATCH):
                 report(start, len(rows))
                 x = features(_windows(rows, range(start, min(start + _BATCH, len(rows)))))
-                file.write(x.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().cpu().numpy().tobytes())
-            file.flush()
+                records = x.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().cpu().numpy()
+                file.write(records.tobytes())
+                file.flush()
+                crc_file.write(np.array([zlib.crc32(record.tobytes()) for record in records], "<u4").tobytes())
+                crc_file.flush()
             os.fsync(file.fileno())
+            os.fsync(crc_file.fileno())
+        partial.with_suffix(_PARTIAL_CRC).replace(path.with_suffix(_CRC))
     except OSError as error:
         raise UserError(f"{partial}: cannot be written: {error.strerror}") from None
     partial.replace(path)
@@ -127,7 +190,7 @@ def _windows(rows: WindowDataset, positions: range) -> dict[str, Tensor]:
 
 def _name(fingerprint: str, n_rows: int, front_end: nn.Module) -> str:
     settings = [
-        (name, type(module).__name__, module.settings)
+        (name, type(module).__name__, getattr(module, "filter_settings", module.settings))
         for name, module in front_end.named_modules()
         if hasattr(module, "settings")
     ]

@@ -34,10 +34,31 @@ class EEGDataModule(WindowDataModule):
         dict of str to Tensor
             With ``mixing`` (batch, 20, 20) beside it, or ``eeg`` changed.
         """
-        raw = self.augment["raw"]
-        if isinstance(raw, RawAugment) and isinstance(self.front_end, EEGFrontEnd):
-            return {**windows, "mixing": raw.mixing(key_B)}
-        return super().augment_raw(windows, key_B)
+        mixing_BCC = self._mixing(key_B)
+        return super().augment_raw(windows, key_B) if mixing_BCC is None else {**windows, "mixing": mixing_BCC}
+
+    def _mixing(self, key_B: Tensor | None) -> Tensor | None:
+        """Say how the front-end is to change the electrodes, where it can."""
+        raw = self.augment.get("raw")
+        mixes = isinstance(raw, RawAugment) and isinstance(self.front_end, EEGFrontEnd) and key_B is not None
+        return raw.mixing(key_B) if mixes else None  # type: ignore[union-attr]
+
+    def before_cache(self) -> list[str]:
+        """Return ``raw``, unless it can follow the filter."""
+        follows = isinstance(self.augment.get("raw"), RawAugment) and isinstance(self.front_end, EEGFrontEnd)
+        return [] if follows else super().before_cache()
+
+    def to_cache(self, windows: Mapping[str, Tensor]) -> Tensor:
+        """Filter and decimate all channels."""
+        if not isinstance(self.front_end, EEGFrontEnd):
+            return super().to_cache(windows)
+        return self.front_end.filter(windows["eeg"])
+
+    def from_cache(self, cached: Tensor, key_B: Tensor | None) -> Tensor:
+        """Change electrodes and derive."""
+        if not isinstance(self.front_end, EEGFrontEnd):
+            return super().from_cache(cached, key_B)
+        return self.front_end.derive(cached, self._mixing(key_B))
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
         """Filter and derive.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from hbac.common.errors import UserError
+from hbac.common.files import write_text
+from hbac.common.outputs import check_free, replacing
 from hbac.ensembling.comparisons import write_report
-from hbac.ensembling.ensemble_file import Ensemble, Member
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble, Member
 from hbac.ensembling.methods import best_of, fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit
 from hbac.ensembling.summary import summarise, write_csv
@@ -23,12 +25,15 @@ from hbac.evaluation.metric import kl_rows
 from hbac.labels.audit import AuditReport, check_folds
 from hbac.predictions.join import JoinedTables, OnMissing, join_tables
 from hbac.predictions.table import PredictionTable, TableMetadata
+from hbac.runs.folder import CARD_FILE
 from hbac.vocabulary import PROB_COLUMNS
 
 MEMBERS = "members"
 OOF_FILE = "oof.parquet"
 SUMMARY_FILE = "summary.csv"
 REPORT = "report"
+_LONGEST_STEM = 100  # file systems take 255 bytes
+COMMAND = "hbac.ensemble"  # who an ensemble's files are said to be of; a sweep's too
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def build_ensemble(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
     report: bool = False,
+    card: Callable[[Ensemble, PredictionTable], str] | None = None,
 ) -> EnsembleResult:
     """Blend members and write the ensemble folder.
 
@@ -93,7 +99,7 @@ def build_ensemble(
         One out-of-fold table per member (`hbac.predictions.table.concat` makes one of its folds). Read one at a
         time: a generator keeps the memory low.
     out : str or Path
-        Folder of the ensemble. Member tables that an earlier ensemble left there are replaced.
+        Folder of the ensemble. What an earlier ensemble left there is replaced, as one.
     method : str
         Name in `hbac.ensembling.methods.METHODS`.
     on_missing : {"error", "renormalise"}
@@ -107,6 +113,8 @@ def build_ensemble(
         Seed of the bootstrap.
     report : bool
         Whether to write the tables of `hbac.ensembling.comparisons.full_report` into ``report/`` too.
+    card : callable, optional
+        Composes the model card of the ensemble and its out-of-fold table.
 
     Returns
     -------
@@ -117,9 +125,12 @@ def build_ensemble(
     ------
     UserError
         No tables; tables that don't go together (names both members); rows without targets; folds that are
-        missing (names member and folds); a patient, EEG or spectrogram in two folds; unknown method.
+        missing (names member and folds); a patient, EEG or spectrogram in two folds; unknown method; a folder in which
+        something else stands in the place of a file.
     """
     out = Path(out)
+    own_folders = (MEMBERS, REPORT)
+    check_free(out, COMMAND, (ENSEMBLE_FILE, OOF_FILE, SUMMARY_FILE, CARD_FILE), own_folders)
     missing: dict[str, list[int]] = {}
     joined = _ranked(join_tables(_checked(tables, allow_missing_folds, missing), on_missing, allow_missing_folds))
     # Each table was checked by itself; with rows that only some have, they can leak together all the same.
@@ -172,19 +183,21 @@ def build_ensemble(
         },
     )
     table = _oof_table(joined, best.nested, ensemble)
-    for m, meta in enumerate(joined.metadata):
-        rows = joined.present[m]
-        probs = pd.DataFrame(joined.probs[m, rows].astype(np.float64), columns=list(PROB_COLUMNS))
-        frame = pd.concat([joined.frame[rows].reset_index(drop=True), probs], axis=1)
-        PredictionTable(frame, meta).write(paths[meta.member])
-    for stale in set((out / MEMBERS).glob("*.parquet")) - set(paths.values()):
-        stale.unlink()
-    table.write(out / OOF_FILE)
-    write_csv(summary, out / SUMMARY_FILE)
-    if report:
-        write_report(joined, best, out / REPORT, n_resamples, seed)
-    path = ensemble.write(out)  # last: where it is, the rest is complete
-    return EnsembleResult(ensemble, table, summary, compared, path, tuple(notes), audit)
+    with replacing(out, COMMAND, ENSEMBLE_FILE, own_folders) as staged:
+        for m, meta in enumerate(joined.metadata):
+            rows = joined.present[m]
+            probs = pd.DataFrame(joined.probs[m, rows].astype(np.float64), columns=list(PROB_COLUMNS))
+            frame = pd.concat([joined.frame[rows].reset_index(drop=True), probs], axis=1)
+            path = paths[meta.member]
+            PredictionTable(frame, meta).write(staged / path.relative_to(out), stands_in=path.parent)
+        table.write(staged / OOF_FILE, stands_in=out)
+        write_csv(summary, staged / SUMMARY_FILE)
+        if report:
+            write_report(joined, best, staged / REPORT, n_resamples, seed)
+        if card is not None:
+            write_text(staged / CARD_FILE, card(ensemble, table))
+        ensemble.write(staged, stands_in=out)
+    return EnsembleResult(ensemble, table, summary, compared, out / ENSEMBLE_FILE, tuple(notes), audit)
 
 
 def _checked(
@@ -232,11 +245,13 @@ def _ranked(joined: JoinedTables) -> JoinedTables:
 
 def _member_paths(names: Sequence[str], out: Path) -> dict[str, Path]:
     paths: dict[str, Path] = {}
+    taken: set[str] = set()
     for name in names:
-        stem = re.sub(r"[^\w.+=-]+", "_", name)
+        stem = re.sub(r"[^\w.+=-]+", "_", name)[:_LONGEST_STEM].lstrip(".") or "member"
         path = out / MEMBERS / f"{stem}.parquet"
-        if path in paths.values():
+        if stem.casefold() in taken:  # some file systems take upper for lower case
             path = path.with_stem(f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
+        taken.add(path.stem.casefold())
         paths[name] = path
     return paths
 

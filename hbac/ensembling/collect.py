@@ -41,7 +41,7 @@ def find_tables(path: Path) -> list[Path]:
     if not path.is_dir():
         raise UserError(f"{path}: there is no such run, sweep or ensemble folder, nor such a table")
     if (path / JOBS).is_dir():
-        runs = [path / read_json(job)["run"] for job in sorted((path / JOBS).glob("*.json"))]
+        runs = [path / read_json(job, {"run": str})["run"] for job in sorted((path / JOBS).glob("*.json"))]
         tables = [run / TABLE_FILE for run in runs if (run / TABLE_FILE).is_file()]
     elif (path / ENSEMBLE_FILE).is_file():
         tables = sorted((path / MEMBERS).glob("*.parquet"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ import numpy.typing as npt
 
 import hbac
 from hbac.common.errors import UserError
-from hbac.common.files import write_json
+from hbac.common.files import read_json, write_json
+from hbac.common.shapes import Maybe, check_shape
 from hbac.ensembling.blends import Array, Blend
 from hbac.ensembling.kinds import blend_from_dict
 from hbac.evaluation.bootstrap import Interval
@@ -22,6 +22,19 @@ from hbac.vocabulary import CLASSES
 
 ENSEMBLE_FILE = "ensemble.json"
 _FORMAT = 1
+
+_SCORE = {"kl": Maybe(float), "low": Maybe(float), "high": Maybe(float)}
+_SHAPE = {
+    "members": [{"name": str, "runs": [str], "table": Maybe(str), "config_hash": str, "kl": Maybe(float)}],
+    "method": str,
+    "blend": {"kind": str},
+    "score": {"nested": _SCORE, "in_sample": _SCORE},
+    "fold_hash": str,
+    "data_fingerprint": str,
+    "dropped": [str],
+    "hbac_version": str,
+    "extras": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -113,13 +126,15 @@ class Ensemble:
             raise UserError(f"ensemble of {len(self.members)} members, but probabilities of {len(prob_MNK)}")
         return self.blend.apply(prob_MNK, present_MN)
 
-    def write(self, path: str | Path) -> Path:
+    def write(self, path: str | Path, stands_in: Path | None = None) -> Path:
         """Write the file; it appears whole or not at all.
 
         Parameters
         ----------
         path : str or Path
             The file, or the folder that gets an ``ensemble.json``.
+        stands_in : Path, optional
+            The folder that it will be moved to, which its paths are relative to; that of `path` where absent.
 
         Returns
         -------
@@ -127,8 +142,7 @@ class Ensemble:
             The file.
         """
         path = _file(path)
-        folder = path.parent
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = stands_in or path.parent
         content = {
             "format": _FORMAT,
             "hbac_version": self.hbac_version,
@@ -154,7 +168,7 @@ class Ensemble:
             "blend": self.blend.to_dict(),
             "extras": dict(self.extras),
         }
-        write_json(path, content)
+        write_json(path, content, sealed=True)
         return path
 
     @classmethod
@@ -180,12 +194,13 @@ class Ensemble:
         if not path.is_file():
             raise UserError(f"{path}: no such ensemble file")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path, {"format": int, "classes": [str]})
             if content["format"] != _FORMAT or content["classes"] != list(CLASSES):
                 raise UserError(
                     f"{path}: format {content['format']}, classes {content['classes']}; this hbac reads format "
                     f"{_FORMAT} with classes {list(CLASSES)}"
                 )
+            check_shape(content, _SHAPE, str(path))
             ensemble = cls(
                 members=tuple(_member(entry, path.parent) for entry in content["members"]),
                 method=content["method"],
@@ -202,11 +217,26 @@ class Ensemble:
             raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: not an ensemble file of hbac ({error!r})") from error
-        if len(ensemble.blend.used) != len(ensemble.members):
-            raise UserError(
-                f"{path}: {len(ensemble.members)} members, but the blend is one of {len(ensemble.blend.used)}"
-            )
+        _try(ensemble, path)
         return ensemble
+
+
+def _try(ensemble: Ensemble, path: Path) -> None:
+    """Blend one row, on which numbers that are none, and too many or too few of them, show."""
+    n_members, n_classes = len(ensemble.members), len(CLASSES)
+    row_K = np.arange(1, n_classes + 1) / (n_classes * (n_classes + 1) / 2)
+    try:
+        n_blended = len(ensemble.blend.used)
+        if n_blended != n_members:
+            raise UserError(f"{path}: {n_members} members, but the blend is one of {n_blended}")
+        with np.errstate(all="ignore"):
+            prob_NK = ensemble.blend.apply(np.tile(row_K, (n_members, 1, 1)))
+    except UserError:
+        raise
+    except (ValueError, IndexError, TypeError, ArithmeticError, AttributeError) as error:
+        raise UserError(f"{path}: blend: its numbers do not fit together ({error})") from error
+    if prob_NK.shape != (1, n_classes) or not np.allclose(prob_NK.sum(), 1) or not (prob_NK >= 0).all():
+        raise UserError(f"{path}: blend: its numbers make no probabilities, but {prob_NK.tolist()}")
 
 
 def _file(path: str | Path) -> Path:
@@ -226,14 +256,14 @@ def _member(entry: Mapping[str, Any], folder: Path) -> Member:
     return Member(
         name=entry["name"],
         runs=tuple(_absolute(run, folder) for run in entry["runs"]),
-        table=None if entry["table"] is None else _absolute(entry["table"], folder),
+        table=None if entry.get("table") is None else _absolute(entry["table"], folder),
         config_hash=entry["config_hash"],
-        kl=_number(entry["kl"]),
+        kl=_number(entry.get("kl")),
     )
 
 
 def _interval(entry: Mapping[str, Any]) -> Interval:
-    return Interval(_number(entry["kl"]), _number(entry["low"]), _number(entry["high"]))
+    return Interval(*(_number(entry.get(name)) for name in ("kl", "low", "high")))
 
 
 def _number(value: float | None) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
-from hbac.common.files import read_json
+from hbac.common.errors import UserError
 from hbac.predictions.table import TableMetadata
-from hbac.runs.folder import CONFIG_FILE
+from hbac.runs.folder import read_config
 from hbac.runs.naming import deciding
 
 _FROM_FRONT_END = ("n_chans", "n_times", "sfreq", "in_chans")  # arguments of the network that nobody sets
@@ -41,7 +42,7 @@ def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
     for key, texts, is_kind in sorted(found, key=lambda entry: (not entry[2], entry[0].count("."))):
         groups = [texts.index(text) for text in texts]  # equal for settings that go together
         if groups not in kinds and texts not in columns.values():
-            columns[key] = texts
+            columns[_printable(key)] = [_printable(text) for text in texts]
             kinds += [groups] * is_kind
     rows = iter(zip(*columns.values(), strict=True)) if columns else iter(())
     empty = (_NOT_THERE,) * len(columns)
@@ -52,8 +53,8 @@ def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
 
 def _config(member: TableMetadata) -> dict[str, Any] | None:
     for _, run in sorted(member.runs.items()):
-        if (run / CONFIG_FILE).is_file():
-            return deciding(read_json(run / CONFIG_FILE))
+        with suppress(UserError):  # a run that is gone or damaged; another fold may know
+            return deciding(read_config(run))
     return None
 
 
@@ -75,6 +76,11 @@ def _differing(key: str, values: Sequence[Any]) -> Iterator[tuple[str, list[str]
     for name in names:
         if not name.startswith("_") and name not in _FROM_FRONT_END:
             yield from _differing(f"{key}.{name}" if key else name, [node.get(name, _NOT_THERE) for node in nodes])
+
+
+def _printable(text: str) -> str:
+    """Take out what a terminal would obey: a config may be anybody's."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _text(value: Any) -> str:

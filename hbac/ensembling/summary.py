@@ -17,6 +17,7 @@ from hbac.labels.targets import POPULATIONS
 from hbac.predictions.join import JoinedTables
 
 BLEND = "ensemble"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
 _HEAD = ("name", "kind", "used", "folds", "rows")
 
 
@@ -136,9 +137,40 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     Parameters
     ----------
     frame : DataFrame
-        Without its index. NaN becomes an empty cell.
+        Without its index. NaN becomes an empty cell. Text that a spreadsheet would compute gets a ``'`` before it.
     path : Path
         File to write. Its folder is made when missing.
     """
+    frame = frame.rename(columns=as_text)
+    for column in frame:
+        if not pd.api.types.is_numeric_dtype(frame[column]):
+            frame[column] = frame[column].map(as_text)
     with whole_file(path) as partial:
         frame.to_csv(partial, index=False)
+
+
+def as_text(value: object) -> object:
+    """Keep a spreadsheet from taking text for a formula, which may run programs.
+
+    Parameters
+    ----------
+    value : object
+        A cell, or a column's name.
+
+    Returns
+    -------
+    object
+        Text that begins with ``=``, ``+``, ``-``, ``@`` or a tab, and is no number, behind a ``'``; else `value`.
+
+    Examples
+    --------
+    >>> [as_text(value) for value in ("=1+1", "-80.0", "resnet_gru", 3)]
+    ["'=1+1", '-80.0', 'resnet_gru', 3]
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
 from hbac.common.locks import locked
 from hbac.common.progress import progress
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from hbac.recordings.datasets import Part
 
 log = logging.getLogger("hbac.experiment.audit")
+
+_PAIR = {"eeg_id": int, "other_eeg_id": int, "start_s": float, "other_start_s": float, "length_s": float}
+_SHAPE = {"compared": int, "featureless": int, "shared": [_PAIR]}
 
 _told: set[tuple[str, ...]] = set()  # a sweep's jobs find the same, and say it once
 
@@ -116,7 +120,8 @@ def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
         if (found := _read(part, path)) is None:
             with progress("comparing the EEGs with one another") as report:
                 found = find_duplicates(part.eeg, part.rows, report)
-            write_json(path, {"method": METHOD, "fingerprint": part.fingerprint, **asdict(found)})
+            content = {"method": METHOD, "fingerprint": part.fingerprint, **asdict(found)}
+            write_json(path, content, sealed=True)
     return found
 
 
@@ -125,7 +130,12 @@ def _read(part: Part, path: Path) -> Duplicates | None:
 
     if not path.is_file():
         return None
-    content = read_json(path)
+    try:
+        content = read_json(path, _SHAPE)
+    except UserError as error:  # it can be made again
+        log.warning("%s; the recordings are compared again", error)
+        return None
     if content.pop("method", None) != METHOD or content.pop("fingerprint", None) != part.fingerprint:
         return None
-    return Duplicates(**content | {"shared": tuple(SharedSignal(**pair) for pair in content["shared"])})
+    shared = tuple(SharedSignal(**{key: pair[key] for key in _PAIR}) for pair in content["shared"])
+    return Duplicates(content["compared"], content["featureless"], shared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ from hbac.experiment.job import named
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-_OF_THIS_COMPUTER = ("stores", "n_jobs")
 
 
 def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
@@ -36,54 +34,26 @@ def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
     UserError
         When none was named and no run says what it was trained on.
     """
-    from hbac.runs.folder import dataset_of
+    from hbac.recordings.mapped import INDEX_NAME
+    from hbac.runs.dataset import dataset_of_run
+    from hbac.runs.folder import CONFIG_FILE
 
     typed = named("dataset")
     keys = [line.lstrip("+~").partition("=")[0].partition("@")[0] for line in typed]
     if "dataset" in keys:
         return cfg.dataset
-    known = next((node for run in runs if (node := dataset_of(run)) is not None), None)
+    known = next((dataset_of_run(run) for run in runs if (run / CONFIG_FILE).is_file()), None)
     if known is None:
         if typed:
             return cfg.dataset
         raise UserError("no run says which data set it was trained on; name one: dataset=hms dataset.root=PATH")
     if keys and known["_target_"] == cfg.dataset["_target_"]:
         return cfg.dataset  # what the other settings follow from was named
-    if "stores" in known and not Path(known["stores"]).is_dir():
+    if known["_target_"] == "hbac.recordings.datasets.Synthetic" and not Path(known["root"]).is_dir():
+        known["root"] = str(Path(cfg.outputs) / "data" / Path(known["root"]).name)
+    if not any(Path(known["stores"]).glob(f"*/{INDEX_NAME}")):  # nothing is made where a run of anybody's says
         known["stores"] = str(Path(cfg.outputs) / "stores")
     return known | {key.rpartition(".")[2]: cfg.dataset[key.rpartition(".")[2]] for key in keys}
-
-
-def naming(dataset: Mapping[str, Any], conf: Path) -> list[str]:
-    """Write the settings that name a data set.
-
-    Parameters
-    ----------
-    dataset : mapping
-        A data set's config.
-    conf : Path
-        Folder of the configs.
-
-    Returns
-    -------
-    list of str
-        ``dataset=…`` and what differs from that option's defaults.
-    """
-    import yaml
-
-    for option in sorted((conf / "dataset").glob("*.yaml")):
-        default = yaml.safe_load(option.read_text(encoding="utf-8"))
-        if default.get("_target_") == dataset["_target_"]:
-            settings = {
-                key: value
-                for key, value in dataset.items()
-                if not key.startswith("_")
-                and key not in _OF_THIS_COMPUTER
-                and value != default.get(key)
-                and "${" not in str(default.get(key))
-            }
-            return [override("dataset", option.stem), *(override(f"dataset.{key}", settings[key]) for key in settings)]
-    return named("dataset")
 
 
 def folds_of(run: Path, conf: Path) -> tuple[int, list[str]]:

@@ -73,13 +73,10 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
 
     (folder / DONE_FILE).unlink(missing_ok=True)
-    write_json(folder / CONFIG_FILE, job.config)
-    write_json(
-        folder / ENVIRONMENT_FILE,
-        environment() | {"command": command_of_job(), "folder": str(Path.cwd()), **git_state()},
-    )
+    write_json(folder / CONFIG_FILE, job.config, sealed=True)
+    write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()}, sealed=True)
     rows_trained = []
-    with build(cfg.logger).training(facts) as loggers:
+    with build(cfg.logger, "logger", cfg.allow).training(facts) as loggers:
         *earlier, last = job.stages
         for stage in earlier:
             rows_trained.append(train_before(stage, job, source, loggers))
@@ -105,7 +102,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         if (run := find_run(loggers)) is not None:
             with never_fatal():
                 log_results(run, table, part, cfg.logger.worst_windows)
-        write_json(folder / DONE_FILE, {"kl": score, "scores": found, "epochs": trainer.current_epoch})
+        content = {"kl": score, "scores": found, "epochs": trainer.current_epoch}
+        write_json(folder / DONE_FILE, content, sealed=True)
     log.info("fold %d of %s: KL %.4f, in %s", cfg.fold, job.member, score["all"], folder)
     return score["all"]
 
@@ -128,9 +126,8 @@ def make_task(stage: Stage, job: Job) -> Classifier:
     from hbac.common.instantiate import build
 
     cfg = stage.cfg
-    task: Classifier = build(
-        cfg.task, network=job.network, optimizer=build(cfg.optimizer), schedule=build(cfg.schedule)
-    )
+    optimizer, schedule = (build(cfg[name], name, cfg.allow) for name in ("optimizer", "schedule"))
+    task: Classifier = build(cfg.task, "task", cfg.allow, network=job.network, optimizer=optimizer, schedule=schedule)
     return task
 
 
@@ -163,9 +160,10 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
     cfg = stage.cfg
     if not cfg.resume:
         shutil.rmtree(stage.folder / CHECKPOINTS, ignore_errors=True)
-    asked_for = [build(node) for node in (cfg.get("callbacks") or {}).values()]
+    asked_for = [build(node, "callback", cfg.allow) for node in (cfg.get("callbacks") or {}).values()]
     trainer: L.Trainer = build(
         cfg.trainer,
+        "trainer",
         logger=loggers,
         callbacks=[
             *make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience, place_in_sweep()),
@@ -207,20 +205,28 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
     DataFrame
         The label rows that it was trained on.
     """
-    from hbac.runs.folder import WEIGHTS_FILE
+    from hbac.common.errors import UserError
+    from hbac.common.files import write_json
+    from hbac.runs.folder import STAGE_FILE, WEIGHTS_FILE, WEIGHTS_HASH
     from hbac.runs.model import load_weights, save_weights
     from hbac.tracking.stages import staged
 
     data = make_data(stage, job, source)
-    if not stage.cfg.resume:
-        (stage.folder / WEIGHTS_FILE).unlink(missing_ok=True)
-    if (stage.folder / WEIGHTS_FILE).is_file():
-        load_weights(job.network, stage.folder)
-    else:
+    trained = stage.cfg.resume and (stage.folder / WEIGHTS_FILE).is_file()
+    if trained:
+        try:
+            load_weights(job.network, stage.folder)
+        except UserError as error:
+            log.warning("%s; stage %s is trained again", str(error).partition(";")[0], stage.name)
+            trained = False
+    if not trained:
+        for name in (WEIGHTS_FILE, STAGE_FILE):
+            (stage.folder / name).unlink(missing_ok=True)
         log.info("fold %d of %s: stage %s, on %d rows", stage.cfg.fold, job.member, stage.name, len(data.train_set))
         stage.folder.mkdir(parents=True, exist_ok=True)
         train_stage(stage, job, make_task(stage, job), data, staged(loggers, stage.name))
-        save_weights(job.network, stage.folder)
+        digest = save_weights(job.network, stage.folder)
+        write_json(stage.folder / STAGE_FILE, {WEIGHTS_HASH: digest}, sealed=True)
     rows_trained: pd.DataFrame = data.rows_trained
     return rows_trained
 
@@ -259,6 +265,8 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
         wanted &= source.folds.fold_of(part.rows["patient_id"]) != cfg.fold
     data = build(
         cfg.data,
+        "data",
+        cfg.allow,
         part=part,
         front_end=job.front_end,
         fold_of_row=np.where(wanted, 0, 1),
@@ -267,6 +275,7 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
     )
     trainer: L.Trainer = build(
         cfg.trainer,
+        "trainer",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

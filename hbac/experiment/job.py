@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -155,12 +156,12 @@ def make_job(cfg: DictConfig) -> Job:
     check_choice("export", cfg.export, EXPORTS)
     start = None if cfg.init_from is None else run_of_fold(Path(str(cfg.init_from)), cfg.fold)
     with blamed_on("front_end"):
-        front_end = build(cfg.front_end)
+        front_end = build(cfg.front_end, "front_end", cfg.allow)
     check_montage(cfg.montage, config["front_end"])
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] |= front_end.network_arguments()
     with blamed_on("model"):
-        network = build(config["model"])
+        network = build(config["model"], "network", cfg.allow)
     config["content"] = _content(config, stages, start)
     job = Job(
         config=config,
@@ -200,21 +201,24 @@ def try_out(stage: Stage, job: Job) -> None:
     made: dict[str, Any] = {}
     for group in ("optimizer", "schedule", "task"):
         with blamed_on(f"{prefix}{group}"):
-            made[group] = build(cfg[group], **({"network": job.network, **made} if group == "task" else {}))
+            needed = {"network": job.network, **made} if group == "task" else {}
+            made[group] = build(cfg[group], group, cfg.allow, **needed)
     with blamed_on(f"{prefix}optimizer"):
         optimizer = made["optimizer"]([torch.zeros(1, requires_grad=True)])
     with blamed_on(f"{prefix}schedule"):
         made["schedule"](optimizer, _STEPS)
     for name, node in cfg.augment.items():
         with blamed_on(f"{prefix}augment.{name}"):
-            piece = None if node is None else build(node)
+            piece = None if node is None else build(node, "augment", cfg.allow)
             _ = piece(sfreq=job.front_end.sfreq) if isinstance(piece, partial) else piece
-    silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    silent: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
     device = str(cfg.trainer.accelerator)
     if device in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
         raise UserError(f"{prefix}trainer.accelerator={device}: there is no GPU; trainer=default takes what there is")
     with blamed_on(f"{prefix}trainer"):
-        build(cfg.trainer, precision=job.precision, **dict.fromkeys(silent, False))
+        build(cfg.trainer, "trainer", precision=job.precision, **silent)
 
 
 def _prefix(stage: str) -> str:
@@ -246,9 +250,9 @@ def as_plain(cfg: DictConfig) -> dict[str, Any]:
 
 def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start: Path | None) -> dict[str, str]:
     """Name the files that decide predictions by what is in them: a run is the same wherever they lie."""
-    from hbac.common.files import hash_of_file, read_json
+    from hbac.common.files import hash_of_file
     from hbac.predictions.pseudo import pseudo_hash
-    from hbac.runs.folder import MODEL_FILE
+    from hbac.runs.folder import WEIGHTS_FILE, read_facts
 
     learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
     content = {
@@ -256,7 +260,8 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
         for name, pseudo in learned_from.items()
     }
     if start is not None:
-        content["init_from"] = read_json(start / MODEL_FILE)["config_hash"]  # of all its folds
+        # Of all its folds, where it is known.
+        content["init_from"] = read_facts(start).get("config_hash") or hash_of_file(start / WEIGHTS_FILE)
     if (weights := config["model"].get("pretrained_file")) is not None:
         content["pretrained_file"] = hash_of_file(Path(str(weights)))
     return content
@@ -290,6 +295,8 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
         if settings is not None and not isinstance(settings, Mapping):
             raise UserError(f"stages.{name}={settings}: must be settings, such as {{ema: 0.99}}")
         check_settings(as_plain(cast("DictConfig", settings)) if settings else {}, _prefix(str(name)))
+        if not re.fullmatch(r"\w[\w.+-]*", str(name)):  # it names a folder in the run's
+            raise UserError(f"stages.{name}: a stage's name has letters, digits and _ . + - only")
         for key in settings or {}:
             if key not in STAGE_SETTINGS:
                 raise UserError(
@@ -335,7 +342,10 @@ def make_stage(stages: Mapping[str, DictConfig], name: str) -> Stage:
     cfg, number = stages[name], list(stages).index(name)
     recipe = LabelRecipe.from_config(cfg.labels)
     if cfg.data.cache:
-        check_cache([stage for stage, node in cfg.augment.items() if node is not None], recipe.jitter_s)
+        # The cache of signals holds electrodes, which can still be changed.
+        after = ("raw",) if cfg.front_end._target_ == "hbac.signal.EEGFrontEnd" else ()
+        stages_before = [stage for stage, node in cfg.augment.items() if node is not None and stage not in after]
+        check_cache(stages_before, recipe.jitter_s)
     check_choice("labels.pseudo_split", cfg.labels.pseudo_split, SPLITS)
     teacher = cfg.labels.pseudo if cfg.labels.pseudo in stages else ""
     if teacher and list(stages).index(teacher) >= number:
@@ -512,4 +522,4 @@ def register_job(folder: Path) -> None:
         jobs = Path(HydraConfig.get().sweep.dir) / JOBS
         jobs.mkdir(parents=True, exist_ok=True)
         number = HydraConfig.get().job.num
-        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)})
+        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)}, sealed=True)

@@ -93,7 +93,9 @@ class MergeSweep(Callback):
                     f"{' '.join(config.hydra.overrides.task)}: this is a sweep over nothing; no job was run"
                 )
             kept = kept_settings(config.hydra.overrides.task)
-            blend([sweep], sweep, logger=build(config.logger), kept=kept, **blend_settings(config))
+            blend(
+                [sweep], sweep, logger=build(config.logger, "logger", config.allow), kept=kept, **blend_settings(config)
+            )
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)
@@ -201,12 +203,11 @@ def blend(
     from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
     from hbac.tracking.loggers import never_fatal
-    from hbac.tracking.model_card import write_ensemble_card
+    from hbac.tracking.model_card import ensemble_card
     from hbac.tracking.results import log_ensemble
 
     with _told_once():
-        result = build_ensemble(collect(paths, folds), out, **settings)
-    write_ensemble_card(result)
+        result = build_ensemble(collect(paths, folds), out, card=ensemble_card, **settings)
     if logger is not None:
         with never_fatal():
             log_ensemble(logger, result, settings)

@@ -93,22 +93,23 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
     UserError
         For a leak, or for files that do not fit.
     """
-    from hbac.common.files import read_json
     from hbac.common.instantiate import build
     from hbac.labels.lineage import check_unseen, lineage_of
     from hbac.predictions.pseudo import read_pseudo
-    from hbac.runs.folder import MODEL_FILE
+    from hbac.runs.folder import read_facts
     from hbac.runs.model import load_weights
 
     def part_of(name: str) -> Part:
         wanted: Part = (
-            part if name == "train" else build(cfg.dataset).part(name, official="official" in job.front_end.sources)
+            part
+            if name == "train"
+            else build(cfg.dataset, "dataset", cfg.allow).part(name, official="official" in job.front_end.sources)
         )
         return wanted
 
     lineage = []
     if job.start is not None:
-        lineage = lineage_of(read_json(job.start / MODEL_FILE))
+        lineage = lineage_of(read_facts(job.start))
         check_unseen(f"init_from={job.start}", lineage, cfg.fold, folds.hash, job.dataset)
         load_weights(job.network, job.start)
         log.info("fold %d of %s starts from the weights of %s", cfg.fold, job.member, job.start)
@@ -159,13 +160,15 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
     with blamed_on("data"):
         data = build(
             cfg.data,
+            "data",
+            cfg.allow,
             part=source.part,
             front_end=job.front_end,
             fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
             fold=cfg.fold,
             labels=stage.labels,
             pseudo=pseudo,
-            augment={name: build(node) for name, node in cfg.augment.items() if node is not None},
+            augment={name: build(node, "augment", cfg.allow) for name, node in cfg.augment.items() if node is not None},
             seed=stage.seed,
             cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hbac.common.errors import UserError
-from hbac.common.files import read_json
 from hbac.ensembling.blends import Arithmetic
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble, Member
 from hbac.evaluation.bootstrap import Interval
 from hbac.inference.networks import Networks, members_of_runs
-from hbac.runs.folder import MODEL_FILE
+from hbac.runs.folder import MODEL_FILE, read_facts
 from hbac.runs.model import Model, as_windows, load_run
+from hbac.signal.looks import check_windows
 from hbac.vocabulary import N_CLASSES
 
 
@@ -60,10 +61,14 @@ class EnsembleModel:
         ------
         ValueError
             When there is not one array for each source, or its shape is another.
+        UserError
+            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.looks`).
         """
         given = as_windows(self.sources, windows)
         if not len(given[0]):
             return given[0].new_zeros((0, N_CLASSES), dtype=torch.float32)
+        if "eeg" in self.sources:
+            check_windows(given[self.sources.index("eeg")])
         self.to(given[0].device)
         batch = dict(zip(self.sources, given, strict=True)) | {"row": torch.arange(len(given[0]))}
         prob_RBK = self.networks.predict(batch).cpu().numpy()
@@ -114,7 +119,7 @@ def ensemble_of(path: Path) -> Ensemble:
             f"{path}: neither an ensemble (with {ENSEMBLE_FILE}) nor a finished run (with {MODEL_FILE}), nor a folder "
             "of one member's runs"
         )
-    facts = {run: read_json(run / MODEL_FILE) for run in runs}
+    facts = {run: read_facts(run) for run in runs}
     runs.sort(key=lambda run: int(facts[run]["fold"]))
     first = facts[runs[0]]
     unknown = Interval(math.nan, math.nan, math.nan)
@@ -130,7 +135,7 @@ def ensemble_of(path: Path) -> Ensemble:
     )
 
 
-def load(folder: str | Path) -> Model | EnsembleModel:
+def load(folder: str | Path, allow: str | Sequence[str] = ()) -> Model | EnsembleModel:
     """Return the model of a run or of an ensemble.
 
     Parameters
@@ -138,6 +143,9 @@ def load(folder: str | Path) -> Model | EnsembleModel:
     folder : str or Path
         A run's folder, ``outputs/runs/<member>/fold<k>``; or an ensemble's: that of a sweep, or of
         ``hbac.ensemble``.
+    allow : str or sequence of str
+        Packages of your own that its networks may be of, and that are imported then: ``("mynets",)``. A folder of
+        anybody's is safe to load without.
 
     Returns
     -------
@@ -147,14 +155,15 @@ def load(folder: str | Path) -> Model | EnsembleModel:
     Raises
     ------
     UserError
-        When the folder is neither, a run of the ensemble is missing, or weights do not fit their network.
+        When the folder is neither, a run of the ensemble is missing, a network is of a package that is not allowed, or
+        weights do not fit their network.
     """
     folder = Path(folder)
     if (folder / MODEL_FILE).is_file():
-        return load_run(folder)
+        return load_run(folder, allow)
     if (folder / ENSEMBLE_FILE).is_file():
         ensemble = Ensemble.read(folder)
-        return EnsembleModel(ensemble, Networks.of(ensemble, "cpu", "32-true"))
+        return EnsembleModel(ensemble, Networks.of(ensemble, "cpu", "32-true", allow))
     raise UserError(
         f"{folder}: neither a finished run (with {MODEL_FILE}) nor an ensemble (with {ENSEMBLE_FILE}); give a folder "
         "like outputs/runs/…/fold0 or outputs/sweeps/…"

@@ -6,10 +6,12 @@ What is done is kept chunk by chunk, so that a prediction that was interrupted g
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import shutil
+import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,15 +31,20 @@ from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
+from hbac.recordings.amplitudes import count_looks
 from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE
 from hbac.runs.model import Model, load_run
 from hbac.signal.image_front_end import SOURCES
+from hbac.signal.looks import looks_of_windows
 from hbac.signal.tta import PLAIN, variant_of
 from hbac.training.precision import choose_precision
 from hbac.vocabulary import N_CLASSES
 
 # Tensors: R run (network), B window, K class.
 
+log = logging.getLogger("hbac.infer")
+
+_DIGEST = 32  # bytes of a hash behind what is kept
 CHUNK_BATCHES = 8  # batches between two files: what a kill loses
 _NUMBERS = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
@@ -64,6 +71,8 @@ class Networks:
         Seconds spent in the networks themselves so far.
     windows : int
         How many windows they have seen.
+    looks : ndarray of int64, shape (6,)
+        How many windows looked like what (`hbac.recordings.amplitudes`), those of an interrupted prediction included.
     """
 
     models: list[Model]
@@ -72,9 +81,12 @@ class Networks:
     precision: str = "32-true"
     forward_s: float = field(default=0.0, init=False)
     windows: int = field(default=0, init=False)
+    looks: NDArray[np.int64] = field(default_factory=lambda: count_looks(np.zeros(0, np.uint8)), init=False)
 
     @classmethod
-    def of(cls, ensemble: Ensemble, device: str = "auto", precision: str = "auto") -> Networks:
+    def of(
+        cls, ensemble: Ensemble, device: str = "auto", precision: str = "auto", allow: str | Sequence[str] = ()
+    ) -> Networks:
         """Load the networks of all members.
 
         Parameters
@@ -85,6 +97,8 @@ class Networks:
             ``auto``, ``cpu``, ``cuda`` …
         precision : str
             ``auto`` (see `hbac.training.precision.choose_precision`), ``32-true``, ``16-mixed`` or ``bf16-mixed``.
+        allow : str or sequence of str
+            Packages of the user's own that networks may be of.
 
         Returns
         -------
@@ -107,7 +121,7 @@ class Networks:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         runs = [(m, run) for m, member in enumerate(ensemble.members) for run in member.runs]
-        models = [load_run(run) for _, run in runs]
+        models = [load_run(run, allow) for _, run in runs]
         try:
             where = torch.device(device)
             models = [model.to(where) for model in models]
@@ -251,21 +265,25 @@ def _chunks(
     starts: range,
     kept: Path | None,
 ) -> list[NDArray[np.float32]]:
-    done = {int(path.stem): path for path in kept.glob("*.npy")} if kept is not None else {}
     chunks = []
     with progress("predicting") as report:
         for start in starts:
-            if start in done and (chunk := _read(done[start])) is not None:
-                chunks.append(chunk)
+            if kept is not None and (chunk := _read(kept / f"{start}.npy")) is not None:
+                chunks.append(chunk[0])
+                networks.looks += chunk[1]
                 continue
+            looks = np.zeros_like(networks.looks)
             rows = range(start, min(start + starts.step, len(windows)))
             batches: list[NDArray[np.float32]] = []
             for batch in DataLoader(Subset(windows, rows), batch_size=batch_size, collate_fn=identity):
                 report(start + len(batches) * batch_size, len(windows))
                 batches.append(networks.predict(batch, variants).cpu().numpy())
+                if "eeg" in batch:
+                    looks += count_looks(looks_of_windows(batch["eeg"]))
             chunks.append(np.concatenate(batches, axis=1))
+            networks.looks += looks
             if kept is not None:
-                _write(kept / f"{start}.npy", chunks[-1])
+                _write(kept / f"{start}.npy", chunks[-1], looks)
     return chunks
 
 
@@ -276,17 +294,28 @@ def _writable(kept: Path) -> None:
         raise UserError(f"{kept}: cannot be made: {error.strerror}") from None
 
 
-def _read(path: Path) -> NDArray[np.float32] | None:
-    try:
-        chunk: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError):  # cut short by a loss of power: computed again
+def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """Read probabilities and what their windows looked like; None for what is not there, or not what was written."""
+    if not path.is_file():
         return None
-    return chunk
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]:
+            file = io.BytesIO(content)
+            return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        pass
+    log.warning("%s is damaged: computed again", path)
+    return None
 
 
-def _write(path: Path, prob_RNK: NDArray[np.float32]) -> None:
-    with whole_file(path) as partial, partial.open("wb") as file:
-        np.save(file, prob_RNK, allow_pickle=False)
+def _write(path: Path, prob_RNK: NDArray[np.float32], looks: NDArray[np.int64]) -> None:
+    file = io.BytesIO()
+    for array in (prob_RNK, looks):
+        np.save(file, array, allow_pickle=False)
+    content = file.getvalue()
+    with whole_file(path) as partial:
+        partial.write_bytes(content + hashlib.sha256(content).digest())
 
 
 def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
@@ -315,14 +344,18 @@ def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
 
 
 def forget(kept: Path) -> None:
-    """Delete what was kept, once the result is written.
+    """Delete what was kept, and nothing else, once the result is written.
 
     Parameters
     ----------
     kept : Path
         As `kept_folder` returned it.
     """
-    shutil.rmtree(kept, ignore_errors=True)
+    with suppress(OSError):  # what else is there stays, and the folder with it
+        for chunk in kept.glob("[0-9]*.npy"):
+            chunk.unlink()
+        (kept / ".lock").unlink(missing_ok=True)
+        kept.rmdir()
 
 
 def members_of_runs(prob_RNK: NDArray[np.floating], member: Sequence[int]) -> NDArray[np.float64]:

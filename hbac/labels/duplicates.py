@@ -46,6 +46,7 @@ _FEWEST_COMMON = 3  # numbers in common that make two recordings worth comparing
 _PIECE = int(10 * SFREQ)
 _ALIKE = 0.99  # correlation of each derivation within a piece
 _PLACEMENTS = 8  # ways of laying two recordings over one another that are tried
+_STRETCH = 1 << 19  # samples of a recording looked at a time: 44 minutes, some 50 MB
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def find_duplicates(store: Store, rows: pd.DataFrame, report: Callable[[int, int
     for number, eeg_id in enumerate(ids.tolist()):
         if report is not None:
             report(number, len(ids))
-        place_L, number_L = landmarks(_signal(store, eeg_id))
+        place_L, number_L = _landmarks_of(store, eeg_id)
         featureless += not len(place_L)
         found.append((np.full(len(place_L), number), place_L, number_L))
     if not found:
@@ -158,15 +159,30 @@ def landmarks(x_DT: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.
     return place_L[lively_L], number_L
 
 
-def _signal(store: Store, eeg_id: int) -> NDArray[np.float32]:
-    """Read four derivations of a recording, smoothed; what is missing is 0."""
-    eeg_TC = store.copy_windows([eeg_id], [0], store.n_rows(eeg_id))[0]
+def _landmarks_of(store: Store, eeg_id: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Find the landmarks of a recording, a stretch at a time, each read with what its landmarks' surroundings need."""
+    n = store.n_rows(eeg_id)
+    places, numbers = [], []
+    for begin in range(0, max(n, 1), _STRETCH):
+        first, end = max(0, begin - _NEAR - 1), min(n, begin + _STRETCH)
+        place_L, number_L = landmarks(_signal(store, eeg_id, first, min(n, end + int(_LAGS[-1]) + _NEAR + 1)))
+        place_L = place_L + first
+        inside_L = (place_L >= begin) & (place_L < end)
+        places.append(place_L[inside_L])
+        numbers.append(number_L[inside_L])
+    return np.concatenate(places), np.concatenate(numbers)
+
+
+def _signal(store: Store, eeg_id: int, start: int, stop: int) -> NDArray[np.float32]:
+    """Read four derivations of a part of a recording, smoothed as in the whole of it; what is missing is 0."""
+    first, end = max(0, start - _SMOOTH), min(store.n_rows(eeg_id), stop + _SMOOTH)
+    eeg_TC = store.copy_windows([eeg_id], [first], end - first)[0]
     eeg_ET = eeg_TC[:, _ELECTRODES].astype(np.float32).T
     eeg_ET[np.isnan(eeg_ET)] = 0
     x_DT: NDArray[np.float32] = _DERIVATIONS @ eeg_ET
     for _ in range(2):
         x_DT = uniform_filter1d(x_DT, _SMOOTH, axis=1, mode="nearest")
-    return x_DT
+    return x_DT[:, start - first : stop - first]
 
 
 def _alike(
@@ -191,16 +207,16 @@ def _alike(
 
 def _common_stretch(store: Store, a: int, b: int, lags: Sequence[int]) -> SharedSignal | None:
     """Lay two recordings over one another, the second one moved by each lag, and compare them piece by piece."""
-    x_DT, y_DT = _signal(store, a), _signal(store, b)
+    n_a, n_b = store.n_rows(a), store.n_rows(b)
     best: tuple[int, float] = (0, 0.0)
     shared = None
     for lag in lags:
         start_a, start_b = max(0, -lag), max(0, lag)
-        n = min(x_DT.shape[1] - start_a, y_DT.shape[1] - start_b)
+        n = min(n_a - start_a, n_b - start_b)
         found = []
         for begin in range(0, n - _PIECE + 1, _PIECE):
-            ours = x_DT[:, start_a + begin : start_a + begin + _PIECE]
-            theirs = y_DT[:, start_b + begin : start_b + begin + _PIECE]
+            ours = _signal(store, a, start_a + begin, start_a + begin + _PIECE)
+            theirs = _signal(store, b, start_b + begin, start_b + begin + _PIECE)
             if (r := _correlation(ours, theirs)) >= _ALIKE:
                 found.append((begin, r))
         if found and (score := (len(found), sum(r for _, r in found))) > best:

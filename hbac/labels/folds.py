@@ -152,7 +152,10 @@ class FoldTable:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"{path}: no such fold table")
-        header, _, body = path.read_text(encoding="utf-8").partition("\n")
+        try:
+            header, _, body = path.read_text(encoding="utf-8").partition("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not a fold table of hbac: {error}") from error
         match = _HEADER.fullmatch(header.strip())
         lines = body.split()
         if match is None or not lines or lines[0] != _COLUMNS:

@@ -8,6 +8,7 @@ The images come normalised from the front-end; what is left for the network is w
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hbac.vocabulary import N_CLASSES
 
 INPUT_NORMS = ("batch", "unit_range", "none")
 POOLINGS = ("average", "gem")
+_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
 
 
 class EfficientNet(nn.Module):
@@ -185,6 +187,8 @@ class GeM(nn.Module):
 
 def _make_backbone(name: str, in_chans: int, drop_path: float) -> Any:
     """Make timm's model without its pooling and classifier, with random weights."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):  # timm reads folders and addresses, too
+        raise UserError(f"model.backbone={name}: must be the name of one of timm's models, such as efficientnet_b0")
     import timm  # half a second that a run of another model needn't wait for
     from timm.models import _registry
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hbac.common.errors import UserError
+from hbac.common.shapes import check_shape
 from hbac.labels.lineage import TrainedOn, check_unseen, lineage_of
 from hbac.labels.pseudo import PseudoLabels
 from hbac.predictions.table import PredictionTable
@@ -116,7 +117,12 @@ def read_pseudo(
             f"{setting}: does not say which models predicted it, so that nobody knows whose patients they saw; use a "
             "table that `python -m hbac.infer` wrote"
         )
-    lineage = [run for model in json.loads(extras["models"]) for run in lineage_of(model)]
+    try:
+        models = json.loads(extras["models"])
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{setting}: its metadata are damaged: models is no JSON ({error})") from None
+    check_shape(models, [dict], f"{setting}: models in its metadata")
+    lineage = [run for model in models for run in lineage_of(model)]
     check_unseen(setting, lineage, fold, fold_hash, dataset)
     name = "test" if extras["split"] == "test" else "train"
     predicted = part(name)

@@ -7,6 +7,7 @@ for anything else, so tables of one ensemble may come from other machines or oth
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
+from hbac.common.shapes import check_shape
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
@@ -36,6 +38,7 @@ DTYPES: dict[str, str] = (
 TEST_FOLD = -1
 NO_ID = -1
 _PREFIX = "hbac."
+_MOST_FOLDS = 32_767  # what the column can name
 _HASHES = ("config_hash", "fold_hash", "data_fingerprint")
 
 
@@ -61,6 +64,11 @@ class TableMetadata:
         Run folder of each fold's network, in memory absolute, in the file relative to the file's folder.
     extras : mapping of str to str
         Anything else worth keeping, such as the epoch of the checkpoint.
+
+    Raises
+    ------
+    UserError
+        For a name of nothing, or with control characters.
     """
 
     member: str
@@ -71,6 +79,11 @@ class TableMetadata:
     hbac_version: str = hbac.__version__
     runs: Mapping[int, Path] = field(default_factory=dict)
     extras: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Names are printed, and a terminal obeys control characters; Unicode has some that reorder a whole line.
+        if not self.member or not self.member.isprintable():
+            raise UserError(f"member {self.member!r}: a name needs letters, and no line breaks or control characters")
 
 
 @dataclass(frozen=True)
@@ -177,13 +190,15 @@ class PredictionTable:
         """The folds without rows; empty when the number of folds is unknown."""
         return sorted(set(range(self.metadata.n_folds)) - set(self.folds))
 
-    def write(self, path: str | Path) -> Path:
+    def write(self, path: str | Path, stands_in: Path | None = None) -> Path:
         """Write the table as parquet; the file appears whole or not at all.
 
         Parameters
         ----------
         path : str or Path
             File to write. Its folder is made when missing.
+        stands_in : Path, optional
+            The folder that it will be moved to, which run folders are relative to; that of `path` where absent.
 
         Returns
         -------
@@ -192,7 +207,8 @@ class PredictionTable:
         """
         path = Path(path)
         meta = self.metadata
-        runs = {str(k): Path(os.path.relpath(run, path.parent)).as_posix() for k, run in sorted(meta.runs.items())}
+        folder = stands_in or path.parent
+        runs = {str(k): Path(os.path.relpath(run, folder)).as_posix() for k, run in sorted(meta.runs.items())}
         flat = {
             "member": meta.member,
             **{name: getattr(meta, name) for name in _HASHES},
@@ -201,6 +217,7 @@ class PredictionTable:
             "runs": json.dumps(runs),
             "extras": json.dumps(dict(meta.extras), sort_keys=True),
         }
+        flat["sha256"] = _content_hash(self.frame, flat)
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         table = table.replace_schema_metadata({_PREFIX + key: value for key, value in flat.items()})
         with whole_file(path) as partial:
@@ -224,19 +241,37 @@ class PredictionTable:
         Raises
         ------
         UserError
-            No such file, not parquet, no hbac metadata, or a wrong column or value.
+            No such file, not parquet, no hbac metadata, a wrong column or value, or another content than was written.
         """
         path = Path(path)
         arrow = read_parquet(path)
-        flat = {k.decode(): v.decode() for k, v in (arrow.schema.metadata or {}).items() if k != b"ARROW:schema"}
+        try:
+            flat = {k.decode(): v.decode() for k, v in (arrow.schema.metadata or {}).items() if k != b"ARROW:schema"}
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: damaged metadata ({error})") from error
         missing = [key for key in ("member", *_HASHES, "hbac_version") if _PREFIX + key not in flat]
         if missing:
             raise UserError(
                 f"{path}: the file's metadata lack {', '.join(_PREFIX + key for key in missing)}; "
                 "a table made by other code is read with hbac.predictions.foreign.read_table"
             )
-        frame = arrow.to_pandas(ignore_metadata=True)
+        try:
+            frame = arrow.to_pandas(ignore_metadata=True)
+        except (
+            pa.ArrowException,
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # dates beyond what pandas knows, say
+            raise UserError(f"{path}: not a prediction table ({error})") from error
         check_frame(frame, str(path))
+        own = {key.removeprefix(_PREFIX): value for key, value in flat.items() if key.startswith(_PREFIX)}
+        stated = own.pop("sha256", None)  # an earlier version noted none
+        if stated is not None and stated != _content_hash(frame, own):
+            raise UserError(
+                f"{path}: its rows or metadata are not what was written (SHA-256): damaged, or edited; restore it, or "
+                "make it again: train its run, predict or blend once more"
+            )
         return cls(frame, _metadata(flat, path))
 
 
@@ -290,24 +325,42 @@ def _parquet(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: no such prediction table")
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not readable as parquet ({str(error).splitlines()[0]})") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as parquet ({str(error).partition(chr(10))[0]})") from error
+
+
+def _content_hash(frame: pd.DataFrame, flat: Mapping[str, str]) -> str:
+    """Hash the rows, as they are in memory, and the metadata."""
+    digest = hashlib.sha256(json.dumps(sorted(flat.items())).encode())
+    for column in DTYPES:
+        values = frame[column].to_numpy(copy=True)
+        if values.dtype.kind == "f":
+            values[np.isnan(values)] = np.nan  # there are many, and parquet keeps none of them
+        digest.update(column.encode() + values.tobytes())
+    return digest.hexdigest()
 
 
 def _metadata(flat: Mapping[str, str], path: Path) -> TableMetadata:
     try:
         runs = json.loads(flat.get(_PREFIX + "runs", "{}"))
+        extras = json.loads(flat.get(_PREFIX + "extras", "{}"))
+        check_shape([runs, extras], [{str: str}], f"{path}: runs and extras in its metadata")
+        n_folds = int(flat.get(_PREFIX + "n_folds", "0"))
+        if not 0 <= n_folds <= _MOST_FOLDS:
+            raise ValueError(f"n_folds is {n_folds:.3g}, must be 0 to {_MOST_FOLDS:,}")
         return TableMetadata(
             member=flat[_PREFIX + "member"],
             config_hash=flat[_PREFIX + "config_hash"],
             fold_hash=flat[_PREFIX + "fold_hash"],
             data_fingerprint=flat[_PREFIX + "data_fingerprint"],
-            n_folds=int(flat.get(_PREFIX + "n_folds", "0")),
+            n_folds=n_folds,
             hbac_version=flat[_PREFIX + "hbac_version"],
             runs={int(k): Path(os.path.normpath(path.parent.absolute() / run)) for k, run in runs.items()},
-            extras=json.loads(flat.get(_PREFIX + "extras", "{}")),
+            extras=extras,
         )
-    except (ValueError, AttributeError) as error:
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged metadata ({error})") from error
 
 
@@ -348,6 +401,9 @@ def check_frame(frame: pd.DataFrame, name: str) -> None:
         Says which table, row and column is wrong, what was found, and what would be right.
     """
     what = f"table {name}"
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()].astype(str)
+        raise UserError(f"{what}: more than one column {', '.join(dict.fromkeys(twice))}")
     missing = [column for column in DTYPES if column not in frame.columns]
     if missing:
         raise UserError(f"{what}: missing column(s) {', '.join(missing)}; found {', '.join(map(str, frame.columns))}")

@@ -8,57 +8,43 @@ folder gets its name in one step.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict
+from functools import partial as bound
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from hbac.common.errors import UserError
-from hbac.recordings.mapped import DATA_NAME, FORMAT_VERSION, INDEX_NAME
+from hbac.recordings.converting import Converted, convert
+from hbac.recordings.mapped import DATA_NAME, FORMAT_VERSION, INDEX_NAME, write_index
+from hbac.recordings.origins import write_origins
 from hbac.recordings.plan import Plan
-from hbac.recordings.problems import Problems
+from hbac.recordings.problems import SHOWN, Problems
 
 Progress = Callable[[int, int], None]
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-_JOURNAL = "journal.txt"
+JOURNAL_NAME = "journal.txt"
 # A kill loses at most so much work; each entry in the journal waits for the disk.
 _SYNC_BYTES = 64 << 20
-# What is decoded at a time in each thread.
-_BATCH_BYTES = 8 << 20
-# Of each column at a time; without it a column of a whole row group is held.
-_READ_BYTES = 1 << 16
-_FLOAT16_MAX = np.float16(65504)
 
 
-@dataclass(frozen=True)
-class _Done:
-    """One recording that is written: its place in the plan, checksum, and which columns are NaN throughout."""
+def _line(entry: Converted) -> str:
+    return json.dumps(asdict(entry)) + "\n"
 
-    position: int
-    crc: int
-    empty: NDArray[np.bool_]
 
-    def line(self) -> str:
-        return f"{self.position} {self.crc} {np.packbits(self.empty).tobytes().hex()}\n"
-
-    @classmethod
-    def parse(cls, line: str, n_columns: int) -> _Done:
-        position, crc, bits = line.split()
-        packed = np.frombuffer(bytes.fromhex(bits), np.uint8)
-        return cls(int(position), int(crc), np.unpackbits(packed, count=n_columns).astype(bool))
+def _entry(line: str) -> Converted:
+    content = json.loads(line)
+    entry: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    return Converted(**entry)
 
 
 def partial_of(folder: Path) -> Path:
@@ -109,29 +95,31 @@ def build(plan: Plan, folder: Path, progress: Progress | None, n_threads: int) -
         os.fsync(fd)
     finally:
         os.close(fd)
-    _write_index(plan, partial / INDEX_NAME, done)
+    _write_index(plan, partial, done)
     partial.replace(folder)
-    (folder / _JOURNAL).unlink()  # last: killed before the renaming, the next run needs it
+    (folder / JOURNAL_NAME).unlink()  # last: killed before the renaming, the next run needs it
 
 
-def _resume(plan: Plan, partial: Path) -> dict[int, _Done]:
+def _resume(plan: Plan, partial: Path) -> dict[int, Converted]:
     """Return what an interrupted run left finished, by position; start afresh where it was another store's."""
-    journal = partial / _JOURNAL
-    done: dict[int, _Done] = {}
+    journal = partial / JOURNAL_NAME
+    done: dict[int, Converted] = {}
     try:
         header, *lines = journal.read_text().splitlines(keepends=True)
         usable = header == f"{plan.fingerprint}\n" and (partial / DATA_NAME).stat().st_size == plan.n_bytes
         if usable:
             # A line without its end was being written when the run was killed.
-            entries = [_Done.parse(line, len(plan.columns)) for line in lines if line.endswith("\n")]
-            done = {entry.position: entry for entry in entries}
-    except (OSError, ValueError):
+            entries = [_entry(line) for line in lines if line.endswith("\n")]
+            files = [(footer.size, footer.mtime_ns) for footer in plan.footers]
+            done = {entry.position: entry for entry in entries if entry.source[:2] == files[entry.position]}
+    except (OSError, ValueError, TypeError, IndexError):
         usable = False
     if not usable and partial.exists():
+        _require_ours(partial)
         shutil.rmtree(partial)
     partial.mkdir(exist_ok=True)
     # Written anew: an entry appended behind a torn line would be lost.
-    text = "".join([f"{plan.fingerprint}\n", *(entry.line() for entry in done.values())])
+    text = "".join([f"{plan.fingerprint}\n", *(_line(entry) for entry in done.values())])
     fresh = journal.with_suffix(".new")
     with fresh.open("w") as file:
         file.write(text)
@@ -139,6 +127,14 @@ def _resume(plan: Plan, partial: Path) -> dict[int, _Done]:
         os.fsync(file.fileno())
     fresh.replace(journal)
     return done
+
+
+def _require_ours(partial: Path) -> None:
+    """Refuse a folder that is called like one of ours and holds something else: it is about to be removed."""
+    ours = {DATA_NAME, INDEX_NAME, JOURNAL_NAME, Path(JOURNAL_NAME).with_suffix(".new").name}
+    others = [path.name for path in partial.iterdir() if path.name not in ours] if partial.is_dir() else [partial.name]
+    if others:
+        raise UserError(f"{partial}: {others[0]!r} is no part of an unfinished store; move it away")
 
 
 def _check_room(plan: Plan, data: Path) -> None:
@@ -158,32 +154,34 @@ def _fill(
     plan: Plan,
     partial: Path,
     fd: int,
-    done: dict[int, _Done],
+    done: dict[int, Converted],
     progress: Progress | None,
     n_threads: int,
 ) -> None:
     """Convert what is not done yet, some files at a time; files that fail are reported when all are tried."""
-    sizes = [footer.n_rows * plan.row_bytes for footer in plan.footers]
+    sizes = [length * plan.row_bytes for length in plan.lengths]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     written = sum(sizes[position] for position in done)
     if progress is not None:
         progress(written, plan.n_bytes)
     problems = Problems(f"files for the store {partial.with_suffix('')}")
-    unsynced: list[_Done] = []
+    unsynced: list[Converted] = []
     pool = ThreadPoolExecutor(n_threads)
-    jobs: dict[Future[_Done], int] = {
-        pool.submit(_convert, plan, position, fd, offsets[position]): position
+    jobs: dict[Future[Converted], int] = {
+        pool.submit(_convert, plan, position, bound(_write_at, fd, offsets[position])): position
         for position in range(len(sizes))
         if position not in done
     }
-    with (partial / _JOURNAL).open("a") as journal:
+    with (partial / JOURNAL_NAME).open("a") as journal:
         try:
             for job in as_completed(jobs):
                 position = jobs.pop(job)
                 try:
                     entry = job.result()
                 except UserError as error:
-                    problems.add("unreadable file", f"{plan.footers[position].path}: {error}")
+                    problems.add("file", f"{plan.footers[position].path}: {error}")
+                    if len(problems) >= SHOWN:  # a data set in volts need not be read to its end
+                        break
                     continue
                 done[position] = entry
                 unsynced.append(entry)
@@ -200,73 +198,45 @@ def _fill(
     problems.raise_if_any()
 
 
-def _commit(unsynced: list[_Done], fd: int, journal: int) -> None:
+def _convert(plan: Plan, position: int, write: Callable[[memoryview, int], None]) -> Converted:
+    return convert(plan.footers[position], plan.names[position], plan.kind, plan.declared, position, write)
+
+
+def _write_at(fd: int, base: int, content: memoryview, offset: int) -> None:
+    offset += base
+    while content:
+        n = os.pwrite(fd, content, offset)
+        content, offset = content[n:], offset + n
+
+
+def _commit(unsynced: list[Converted], fd: int, journal: int) -> None:
     """Write to the journal what is safe on disk, in this order."""
     os.fsync(fd)
-    os.write(journal, "".join(entry.line() for entry in unsynced).encode())
+    os.write(journal, "".join(_line(entry) for entry in unsynced).encode())
     os.fsync(journal)
     unsynced.clear()
 
 
-def _convert(plan: Plan, position: int, fd: int, offset: int) -> _Done:
-    """Copy one recording to its place, a batch of rows at a time."""
-    footer, names = plan.footers[position], plan.names[position]
-    n_columns = len(names)
-    batch_rows = max(256, _BATCH_BYTES // (4 * n_columns))
-    empty = np.ones(n_columns, bool)
-    crc, n_rows = 0, 0
-    for batch in _batches(footer.path, names, batch_rows):
-        values = np.empty((n_columns, batch.num_rows), np.float32)
-        with np.errstate(over="ignore"):
-            for j, name in enumerate(names):
-                values[j] = batch.column(name).to_numpy(zero_copy_only=False)
-        rows = np.ascontiguousarray(_to_float16(values).T)
-        empty &= np.isnan(values).all(axis=1)
-        n_rows += len(rows)
-        if n_rows > footer.n_rows:
-            break
-        target = memoryview(rows.data).cast("B")
-        crc = zlib.crc32(target, crc)
-        while target:
-            n = os.pwrite(fd, target, offset)
-            target, offset = target[n:], offset + n
-    if n_rows != footer.n_rows:
-        raise UserError(f"{n_rows} rows, its footer says {footer.n_rows}: changed while it was read?")
-    return _Done(position, crc, empty)
-
-
-def _batches(path: Path, names: tuple[str, ...], batch_rows: int) -> Iterator[Any]:
-    """Yield a file's record batches; what goes wrong here is the source's fault, not the store's disk."""
-    try:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
-            yield from file.iter_batches(batch_rows, columns=list(names), use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot be read: {error}") from error
-
-
-def _to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
-    if np.isinf(half).any():
-        half = np.clip(half, -_FLOAT16_MAX, _FLOAT16_MAX)
-    return half
-
-
-def _write_index(plan: Plan, path: Path, done: Mapping[int, _Done]) -> None:
+def _write_index(plan: Plan, folder: Path, done: Mapping[int, Converted]) -> None:
     entries = [done[position] for position in range(len(plan.ids))]
+    n_columns = len(plan.columns)
+    packed = [np.frombuffer(bytes.fromhex(entry.empty), np.uint8) for entry in entries]
     arrays = {
         "ids": np.array(plan.ids, np.int64),
-        "lengths": np.array([footer.n_rows for footer in plan.footers], np.int64),
-        "empty": np.stack([entry.empty for entry in entries]),
-        "crc": np.array([entry.crc for entry in entries], np.uint32),
+        "lengths": np.array(plan.lengths, np.int64),
+        "empty": np.stack([np.unpackbits(bits, count=n_columns).astype(bool) for bits in packed]),
+        "looks": np.array([entry.looks for entry in entries], np.int64),
+        "crc": np.array([crc for entry in entries for crc in entry.crc], np.uint32),
     }
+    content = hashlib.sha256(json.dumps([plan.kind, plan.columns, plan.ids, plan.lengths]).encode())
+    for entry in entries:
+        content.update(bytes.fromhex(entry.sha256))
     header = {
         "format_version": FORMAT_VERSION,
         "kind": plan.kind,
         "columns": plan.columns,
         "fingerprint": plan.fingerprint,
+        "content": content.hexdigest(),
     }
-    # One entry, for several would come in an order of chance, and the same store would not be the same bytes.
-    save_file(arrays, path, metadata={"store": json.dumps(header)})
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    write_index(folder / INDEX_NAME, header, arrays)
+    write_origins(folder, [entry.source for entry in entries])

@@ -15,6 +15,9 @@ SPECTROGRAM_HZ = tuple(int(k * SFREQ / 1024 * 100 + 0.5) / 100 for k in range(3,
 SPECTROGRAM_COLUMNS = tuple(f"{region}_{hz:g}" for region in SPECTROGRAM_REGIONS for hz in SPECTROGRAM_HZ)
 TIME_COLUMN = "time"
 
+# No montage reads it: a recording without is as good as one in which it is missing throughout.
+OPTIONAL_CHANNELS = ("EKG",)
+
 # Names are rounded to 0.01 Hz, and 3.125 goes to 3.12 or 3.13 by whoever rounds; neighbours are 0.195 Hz apart.
 _HZ_TOLERANCE = 0.011
 
@@ -23,7 +26,7 @@ class ColumnsError(ValueError):
     """Columns are missing or stand there twice; the message says which, without the file's name."""
 
 
-def find_columns(names: Iterable[str], wanted: Sequence[str], kind: str) -> tuple[str, ...]:
+def find_columns(names: Iterable[str], wanted: Sequence[str], kind: str) -> tuple[str | None, ...]:
     """Find the columns of one file that a store of this kind is made of.
 
     Parameters
@@ -37,8 +40,8 @@ def find_columns(names: Iterable[str], wanted: Sequence[str], kind: str) -> tupl
 
     Returns
     -------
-    tuple of str
-        For each wanted column the name it has in the file.
+    tuple of str or None
+        For each wanted column the name it has in the file; None for an EKG that is not there.
 
     Raises
     ------
@@ -58,16 +61,18 @@ def find_columns(names: Iterable[str], wanted: Sequence[str], kind: str) -> tupl
         name = channel_name(raw) if kind == "eeg" else spectrogram_column(raw)
         if name is None or name not in known:
             continue
+        if name in found and name in OPTIONAL_CHANNELS:
+            continue  # EKG1 beside EKG, say
         if name in found:
             twice.append(f"{name} stands there as {found[name]!r} and as {raw!r}")
         found[name] = raw
-    missing = [name for name in wanted if name not in found]
+    missing = [name for name in wanted if name not in found and name not in OPTIONAL_CHANNELS]
     if missing:
         what = f"no column {_shorten(missing)}; found {_shorten(names)}"
         raise ColumnsError("; ".join([what, *twice]))
     if twice:
         raise ColumnsError("; ".join(twice))
-    return tuple(found[name] for name in wanted)
+    return tuple(found.get(name) for name in wanted)
 
 
 def spectrogram_column(raw: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,11 +13,17 @@ import pandas as pd
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
+from hbac.common.files import read_json
 from hbac.common.progress import progress
+from hbac.common.shapes import Maybe
+from hbac.recordings.amplitudes import describe, main_looks
+from hbac.recordings.declared import Declared
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
 from hbac.recordings.store import Store, eeg_store, empty_regions, spectrogram_store
 
 log = logging.getLogger("hbac.recordings")
+
+_told: set[Path] = set()  # stores of which it has been said what their amplitudes look like
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,16 @@ class Part:
             log.warning("%d official spectrograms have a region without any value: masked", n_empty)
         return store
 
+    def warn_of_amplitudes(self) -> None:
+        """Say once in a process how many EEGs cannot be microvolt, by what most of their windows look like."""
+        looks = self.eeg.looks
+        if not looks.size or self.eeg.folder in _told:
+            return
+        _told.add(self.eeg.folder)
+        if text := describe(main_looks(looks), "EEGs"):
+            where = f"{self.recordings.root}, part {self.recordings.part}"
+            log.warning("%s: %s; dataset.unit declares the unit of the files", where, text)
+
     def fingerprint_of(self, sources: Collection[str]) -> str:
         """Fingerprint what a model with these sources reads; `fingerprint` leaves official spectrograms out.
 
@@ -84,7 +99,7 @@ class Part:
         digest = hashlib.sha256(self.fingerprint.encode())
         if "official" in sources:
             masked = self.recordings.masked
-            digest.update(self.spectrograms.fingerprint.encode() if self.spectrograms is not None else b"")
+            digest.update(self.spectrograms.content.encode() if self.spectrograms is not None else b"")
             digest.update(b"" if masked is None else masked.tobytes())
         return digest.hexdigest()
 
@@ -92,7 +107,7 @@ class Part:
     def fingerprint(self) -> str:
         """Hash of the recordings and of every label row: the same wherever the files lie."""
         rows = pd.util.hash_pandas_object(self.rows, index=False).to_numpy()
-        return hashlib.sha256(self.eeg.fingerprint.encode() + rows.tobytes()).hexdigest()
+        return hashlib.sha256(self.eeg.content.encode() + rows.tobytes()).hexdigest()
 
 
 class HMS:
@@ -107,15 +122,27 @@ class HMS:
     on_missing : str
         What official spectrograms that are missing, too short or empty are: an ``error``, or to ``mask``, with a
         warning that counts them. It matters to models that read official spectrograms.
+    sfreq : float, optional
+        Rate of the EEG files in hertz, which are then resampled; 200 where absent.
+    unit : str, optional
+        Their unit, ``V``, ``mV`` or ``uV``; microvolt where absent.
 
     Raises
     ------
     UserError
-        For another `on_missing`.
+        For another `on_missing`, a rate or a unit that cannot be.
     """
 
-    def __init__(self, root: str | Path, stores: str | Path, on_missing: str = "error") -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        stores: str | Path,
+        on_missing: str = "error",
+        sfreq: float | None = None,
+        unit: str | None = None,
+    ) -> None:
         self.root, self.stores = Path(root), Path(stores)
+        self.declared = Declared(sfreq, unit)
         self.masks = check_choice("dataset.on_missing", on_missing, ("error", "mask")) == "mask"
 
     def parts(self) -> list[str]:
@@ -160,11 +187,17 @@ class HMS:
             With all problems of the files.
         """
         recordings = read_recordings(
-            self.root, name, spectrograms=official, mask_spectrograms=self.masks, cache_dir=self.stores
+            self.root,
+            name,
+            spectrograms=official,
+            mask_spectrograms=self.masks,
+            cache_dir=self.stores,
+            declared=self.declared,
         )
         with progress(f"storing the {name} EEGs") as report:
             eeg = eeg_store(recordings, self.stores, report)
         part = Part(recordings, self.stores, eeg, self.floor(name))
+        part.warn_of_amplitudes()
         if official:
             _ = part.spectrograms  # empty regions are problems of the files, too: said now and not in a run
         return part
@@ -252,5 +285,8 @@ class Synthetic(HMS):
         mapping of str to float
             By vote population.
         """
-        facts = json.loads((self.root / "synthetic.json").read_text(encoding="utf-8"))
-        return {population: values["bayes_floor"] for population, values in facts[name].get("votes", {}).items()}
+        facts = read_json(self.root / "synthetic.json", {name: {"votes": Maybe({str: dict})}})
+        return {
+            population: float(values.get("bayes_floor", "nan"))
+            for population, values in (facts[name].get("votes") or {}).items()
+        }

@@ -1,8 +1,12 @@
-"""What a parquet file says about itself in its last bytes: rows, columns, types, ranges.
+"""What a parquet file says about itself in its last bytes: rows, columns, types.
 
 The HMS data are 28,000 files; all that can be checked without reading their samples stands in their
 footers, about 0.3 ms for an EEG and 3 ms for a spectrogram file with its 401 columns. With a cache, files
 whose size and time of change are as before are not opened again.
+
+Statistics of columns are left alone: asked for those of a damaged footer, pyarrow ends the process ("Definition level
+histogram size mismatch"), where all that is used here raises an exception. What values are like is seen when they are
+read (`hbac.recordings.converting`).
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,16 +27,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hbac.common.errors import UserError
-from hbac.recordings.columns import TIME_COLUMN
-from hbac.vocabulary import channel_name
 
 # One read of this much fetches the whole footer of an EEG file.
 _TAIL_BYTES = 1 << 16
 _MAGIC = b"PAR1"
 # Under one of these names, whoever wrote the file may have left the sampling rate in the schema's metadata.
-_SFREQ_KEYS = ("sfreq", "sampling_rate", "sampling_frequency", "sample_rate", "samplerate", "fs")
-# The range of three electrodes is enough to tell volts from microvolts.
-_RANGE_OF = ("Fp1", "C3", "O2")
+_SFREQ_KEYS = ("sfreq", "sampling_rate", "sampling_frequency", "sample_rate", "samplerate", "samplingrate", "fs")
+_RATE = re.compile(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(k?hz)?\s*", re.IGNORECASE)
+_UNIT_KEYS = ("unit", "units")
+_UNITS = {
+    **dict.fromkeys(("v", "volt", "volts"), "V"),
+    **dict.fromkeys(("mv", "millivolt", "millivolts"), "mV"),
+    **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts"), "uV"),
+}
+_DEEPEST = 4
 
 _Schema = tuple[tuple[str, str], ...]
 
@@ -51,15 +60,13 @@ class Footer:
     n_rows : int
         Its rows.
     sha256 : str
-        Hash of the footer's bytes, which hold sizes and ranges of all columns, so that changed content shows.
+        Hash of the footer's bytes.
     schema : tuple of (str, str)
         Name and Arrow type of every column.
     sfreq : float or None
         The sampling rate in Hz, where the metadata name one.
-    abs_max : float or None
-        The largest absolute value of some electrodes, where the file has statistics.
-    time_span : tuple of float or None
-        First and last value of the column ``time``, where there is one with statistics.
+    unit : str or None
+        ``V``, ``mV`` or ``uV``, where they name one.
     """
 
     path: Path
@@ -69,8 +76,7 @@ class Footer:
     sha256: str
     schema: tuple[tuple[str, str], ...]
     sfreq: float | None = None
-    abs_max: float | None = None
-    time_span: tuple[float, float] | None = None
+    unit: str | None = None
 
 
 def read_footer(path: Path) -> Footer:
@@ -96,24 +102,24 @@ def read_footer(path: Path) -> Footer:
             status = os.fstat(file.fileno())
             tail = _read_tail(file, status.st_size)
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + tail))
+        schema = metadata.schema.to_arrow_schema()
+        fields = tuple(zip(schema.names, map(str, schema.types), strict=True))
     except FileNotFoundError as error:
         raise UserError("the file is missing") from error
     except OSError as error:  # ArrowInvalid is a ValueError, but some damaged footers come as OSError
         raise UserError(f"cannot be read: {error}") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"damaged parquet footer: {error}") from error
-    schema = metadata.schema.to_arrow_schema()
-    names = schema.names
+    sfreq, unit = _stated(schema.metadata or {})
     return Footer(
         path=path,
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
         n_rows=metadata.num_rows,
         sha256=hashlib.sha256(tail).hexdigest(),
-        schema=tuple(zip(names, map(str, schema.types), strict=True)),
-        sfreq=_sfreq(schema.metadata or {}),
-        abs_max=_abs_max(metadata, names),
-        time_span=_time_span(metadata, names),
+        schema=fields,
+        sfreq=sfreq,
+        unit=unit,
     )
 
 
@@ -182,36 +188,28 @@ def _read_tail(file: Any, size: int) -> bytes:
     return tail[-length:]
 
 
-def _sfreq(metadata: Mapping[bytes, bytes]) -> float | None:
-    for key, value in metadata.items():
-        if key.decode(errors="replace").lower() in _SFREQ_KEYS:
-            with suppress(ValueError):
-                return float(value)
-    return None
+def _stated(metadata: Mapping[bytes, bytes]) -> tuple[float | None, str | None]:
+    """Return rate and unit, under keys of their own or in JSON such as pandas' attrs."""
+    sfreq, unit = None, None
+    entries = [(key.decode(errors="replace"), value.decode(errors="replace")) for key, value in metadata.items()]
+    for key, value in _entries(entries):
+        name = key.strip().lower()
+        if name in _SFREQ_KEYS and sfreq is None and (match := _RATE.fullmatch(str(value))):
+            sfreq = float(match[1]) * (1000 if match[2] and match[2][0] in "kK" else 1)
+        if name in _UNIT_KEYS and unit is None and isinstance(value, str):
+            unit = _UNITS.get(value.strip().lower())
+    return sfreq, unit
 
 
-def _abs_max(metadata: pq.FileMetaData, names: list[str]) -> float | None:
-    spans = [_span(metadata, i) for i, name in enumerate(names) if channel_name(name) in _RANGE_OF]
-    largest = [max(abs(low), abs(high)) for low, high in filter(None, spans)]
-    return max(largest) if largest else None
-
-
-def _time_span(metadata: pq.FileMetaData, names: list[str]) -> tuple[float, float] | None:
-    return _span(metadata, names.index(TIME_COLUMN)) if TIME_COLUMN in names else None
-
-
-def _span(metadata: pq.FileMetaData, column: int) -> tuple[float, float] | None:
-    """Return least and largest value of a column over all row groups, None where a row group does not say."""
-    spans = []
-    for group in range(metadata.num_row_groups):
-        statistics = metadata.row_group(group).column(column).statistics
-        if statistics is None or not statistics.has_min_max:
-            return None
-        spans.append((statistics.min, statistics.max))
-    try:
-        return (float(min(low for low, _ in spans)), float(max(high for _, high in spans))) if spans else None
-    except (TypeError, ValueError):  # a column of text
-        return None
+def _entries(pairs: Iterable[tuple[str, Any]], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    for key, value in pairs:
+        yield key, value
+        inner = value
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            with suppress(ValueError, RecursionError):
+                inner = json.loads(value)
+        if depth < _DEEPEST and isinstance(inner, dict):
+            yield from _entries(inner.items(), depth + 1)
 
 
 def _unchanged(cached: dict[str, Footer], folder: Path) -> dict[str, Footer]:
@@ -238,8 +236,7 @@ def _read_cache(cache: Path, folder: Path) -> dict[str, Footer]:
             row["name"]: Footer(
                 path=folder / row["name"],
                 schema=schemas[row["schema"]],
-                time_span=None if row["time_first"] is None else (row["time_first"], row["time_last"]),
-                **{key: row[key] for key in ("size", "mtime_ns", "n_rows", "sha256", "sfreq", "abs_max")},
+                **{key: row[key] for key in ("size", "mtime_ns", "n_rows", "sha256", "sfreq", "unit")},
             )
             for row in rows
         }
@@ -248,8 +245,6 @@ def _read_cache(cache: Path, folder: Path) -> dict[str, Footer]:
 
 
 def _write_cache(cache: Path, footers: list[Footer]) -> None:
-    first = [None if f.time_span is None else f.time_span[0] for f in footers]
-    last = [None if f.time_span is None else f.time_span[1] for f in footers]
     text: dict[tuple[tuple[str, str], ...], str] = {}
     table = pa.table(
         {
@@ -260,9 +255,7 @@ def _write_cache(cache: Path, footers: list[Footer]) -> None:
             "sha256": [f.sha256 for f in footers],
             "schema": [text.setdefault(f.schema, json.dumps(f.schema)) for f in footers],
             "sfreq": pa.array([f.sfreq for f in footers], pa.float64()),
-            "abs_max": pa.array([f.abs_max for f in footers], pa.float64()),
-            "time_first": pa.array(first, pa.float64()),
-            "time_last": pa.array(last, pa.float64()),
+            "unit": pa.array([f.unit for f in footers], pa.string()),
         }
     )
     unfinished = cache.with_name(f"{cache.name}.partial-{os.getpid()}")

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
 from hbac.recordings.checks import check_eegs, check_spectrograms
+from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer, read_footers
 from hbac.recordings.problems import Problems
-from hbac.recordings.tables import read_table
+from hbac.recordings.tables import UNKNOWN, read_table
 from hbac.vocabulary import SFREQ, SPECTROGRAM_ROW_S
 
 log = logging.getLogger("hbac.recordings")
@@ -56,6 +57,8 @@ class Recordings:
     masked : numpy.ndarray of bool, shape (n_rows,), or None
         Rows whose official spectrogram cannot be read and counts as missing throughout; None where that would have
         been an error.
+    declared : Declared
+        Rate and unit of the EEG files.
     """
 
     root: Path
@@ -66,6 +69,7 @@ class Recordings:
     eeg_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
     spectrogram_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
     masked: NDArray[np.bool_] | None = field(repr=False, default=None)
+    declared: Declared = UNDECLARED
 
     def eeg_starts(self) -> NDArray[np.int64]:
         """Return where the window of each row begins in its EEG.
@@ -133,6 +137,7 @@ def read_recordings(
     spectrograms: bool | None = None,
     mask_spectrograms: bool = False,
     cache_dir: Path | str | None = None,
+    declared: Declared = UNDECLARED,
 ) -> Recordings:
     """Read and check one part of a data set.
 
@@ -146,14 +151,16 @@ def read_recordings(
     part : {"train", "test"}
         Which part.
     spectrograms : bool, optional
-        True demands the official spectrogram files, False leaves them alone, None takes them if their folder is
-        there.
+        True demands the official spectrogram files and their columns in the csv, False leaves them alone, None takes
+        them if their folder is there.
     mask_spectrograms : bool
         Whether spectrograms that are missing, unreadable or too short are no error: their rows are marked in
         `Recordings.masked`, and a warning counts them.
     cache_dir : Path or str, optional
         Where to keep what the footers said, which makes the next call quick (the 28,000 files of HMS: a second
         in place of one minute). The folder of the stores is a good place.
+    declared : Declared
+        Rate and unit of the EEG files, where they are not 200 Hz and microvolt.
 
     Returns
     -------
@@ -179,11 +186,13 @@ def read_recordings(
     with_spectrograms = spectrogram_dir.is_dir() if spectrograms is None else spectrograms
 
     problems = Problems(f"data set {root}, part {part}")
-    rows = read_table(table, part, problems)
+    rows = read_table(table, part, problems, spectrograms is True)
+    if spectrograms is None and not rows.empty and (rows["spectrogram_id"] == UNKNOWN).all():
+        with_spectrograms = False
     cache = None if cache_dir is None else Path(cache_dir)
     eeg_footers = _footers(rows, "eeg_id", eeg_dir, table.name, problems, cache)
     starts = eeg_starts(rows) if part == "train" else np.zeros(len(rows), np.int64)
-    check_eegs(rows, starts, eeg_footers, part, problems)
+    check_eegs(rows, starts, eeg_footers, part, problems, declared)
     spectrogram_footers: dict[int, Footer] = {}
     masked = None
     if with_spectrograms:
@@ -206,6 +215,7 @@ def read_recordings(
         eeg_footers=eeg_footers,
         spectrogram_footers=spectrogram_footers,
         masked=masked,
+        declared=declared,
     )
 
 

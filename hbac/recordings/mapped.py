@@ -1,19 +1,22 @@
 """A store of recordings as it lies on disk, opened: many recordings behind one another in one raw file.
 
-A store is a folder of two files. ``recordings.f16`` holds the rows of all recordings, float16, C order, in
-rising order of the ids. ``index.safetensors`` says which rows are whose. Opening one costs milliseconds however
-large it is; samples are read when they are asked for, and what the operating system keeps of them in memory it
-takes back when others need it.
+A store is a folder. ``recordings.f16`` holds the rows of all recordings, float16, C order, in rising order of the
+ids. ``index.safetensors`` says which rows are whose, with a checksum of each block of 128 KiB; ``origins.safetensors``
+what they were made from. Opening one costs milliseconds however large it is; samples are read when they are asked for,
+each block is compared with its checksum the first time, and what the operating system keeps of them in memory it takes
+back when others need it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 import os
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,13 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from hbac.common.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DATA_NAME = "recordings.f16"
 INDEX_NAME = "index.safetensors"
 ITEM_BYTES = 2
+BLOCK_BYTES = 1 << 17
+_UNCHECKED = 1  # the format before there were blocks; still read
 
 
 class Store:
@@ -55,8 +61,12 @@ class Store:
         Rows of each recording.
     empty : numpy.ndarray of bool, shape (n_ids, n_columns)
         True where a recording's column is NaN throughout.
+    looks : numpy.ndarray of int64, shape (n_ids, 6)
+        How many windows of each EEG look like what (`hbac.recordings.amplitudes`).
     fingerprint : str
-        Hex sha256 of what the store was made from.
+        Hex sha256 of which files the store was made from.
+    content : str
+        Hex sha256 of what is in it.
 
     Raises
     ------
@@ -70,7 +80,9 @@ class Store:
     ids: NDArray[np.int64]
     lengths: NDArray[np.int64]
     empty: NDArray[np.bool_]
+    looks: NDArray[np.int64]
     fingerprint: str
+    content: str
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -78,12 +90,22 @@ class Store:
         self.kind = header["kind"]
         self.columns = tuple(header["columns"])
         self.fingerprint = header["fingerprint"]
+        self.content = header.get("content", self.fingerprint)
         self.ids, self.lengths, self.empty = arrays["ids"], arrays["lengths"], arrays["empty"]
+        self.looks = arrays["looks"]
         self._crc = arrays["crc"]
         ends = np.cumsum(self.lengths)
         self._first = ends - self.lengths
         self.rows_total = int(ends[-1]) if len(ends) else 0
         self._row_bytes = ITEM_BYTES * len(self.columns)
+        # Of a store of the earlier format one block, and checksum, is a whole recording: too much to check on the way.
+        self._checked = header["format_version"] != _UNCHECKED
+        self._block_rows = max(1, BLOCK_BYTES // self._row_bytes) if self._checked else max(1, self.rows_total)
+        n_blocks = -(-self.lengths // self._block_rows)
+        self._first_block = np.cumsum(n_blocks) - n_blocks
+        if len(self._crc) != n_blocks.sum():
+            raise _damaged(self.folder, f"{self.folder / INDEX_NAME} has {len(self._crc):,} checksums")
+        self._sound = np.zeros(len(self._crc), bool)
         path = self.folder / DATA_NAME
         try:
             self._fd = os.open(path, os.O_RDONLY)
@@ -169,6 +191,7 @@ class Store:
             When the rows are not all in the recording.
         """
         row = int(self._rows_of([recording_id], [start], n)[0])
+        self._check(recording_id, start, n)
         return self.rows[row : row + n]
 
     def copy_windows(self, ids: ArrayLike, starts: ArrayLike, n: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -200,8 +223,12 @@ class Store:
             When the store has no such recording.
         IndexError
             When a window is not all in its recording.
+        UserError
+            When it is not what was stored.
         """
         rows = self._rows_of(ids, starts, n)
+        for recording_id, start in zip(np.asarray(ids).tolist(), np.asarray(starts).tolist(), strict=True):
+            self._check(int(recording_id), int(start), n)
         shape = (len(rows), n, len(self.columns))
         if out is None:
             out = np.empty(shape, np.float16)
@@ -226,17 +253,43 @@ class Store:
             Ids of the recordings whose bytes have changed since; empty for a sound store.
         """
         damaged = []
-        for i, recording_id in enumerate(self.ids.tolist()):
-            crc, row, end = 0, int(self._first[i]), int(self._first[i] + self.lengths[i])
-            while row < end:
-                n = min(end - row, 1 << 16)
-                buffer = bytearray(n * self._row_bytes)
-                self._read_into(memoryview(buffer), row * self._row_bytes)
-                crc = zlib.crc32(buffer, crc)
-                row += n
-            if crc != int(self._crc[i]):
+        for recording_id, length in zip(self.ids.tolist(), self.lengths.tolist(), strict=True):
+            try:
+                self._compare(recording_id, 0, length)
+            except UserError:
                 damaged.append(recording_id)
         return damaged
+
+    def _check(self, recording_id: int, start: int, n: int) -> None:
+        """Compare blocks that have not been read yet with their checksums; damage ends the store."""
+        if not self._checked:
+            return
+        try:
+            self._compare(recording_id, start, n)
+        except UserError:
+            discard(self.folder)
+            raise
+
+    def _compare(self, recording_id: int, start: int, n: int) -> None:
+        position = int(np.searchsorted(self.ids, recording_id))
+        length, first_row = int(self.lengths[position]), int(self._first[position])
+        first = start // self._block_rows
+        numbers = int(self._first_block[position]) + np.arange(first, -(-(start + n) // self._block_rows))
+        for number in numbers[~self._sound[numbers]].tolist():
+            begin = (number - int(self._first_block[position])) * self._block_rows
+            end = min(begin + self._block_rows, length)
+            crc = 0
+            for row in range(begin, end, 1 << 16):
+                buffer = bytearray((min(end, row + (1 << 16)) - row) * self._row_bytes)
+                self._read_into(memoryview(buffer), (first_row + row) * self._row_bytes)
+                crc = zlib.crc32(buffer, crc)
+            if crc != int(self._crc[number]):
+                where = f"rows {begin:,} to {end:,} of recording {recording_id} in {self.folder / DATA_NAME}"
+                raise UserError(
+                    f"{where} are not what was stored (CRC): the store is damaged, by the disk or by another program; "
+                    "the next run builds it again"
+                )
+            self._sound[number] = True
 
     def _read_into(self, target: memoryview, offset: int) -> None:
         while target:
@@ -266,21 +319,70 @@ class Store:
         return rows
 
 
+class DamagedStoreError(UserError):
+    """A store that has to be built again."""
+
+
 def _damaged(folder: Path, what: str) -> UserError:
-    return UserError(f"{what}: the store is damaged; delete the folder {folder}, the next run builds it again")
+    return DamagedStoreError(f"{what}: the store is damaged; delete the folder {folder}, the next run builds it again")
+
+
+def discard(folder: Path) -> None:
+    """Take the index away from a store, so that the next run builds it again.
+
+    Parameters
+    ----------
+    folder : Path
+        The store's folder; where it may not be written to, nothing happens.
+    """
+    with suppress(OSError):
+        (folder / INDEX_NAME).unlink(missing_ok=True)
+
+
+def write_index(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write the index of a store, with a hash of itself.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    header : mapping
+        Plain values: format, kind, columns, hashes.
+    arrays : mapping of str to ndarray
+        By their names.
+    """
+    # One entry, for several would come in an order of chance, and the same store would not be the same bytes.
+    text = json.dumps({**header, "index": _hash_of_index(header, arrays)})
+    save_file(dict(arrays), path, metadata={"store": text})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _hash_of_index(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != "index"}).encode())
+    for name in sorted(arrays):
+        digest.update(json.dumps([name, str(arrays[name].dtype), arrays[name].shape]).encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def _read_index(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     path = folder / INDEX_NAME
     if not path.is_file():
-        raise UserError(f"{folder} is no store: {INDEX_NAME} is missing")
+        raise DamagedStoreError(f"{folder} is no store: {INDEX_NAME} is missing")
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})["store"])
-            arrays = {name: file.get_tensor(name) for name in ("ids", "lengths", "empty", "crc")}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["format_version"] == _UNCHECKED:
+            return header, {**arrays, "looks": np.zeros((len(arrays["ids"]), 0), np.int64)}
         if header["format_version"] != FORMAT_VERSION:
             found = f"format version {header['format_version']}, this is {FORMAT_VERSION}"
             raise UserError(f"{path}: {found}; delete the folder {folder}, the next run builds it again")
+        if header["index"] != _hash_of_index(header, arrays):
+            raise _damaged(folder, f"{path} is not what was written")
         return header, arrays
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise _damaged(folder, f"{path} cannot be read ({error})") from error

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hbac.common.errors import UserError
-from hbac.recordings.checks import VALUE_TYPES
+from hbac.recordings.checks import VALID_TYPES, VALUE_TYPES
 from hbac.recordings.columns import ColumnsError, find_columns
+from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer, read_footers
-from hbac.recordings.mapped import FORMAT_VERSION, ITEM_BYTES
+from hbac.recordings.mapped import ITEM_BYTES
 from hbac.recordings.problems import Problems
+
+# Of what is hashed here. Stores have a version of their own; one that is still read keeps its name.
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,10 @@ class Plan:
         The recordings, rising.
     footers : tuple of Footer
         The footer of each one's file.
-    names : tuple of tuple of str
-        For each one, what its file calls the columns.
+    names : tuple of tuple of str or None
+        For each one, what its file calls the columns; None for an EKG that it has not.
+    declared : Declared
+        Rate and unit of the files.
     fingerprint : str
         Hex sha256 of all this.
     """
@@ -40,7 +46,8 @@ class Plan:
     columns: tuple[str, ...]
     ids: tuple[int, ...]
     footers: tuple[Footer, ...]
-    names: tuple[tuple[str, ...], ...]
+    names: tuple[tuple[str | None, ...], ...]
+    declared: Declared
     fingerprint: str
 
     @property
@@ -49,16 +56,43 @@ class Plan:
         return ITEM_BYTES * len(self.columns)
 
     @property
+    def lengths(self) -> list[int]:
+        """Rows of each recording in the store."""
+        return [stored_rows(footer.n_rows, self.kind, self.declared) for footer in self.footers]
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of the raw file."""
-        return self.row_bytes * sum(footer.n_rows for footer in self.footers)
+        return self.row_bytes * sum(self.lengths)
 
 
-def fingerprint(footers: Mapping[int, Footer], columns: Sequence[str], kind: str) -> str:
-    """Hash what a store is made of.
+def stored_rows(n_rows: int, kind: str, declared: Declared) -> int:
+    """Return how many rows of a store a file becomes.
 
-    Files count with name, size, rows and the hash of their footers, which hold sizes and ranges of all columns:
-    a data set may be moved or copied and keeps its store, and changed content asks for a new one.
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the file.
+    kind : {"eeg", "spectrogram"}
+        What it is.
+    declared : Declared
+        Rate of EEGs.
+
+    Returns
+    -------
+    int
+        Rows.
+    """
+    return declared.n_stored(n_rows) if kind == "eeg" else n_rows
+
+
+def fingerprint(
+    footers: Mapping[int, Footer], columns: Sequence[str], kind: str, declared: Declared = UNDECLARED
+) -> str:
+    """Hash which files a store is made of.
+
+    Files count with name, size, rows and the hash of their footers: a data set may be moved or copied and keeps its
+    store. What is in them is not read for this; a store knows it of its own files (`hbac.recordings.origins`).
 
     Parameters
     ----------
@@ -68,13 +102,16 @@ def fingerprint(footers: Mapping[int, Footer], columns: Sequence[str], kind: str
         The store's columns.
     kind : str
         ``"eeg"`` or ``"spectrogram"``.
+    declared : Declared
+        Rate and unit of EEGs.
 
     Returns
     -------
     str
         Hex sha256.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, kind, list(columns)]).encode())
+    described = declared.described() if kind == "eeg" else []
+    digest = hashlib.sha256(json.dumps([_VERSION, kind, list(columns), *described]).encode())
     for key in sorted(footers):
         footer = footers[key]
         digest.update(json.dumps([key, footer.path.name, footer.size, footer.n_rows, footer.sha256]).encode())
@@ -87,6 +124,7 @@ def make_plan(
     folder: Path,
     kind: str,
     footers: Mapping[int, Footer] | None,
+    declared: Declared = UNDECLARED,
 ) -> Plan:
     """Find out what a store of these files will be.
 
@@ -102,6 +140,8 @@ def make_plan(
         How columns are found.
     footers : mapping of int to Footer or None
         The files' footers where they have been read already.
+    declared : Declared
+        Rate and unit of EEGs.
 
     Returns
     -------
@@ -129,15 +169,14 @@ def make_plan(
         except (UserError, ColumnsError) as error:
             problems.add("file", f"{files[key]}: {error}")
     problems.raise_if_any()
-    digest = fingerprint(sound, columns, kind)
-    return Plan(kind, tuple(columns), tuple(sound), tuple(sound.values()), tuple(names), digest)
+    digest = fingerprint(sound, columns, kind, declared)
+    return Plan(kind, tuple(columns), tuple(sound), tuple(sound.values()), tuple(names), declared, digest)
 
 
-def _value_columns(schema: tuple[tuple[str, str], ...], columns: tuple[str, ...], kind: str) -> tuple[str, ...]:
+def _value_columns(schema: tuple[tuple[str, str], ...], columns: tuple[str, ...], kind: str) -> tuple[str | None, ...]:
     names = find_columns([name for name, _ in schema], columns, kind)
     types = dict(schema)
-    wrong = [name for name in names if types[name] not in VALUE_TYPES]
+    wrong = [name for name in names if name is not None and types[name] not in VALUE_TYPES]
     if wrong:
-        valid = "float32, float64, int16 or int32"
-        raise ColumnsError(f"column {wrong[0]} is {types[wrong[0]]}, must be {valid}")
+        raise ColumnsError(f"column {wrong[0]} is {types[wrong[0]]}, must be {VALID_TYPES}")
     return names

@@ -7,13 +7,15 @@ A store is built in ``<folder>.partial/`` and may be interrupted at any time: th
 The lock ``<folder>.lock`` lets the first of several processes build and the others wait. When the disk fills
 up, the partial folder stays, so that a run with more room goes on; delete it to have the room back.
 
-Values beyond ±65504, float16's largest, infinities among them, become ±65504; NaN stays NaN. float16 keeps
+Values beyond ±65504, float16's largest, become ±65504; NaN stays NaN, and infinities become NaN. float16 keeps
 eleven bits: 20 µV to 0.02 µV, 1 mV to 0.5 µV.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,14 +24,18 @@ from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
 from hbac.common.locks import locked
-from hbac.recordings.building import DISK_FULL, Progress, build, partial_of
+from hbac.recordings.building import DISK_FULL, JOURNAL_NAME, Progress, build, partial_of
 from hbac.recordings.columns import columns_of
+from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer
 from hbac.recordings.layout import Recordings
-from hbac.recordings.mapped import ITEM_BYTES, Store
-from hbac.recordings.plan import Plan, fingerprint, make_plan
+from hbac.recordings.mapped import DATA_NAME, INDEX_NAME, ITEM_BYTES, DamagedStoreError, Store
+from hbac.recordings.origins import ORIGINS_NAME, changed_files
+from hbac.recordings.plan import Plan, fingerprint, make_plan, stored_rows
 from hbac.recordings.problems import Problems
 from hbac.vocabulary import SPECTROGRAM_REGIONS
+
+log = logging.getLogger("hbac.recordings")
 
 __all__ = [
     "Store",
@@ -52,8 +58,11 @@ def build_store(
     progress: Progress | None = None,
     footers: Mapping[int, Footer] | None = None,
     n_threads: int | None = None,
+    declared: Declared = UNDECLARED,
 ) -> Store:
     """Open the store of these files in this folder, building it first where it is not there yet.
+
+    One that is damaged, or whose files have been rewritten since, is built again.
 
     Parameters
     ----------
@@ -71,6 +80,8 @@ def build_store(
         The files' footers where they have been read already.
     n_threads : int, optional
         Files converted at a time; up to four by default. Each needs some 50 MB.
+    declared : Declared
+        Rate and unit of EEGs.
 
     Returns
     -------
@@ -80,16 +91,18 @@ def build_store(
     Raises
     ------
     UserError
-        For files that cannot be read (all of them in one message), a full disk, or a folder that holds another
-        or a damaged store. Nothing half-written ever has the store's name.
+        For files that cannot be read, or cannot be what they should (all of them in one message), a full disk, or a
+        folder that holds another store. Nothing half-written ever has the store's name.
     """
     folder = Path(folder)
-    plan = make_plan(files, columns, folder, kind, footers)
-    if folder.exists():
-        return _open_matching(folder, plan)
+    plan = make_plan(files, columns, folder, kind, footers, declared)
+    if folder.exists() and (store := _open_matching(folder, plan)) is not None:
+        return store
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(f"{folder.name}.lock")):
+            if folder.exists() and _open_matching(folder, plan) is None:
+                shutil.rmtree(folder)
             if not folder.exists():
                 build(plan, folder, progress, n_threads or min(4, os.cpu_count() or 1))
     except OSError as error:
@@ -99,7 +112,7 @@ def build_store(
             what = f"no room for the store {folder}, {plan.n_bytes / 1e9:,.3f} GB in all ({error.strerror})"
             raise UserError(f"{what}: make room and run it again; {kept}") from error
         raise UserError(f"the store {folder} cannot be written: {error}") from error
-    return _open_matching(folder, plan)
+    return Store.open(folder)
 
 
 def eeg_store(recordings: Recordings, folder_for_stores: Path | str, progress: Progress | None = None) -> Store:
@@ -225,7 +238,7 @@ def store_folder(recordings: Recordings, folder_for_stores: Path | str, kind: st
     Path
         ``<folder_for_stores>/<part>-<kind>-<first 12 digits of the fingerprint>``.
     """
-    digits = fingerprint(_footers_of(recordings, kind), columns_of(kind), kind)[:12]
+    digits = fingerprint(_footers_of(recordings, kind), columns_of(kind), kind, recordings.declared)[:12]
     return Path(folder_for_stores) / f"{recordings.part}-{kind}-{digits}"
 
 
@@ -244,7 +257,8 @@ def store_bytes(recordings: Recordings, kind: str = "eeg") -> int:
     int
         Bytes of its raw file.
     """
-    n_rows = sum(footer.n_rows for footer in _footers_of(recordings, kind).values())
+    footers = _footers_of(recordings, kind).values()
+    n_rows = sum(stored_rows(footer.n_rows, kind, recordings.declared) for footer in footers)
     return n_rows * len(columns_of(kind)) * ITEM_BYTES
 
 
@@ -256,14 +270,31 @@ def _store_of(recordings: Recordings, folder_for_stores: Path | str, kind: str, 
     footers = _footers_of(recordings, kind)
     files = {key: footer.path for key, footer in footers.items()}
     folder = store_folder(recordings, folder_for_stores, kind)
-    return build_store(files, columns_of(kind), folder, kind=kind, progress=progress, footers=footers)
+    columns, declared = columns_of(kind), recordings.declared
+    return build_store(files, columns, folder, kind=kind, progress=progress, footers=footers, declared=declared)
 
 
-def _open_matching(folder: Path, plan: Plan) -> Store:
-    store = Store.open(folder)
+def _open_matching(folder: Path, plan: Plan) -> Store | None:
+    """Open a store; None where it has to be built again."""
+    try:
+        store = Store.open(folder)
+    except DamagedStoreError as error:
+        if not {path.name for path in folder.iterdir()} <= {DATA_NAME, INDEX_NAME, ORIGINS_NAME, JOURNAL_NAME}:
+            raise  # somebody else's folder
+        log.warning("%s; it is built again", str(error).partition(": the store is damaged")[0])
+        return None
     if store.fingerprint != plan.fingerprint:
         raise UserError(
             f"{folder} holds the store of other files (fingerprint {store.fingerprint[:12]}, these files have "
             f"{plan.fingerprint[:12]}): delete it or choose another folder"
         )
+    if changed := changed_files(folder, plan.footers):
+        log.warning(
+            "the store %s was made from other content: %d of its files have been rewritten since, the first is %s; "
+            "it is built again",
+            folder,
+            len(changed),
+            changed[0],
+        )
+        return None
     return store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,14 +29,18 @@ TRAIN_COLUMNS = (
     *VOTE_COLUMNS,
 )
 TEST_COLUMNS = ("eeg_id", "spectrogram_id", "patient_id")
+# Models that read EEG alone do without.
+SPECTROGRAM_COLUMNS = ("spectrogram_id", "spectrogram_sub_id", "spectrogram_label_offset_seconds")
+UNKNOWN = -1
 OFFSET_COLUMNS = ("eeg_label_offset_seconds", "spectrogram_label_offset_seconds")
 
 # Offsets are written in decimal seconds, so a whole number of samples may be off by a rounding.
 _SAMPLE_TOLERANCE = 0.01
 _LONGEST_S = 1e8
+_NO_NAMES = ("nan", "none", "null", "na", "n/a", "<na>", "inf", "-inf")  # what software writes where there is none
 
 
-def read_table(path: Path, part: str, problems: Problems) -> pd.DataFrame:
+def read_table(path: Path, part: str, problems: Problems, spectrograms: bool = False) -> pd.DataFrame:
     """Read the csv of one part.
 
     Columns may stand in any order, and others may be among them (they are left out). What is wrong is added to
@@ -49,21 +54,27 @@ def read_table(path: Path, part: str, problems: Problems) -> pd.DataFrame:
         Which columns it must have.
     problems : Problems
         Where faults are noted.
+    spectrograms : bool
+        Whether it must have the columns of spectrograms; where it has none of them, ids are otherwise −1 and offsets 0.
 
     Returns
     -------
     pandas.DataFrame
         The sound rows: ids and votes int64, offsets float64, the consensus as text. The index is the line of
-        the file (the header's is 1).
+        the file (the header's is 1). A patient id that is text becomes a number of its own (`number_of_name`).
     """
     wanted = TRAIN_COLUMNS if part == "train" else TEST_COLUMNS
-    fields, lines = _read_fields(path, wanted, problems)
+    fields, lines = _read_fields(path, wanted, problems, () if spectrograms else SPECTROGRAM_COLUMNS)
     if not lines:
         return pd.DataFrame({name: _empty(name) for name in wanted})
     table = _Table(path.name, fields, np.asarray(lines), problems)
     columns: dict[str, Any] = {}
     for name in wanted:
-        if name in OFFSET_COLUMNS:
+        if name not in fields:
+            columns[name] = np.zeros(len(lines)) if name in OFFSET_COLUMNS else np.full(len(lines), UNKNOWN, np.int64)
+        elif name == "patient_id":
+            columns[name] = table.patients(name)
+        elif name in OFFSET_COLUMNS:
             columns[name] = table.floats(name)
         elif name == "expert_consensus":
             columns[name] = table.names(name, CONSENSUS_NAMES)
@@ -84,7 +95,25 @@ def _empty(name: str) -> NDArray[Any]:
     return np.empty(0, dtype)
 
 
-def _read_fields(path: Path, wanted: Sequence[str], problems: Problems) -> tuple[dict[str, list[str]], list[int]]:
+def number_of_name(name: str) -> int:
+    """Return the number that stands for a patient whose id is text.
+
+    Parameters
+    ----------
+    name : str
+        The id.
+
+    Returns
+    -------
+    int
+        2**62 or more, the same for the same text in every file.
+    """
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2 | 1 << 62
+
+
+def _read_fields(
+    path: Path, wanted: Sequence[str], problems: Problems, optional: Sequence[str]
+) -> tuple[dict[str, list[str]], list[int]]:
     """Return the text of the wanted columns and the line of each row (pandas does not count lines)."""
     rows, lines = [], []
     try:
@@ -94,6 +123,8 @@ def _read_fields(path: Path, wanted: Sequence[str], problems: Problems) -> tuple
             if not header:
                 problems.add("empty csv", f"{path.name} is empty; its first line must name the columns")
                 return {}, []
+            if not set(optional) & set(header):
+                wanted = [name for name in wanted if name not in optional]
             missing = [name for name in wanted if name not in header]
             if missing:
                 found = f"found {', '.join(header)}" if len(header) < 40 else f"found {len(header)} columns"
@@ -157,6 +188,10 @@ class _Table:
                 values[i] = value
         return values
 
+    def patients(self, name: str) -> NDArray[np.int64]:
+        """Convert whole numbers, and text to numbers that stand for it."""
+        return self._numbers(name, np.int64, _patient, "a whole number or a name")
+
     def names(self, name: str, valid: Sequence[str]) -> NDArray[Any]:
         texts = np.array([text.strip() for text in self.fields[name]], dtype=object)
         for i in np.flatnonzero(~np.isin(texts.astype(str), valid)):
@@ -178,7 +213,7 @@ class _Table:
             for i in np.flatnonzero((columns[name] < 0) | (columns[name] > _LONGEST_S)):
                 text = f"{name} is {columns[name][i]:g}, must be 0 to {_LONGEST_S:g} seconds"
                 self.fault(int(i), f"{name} out of range", text)
-        samples = columns[OFFSET_COLUMNS[0]] * SFREQ
+        samples = columns[OFFSET_COLUMNS[0]].clip(0, _LONGEST_S) * SFREQ
         for i in np.flatnonzero(np.abs(samples - np.rint(samples)) > _SAMPLE_TOLERANCE):
             text = f"{OFFSET_COLUMNS[0]} is {columns[OFFSET_COLUMNS[0]][i]:g}, {samples[i]:g} samples"
             kind = "offset between samples"
@@ -207,6 +242,15 @@ def _integer(text: str) -> int | None:
     if (point and zeros.strip("0")) or not -(2**63) <= value < 2**63:
         return None
     return value
+
+
+def _patient(text: str) -> int | None:
+    text = text.strip()
+    if (value := _integer(text)) is not None:
+        return value
+    if not text or text.lower() in _NO_NAMES or _finite(text) is not None:
+        return None
+    return number_of_name(text)
 
 
 def _finite(text: str) -> float | None:

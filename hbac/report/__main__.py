@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hbac.cli.launch import launch
 from hbac.common.errors import UserError
@@ -53,7 +53,7 @@ def report(cfg: DictConfig) -> None:
     windows, part, notes = None, None, []
     if cfg.windows or several(cfg.label_ids):
         windows = choose_windows(found, cfg.windows, several(cfg.label_ids), cfg.seed)
-        part, why = recordings_of(found, cfg.get("dataset"))
+        part, why = recordings_of(found, cfg)
         if part is None:
             notes = [f"No EEG page: {why}"]
             log.warning("%s", notes[0])
@@ -68,15 +68,15 @@ def report(cfg: DictConfig) -> None:
     )
 
 
-def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
+def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:
     """Find the recordings that predictions are of.
 
     Parameters
     ----------
     found : Gathered
         What is compared.
-    dataset : DictConfig or None
-        The data set that the user named; where none was, that of the runs is taken.
+    cfg : DictConfig
+        The data set that the user named, if any; where none was, that of the runs is taken.
 
     Returns
     -------
@@ -91,26 +91,37 @@ def recordings_of(found: Gathered, dataset: Any) -> tuple[Part | None, str]:
         When the data set that the user named is another one.
     """
     from hbac.common.instantiate import build
-    from hbac.runs.folder import dataset_of
+    from hbac.recordings.mapped import INDEX_NAME
+    from hbac.runs.dataset import dataset_of_run, dataset_overrides
+    from hbac.runs.folder import CONFIG_FILE
 
     wanted = next((meta.data_fingerprint for meta in found.joined.metadata if meta.data_fingerprint), "")
-    if dataset is not None:
-        part: Part = build(dataset).part("train")
+    if cfg.get("dataset") is not None:
+        part: Part = build(cfg.dataset, "dataset", cfg.allow).part("train")
         if wanted and part.fingerprint != wanted:
             raise UserError(
                 f"{part.recordings.root}: these are not the recordings that the predictions are of: fingerprint "
                 f"{part.fingerprint[:12]}, not {wanted[:12]}"
             )
         return part, ""
-    runs = [run for meta in found.members.values() for run in meta.runs.values()]
-    config = next((node for run in runs if (node := dataset_of(run)) is not None), None)
-    if config is None:
+    runs = [run for meta in found.members.values() for run in meta.runs.values() if (run / CONFIG_FILE).is_file()]
+    if not runs:
         return None, "no run folder says where the recordings are; name them: dataset=hms dataset.root=PATH"
-    if not Path(config["root"]).is_dir():  # the simulated data set would be made again, which takes its time
-        return None, f"the recordings are not in {config['root']}; name them: dataset=hms dataset.root=PATH"
-    part = build(config).part("train")
+    try:
+        config = dataset_of_run(runs[0])
+    except UserError as error:
+        return None, f"{error}; name it: dataset=hms dataset.root=PATH"
+    root, stores = Path(config["root"]), Path(config["stores"])
+    needed = "synthetic.json" if str(config.get("_target_")).endswith(".Synthetic") else "train.csv"
+    # They are read where the run says, which may be anybody's; but nothing is made there: no simulated data set that is
+    # gone, and no store but among stores.
+    if not (root / needed).is_file():
+        return None, f"the recordings are not in {root}; name them: {dataset_overrides(config)[0]} dataset.root=PATH"
+    if not any(stores.glob(f"*/{INDEX_NAME}")):
+        config["stores"] = str(Path(cfg.outputs) / "stores")
+    part = build(config, "dataset", cfg.allow).part("train")
     if wanted and part.fingerprint != wanted:
-        return None, f"the recordings in {config['root']} are not those that the predictions are of"
+        return None, f"the recordings in {root} are not those that the predictions are of"
     return part, ""
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hbac
 from hbac.common.errors import UserError
-from hbac.common.files import whole_folder
+from hbac.common.outputs import check_free, replacing
 from hbac.common.progress import track
 from hbac.report.curves import learning_curves
 from hbac.report.diagrams import class_kl, confusion, disagreements, reliability_diagrams
+from hbac.report.eeg_page import write_eeg_page
 from hbac.report.gather import Gathered
-from hbac.report.page import page, table, write_assets
+from hbac.report.page import Table, write_page
 from hbac.report.provenance import what_was_run
 from hbac.report.ranking import ranking
 from hbac.report.weights import blend_weights
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from hbac.recordings.datasets import Part
 
 INDEX_FILE = "index.html"
-SECTIONS: dict[str, Callable[[Gathered], str]] = {
+COMMAND = "hbac.report"  # who its files are said to be of
+_WHOLE = "."  # a report's folder is its own
+#: Title to what its template shows, which is called after the title: ``Learning curves``, ``learning-curves.html.j2``.
+SECTIONS: dict[str, Callable[[Gathered], dict[str, Any]]] = {
     "Ranking": ranking,
     "Learning curves": learning_curves,
     "Confusion": confusion,
@@ -71,31 +74,33 @@ def write_report(
     Raises
     ------
     UserError
-        When there is another folder in the report's place, or it cannot be written.
+        When there is something else in the report's place, or it cannot be written.
     """
-    check_out(out)
-    with whole_folder(out) as folder:
-        write_assets(folder)
-        made = {title: SECTIONS[title](found) for title in track(list(SECTIONS), "drawing")}
-        eeg = ""
+    with replacing(out, COMMAND, INDEX_FILE, [_WHOLE]) as folder:
+        made = {title: show(found) for title, show in track(list(SECTIONS.items()), "drawing")}
+        sections = [
+            {"title": title, "anchor": title.lower().replace(" ", "-"), "shown": shown} for title, shown in made.items()
+        ]
         if windows is not None and part is not None and len(windows):
-            eeg = _eeg_section(folder, part, windows, found)
-        body = [_summary(found), *(f'<p class="panel">{escape(note)}</p>' for note in (*found.notes, *notes))]
-        links = {}
-        for title, html in made.items():
-            if title == "What was run" and eeg:
-                body.append(eeg)
-                links["EEG"] = "#eeg"
-            anchor = title.lower().replace(" ", "-")
-            links[title] = f"#{anchor}"
-            body.append(f'<section id="{anchor}"><h2>{title}</h2>{html}</section>')
-        body.append(_foot(command))
-        (folder / INDEX_FILE).write_text(page("Report", "\n".join(body), links), encoding="utf-8")
+            sections.insert(-1, {"title": "EEG", "anchor": "eeg", "shown": _eeg(folder, part, windows, found)})
+        values = {
+            "sections": sections,
+            "n_members": len(found.members),
+            "n_ensembles": len(found.ensembles),
+            "n_rows": f"{len(found.joined.frame):,}",
+            "n_patients": f"{found.joined.frame['patient_id'].nunique():,}",
+            "best": found.names[0],
+            "notes": (*found.notes, *notes),
+            "version": hbac.__version__,
+            "written": time.strftime("%Y-%m-%d %H:%M"),
+            "command": command,
+        }
+        write_page(folder / INDEX_FILE, "index", values)
     return out / INDEX_FILE
 
 
 def check_out(out: Path) -> None:
-    """Refuse a place where something else is.
+    """Refuse a place where something else is than what an earlier report wrote.
 
     Parameters
     ----------
@@ -105,45 +110,18 @@ def check_out(out: Path) -> None:
     Raises
     ------
     UserError
-        When it is a file, or a folder that is neither empty nor a report.
+        When it is a file, or anything else is in it.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / INDEX_FILE).is_file()):
-        raise UserError(f"out={out}: there is something else than a report; name a new folder")
+    if out.is_file():
+        raise UserError(f"out={out}: is a file; name a folder")
+    check_free(out, COMMAND, own_folders=[_WHOLE])
 
 
-def _summary(found: Gathered) -> str:
-    frame = found.joined.frame
-    best = found.names[0]
-    n_members, n_ensembles = len(found.members), len(found.ensembles)
-    what = [f"{n_members} member{'s' * (n_members != 1)}"]
-    if n_ensembles:
-        what.append(f"{n_ensembles} ensemble{'s' * (n_ensembles != 1)}")
-    return (
-        f"<p>{' and '.join(what)} on {len(frame):,} out-of-fold rows of {frame['patient_id'].nunique():,} patients. "
-        f"Best: <b>{escape(best)}</b>.</p>"
-    )
-
-
-def _eeg_section(folder: Path, part: Part, windows: pd.DataFrame, found: Gathered) -> str:
-    from hbac.report.eeg_page import write_eeg_page
-
+def _eeg(folder: Path, part: Part, windows: pd.DataFrame, found: Gathered) -> dict[str, Any]:
     path = write_eeg_page(folder, part, windows, found.tables)
     rows = [
         [row["why"], row["label_id"], row["eeg_id"], row["n_votes"], f"{row['kl']:.4f}", f"{row['entropy']:.3f}"]
         for row in windows.to_dict("records")
     ]
     columns = ["why", "label", "EEG", "votes", "KL", "entropy of the votes"]
-    return (
-        f'<section id="eeg"><h2>EEG</h2><p><a href="{path.name}">Look at {len(windows)} windows</a>: the signals in a '
-        "montage and band of your choice, the spectrogram, what the experts voted and what each member predicted.</p>"
-        f"<details><summary>The windows</summary>{table(columns, rows, range(1, len(columns)))}</details></section>"
-    )
-
-
-def _foot(command: str) -> str:
-    written = time.strftime("%Y-%m-%d %H:%M")
-    typed = f" by <code>{escape(command)}</code>" if command else ""
-    return (
-        f'<p class="muted small">Written by hbac {hbac.__version__} on {written}{typed}. hbac is for research. It is '
-        "not a medical device.</p>"
-    )
+    return {"page": path.name, "windows": Table(columns, rows, range(1, len(columns)))}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, kl_name
-from hbac.report.figures import blank, legend_below, legend_height_px, series
+from hbac.report.figures import blank, drawn, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
-from hbac.report.page import choice, figure
+from hbac.report.page import Picture
 
 _HEIGHT_PX = 400
+_MOST_EPOCHS = 1e6
 _EACH_EPOCH = 15  # up to so many are ticked one by one
 TRAIN, VAL = "train/kl", "val/{}"
 
@@ -87,44 +89,41 @@ def _version(path: Path) -> int:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        log = pd.read_csv(path)
     except pd.errors.EmptyDataError:  # a training that was stopped before its first epoch
         return pd.DataFrame()
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: not readable as csv ({str(error).splitlines()[0]})") from None
+    if "epoch" not in log:
+        raise UserError(f"{path}: no column epoch; found {', '.join(map(str, log))}")
+    texts = log.select_dtypes(exclude="number").columns
+    epochs = log.filter(regex=r"(^|/)epoch$").fillna(0.0)
+    if len(texts) or not ((epochs >= 0) & (epochs < _MOST_EPOCHS)).all(axis=None):
+        what = f"text in column {texts[0]}" if len(texts) else "an epoch that cannot be"
+        raise UserError(f"{path}: {what}; a log holds numbers")
+    return log
 
 
-def learning_curves(found: Gathered) -> str:
-    """Draw the learning curves of all members whose runs are there.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
-    logs = {
-        name: {fold: log for fold, run in sorted(meta.runs.items()) if len(log := read_log(run))}
-        for name, meta in found.members.items()
-    }
+def learning_curves(found: Gathered) -> dict[str, Any]:
+    """Draw the learning curves of all members whose runs are there."""
+    logs: dict[str, dict[int, pd.DataFrame]] = {}
+    damaged = []
+    for name, meta in found.members.items():
+        logs[name] = {}
+        for fold, run in sorted(meta.runs.items()):
+            try:
+                log = read_log(run)
+            except UserError as error:  # one log is no reason to show nothing of the others
+                damaged.append(f"No curve: {error}")
+            else:
+                logs[name] |= {fold: log} if len(log) else {}
     metrics = {f"validation, {group.title}": VAL.format(kl_name(name)) for name, group in POPULATIONS.items()}
-    panels = {}
+    pictures = {}
     for title, metric in (metrics | {"training": TRAIN}).items():
         made, n_members = _curves(found, logs, metric)
         if n_members:
-            panels[title] = figure(made, _HEIGHT_PX + legend_height_px(n_members), tools=True)
-    if not panels:
-        return '<p class="muted">No logs were found in the run folders.</p>'
-    return (
-        '<p class="muted small">KL divergence in nats by epoch: each fold thin, the mean of the folds thick. Click a '
-        "name to hide it, double-click it to see it alone. Trained rows are augmented, and their targets may be "
-        "smoothed: training and validation are not on one scale.</p>"
-        f'<div class="panel">{choice("curves", panels)}</div>'
-    )
+            pictures[title] = Picture(made, _HEIGHT_PX + legend_height_px(n_members), tools=True)
+    return {"pictures": pictures, "damaged": damaged}
 
 
 def _curves(found: Gathered, logs: Mapping[str, Mapping[int, pd.DataFrame]], metric: str) -> tuple[go.Figure, int]:
@@ -146,8 +145,9 @@ def _curves(found: Gathered, logs: Mapping[str, Mapping[int, pd.DataFrame]], met
                     opacity=0.4,
                     mode="lines",
                     legendgroup=name,
+                    name=drawn(name),
                     showlegend=False,
-                    hovertemplate=f"{name}, fold {fold}: %{{y:.4f}}<extra></extra>",
+                    hovertemplate=f"%{{fullData.name}}, fold {fold}: %{{y:.4f}}<extra></extra>",
                 )
             )
         mean = pd.DataFrame(folds).mean(axis=1)
@@ -159,8 +159,8 @@ def _curves(found: Gathered, logs: Mapping[str, Mapping[int, pd.DataFrame]], met
                 line={**colours, "width": 2.6},
                 mode="lines" if len(mean) > 1 else "markers",
                 legendgroup=name,
-                name=found.label(name),
-                hovertemplate=f"{name}, mean of {len(folds)} folds: %{{y:.4f}}<extra></extra>",
+                name=drawn(found.label(name)),
+                hovertemplate=f"%{{fullData.name}}, mean of {len(folds)} folds: %{{y:.4f}}<extra></extra>",
             )
         )
     made.update_xaxes(dtick=1 if last <= _EACH_EPOCH else None)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from hbac.evaluation.scores import confusion_matrix
 from hbac.labels.targets import POPULATIONS
 from hbac.report.figures import Array, blank, heat_map, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
-from hbac.report.page import choice, figure
+from hbac.report.page import Picture
 from hbac.vocabulary import CLASSES, CONSENSUS_NAMES
 
 _OVERLAID = 4  # reliability curves that are shown at first; the others are in the legend
@@ -26,31 +27,15 @@ _CELL_PX, _HEAD_PX = 28, 60
 _NAMES_PX, _NUMBER_PX = 220, 38  # room for a name, and for a number in a cell
 
 
-def confusion(found: Gathered) -> str:
-    """Draw a confusion matrix of each prediction on each vote population.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
-    panels = {}
+def confusion(found: Gathered) -> dict[str, Any]:
+    """Draw a confusion matrix of each prediction on each vote population."""
+    pictures = {}
     for j, label in enumerate(found.labels):
-        drawn = []
-        for title, inside in _populations(found, j):
-            counts = confusion_matrix(found.joined.targets[inside], found.joined.probs[j, inside])
-            drawn.append(f"<div><h3>{title}</h3>{figure(_confusion(counts), 330)}</div>")
-        panels[label] = f'<div class="columns">{"".join(drawn)}</div>'
-    return (
-        '<p class="muted small">Down: the class with most votes; across: the class predicted. Colours are shares of a '
-        "line, numbers are rows.</p>"
-        f'<div class="panel">{choice("confusion", panels)}</div>'
-    )
+        pictures[label] = {
+            title: Picture(_confusion(confusion_matrix(found.joined.targets[rows], found.joined.probs[j, rows])), 330)
+            for title, rows in _populations(found, j)
+        }
+    return {"pictures": pictures}
 
 
 def _confusion(counts: npt.NDArray[np.int64]) -> go.Figure:
@@ -70,38 +55,22 @@ def _populations(found: Gathered, j: int) -> Iterator[tuple[str, npt.NDArray[np.
             yield "all rows" if group.name == "all" else group.title, inside
 
 
-def reliability_diagrams(found: Gathered) -> str:
-    """Draw how often a confidence comes true: all predictions on top of one another, and each with its rows.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+def reliability_diagrams(found: Gathered) -> dict[str, Any]:
+    """Draw how often a confidence comes true: all predictions on top of one another, and each with its rows."""
     n = len(found.names)
-    panels = {}
+    pictures = {}
     if n > 1:
-        panels["all together"] = figure(_overlaid(found), 440 + legend_height_px(n), tools=True)
+        pictures["all together"] = Picture(_overlaid(found), 440 + legend_height_px(n), tools=True)
     for j, label in enumerate(found.labels):
-        panels[label] = figure(_reliability(found, j), 520, tools=True)
-    return (
-        f'<p class="muted small">Rows by the probability of the class predicted, in {N_BINS} bins: how often that '
-        "class had most votes. Under the diagonal a prediction is too sure of itself. Above it, it may be right all "
-        "the same: where a class gets half of the votes, it mostly is the one with most votes.</p>"
-        f'<div class="panel">{choice("reliability", panels)}</div>'
-    )
+        pictures[label] = Picture(_reliability(found, j), 520, tools=True)
+    return {"pictures": pictures, "n_bins": N_BINS}
 
 
 def _overlaid(found: Gathered) -> go.Figure:
     made = blank("probability of the class predicted", "share of rows where it had most votes")
     made.update_layout(**legend_below(len(found.names)))
     made.add_trace(_diagonal())
-    for j, label in enumerate(found.labels):
+    for j, label in enumerate(found.drawn):
         here = found.joined.present[j]
         bins = reliability(found.joined.targets[here], found.joined.probs[j, here]).dropna()
         made.add_trace(
@@ -172,20 +141,9 @@ def _unit(made: go.Figure) -> go.Figure:
     return made.update_yaxes(range=[0, 1.02], selector=0)
 
 
-def class_kl(found: Gathered) -> str:
-    """Show how much each class adds to the KL of each prediction.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
-    panels = {}
+def class_kl(found: Gathered) -> dict[str, Any]:
+    """Show how much each class adds to the KL of each prediction."""
+    pictures = {}
     for group in POPULATIONS.values():
         inside = group.contains(found.joined.n_votes)
         if not inside.any():
@@ -194,49 +152,24 @@ def class_kl(found: Gathered) -> str:
         for j, here in enumerate(found.joined.present):
             if (rows := inside & here).any():
                 kl_JK[j] = list(kl_by_class(found.joined.targets[rows], found.joined.probs[j, rows]).values())
-        made = heat_map(
-            kl_JK,
-            CONSENSUS_NAMES,
-            found.labels,
-            _texts(kl_JK, 3),
-            "%{y}<br>%{x}: %{z:.4f} nats",
-        )
-        panels[f"KL, {group.title}"] = figure(
-            made, _HEAD_PX + _CELL_PX * len(found.names), least_width_px=_NAMES_PX + _NUMBER_PX * len(CLASSES)
-        )
-    return (
-        '<p class="muted small">Each class\'s part of the KL divergence: the parts of a line add up to its KL.</p>'
-        f'<div class="panel">{choice("classes", panels)}</div>'
-    )
+        made = heat_map(kl_JK, CONSENSUS_NAMES, found.drawn, _texts(kl_JK, 3), "%{y}<br>%{x}: %{z:.4f} nats")
+        width_px = _NAMES_PX + _NUMBER_PX * len(CLASSES)
+        pictures[f"KL, {group.title}"] = Picture(made, _HEAD_PX + _CELL_PX * len(found.names), least_width_px=width_px)
+    return {"pictures": pictures}
 
 
-def disagreements(found: Gathered) -> str:
-    """Show how far apart the predictions are, pair by pair.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+def disagreements(found: Gathered) -> dict[str, Any]:
+    """Show how far apart the predictions are, pair by pair."""
     if len(found.names) < 2:
-        return '<p class="muted">There is only one prediction.</p>'
+        return {"picture": None}
     matrix = disagreement({name: found.prob(name) for name in found.names}).to_numpy()
     ranks = [str(rank) for rank in range(1, len(matrix) + 1)]
     texts = _texts(matrix, 3)
     for j in range(len(texts)):
         texts[j][j] = ""
-    made = heat_map(matrix, ranks, found.labels, texts, "%{y}<br>and number %{x}: %{z:.4f} nats")
-    drawn = figure(made, _HEAD_PX + _CELL_PX * len(matrix), least_width_px=_NAMES_PX + _NUMBER_PX * len(matrix))
-    return (
-        '<p class="muted small">Mean Jensen-Shannon divergence in nats: 0 for the same prediction, 0.693 where two '
-        "exclude each other. Members that score alike and disagree make the best blends.</p>"
-        f'<div class="panel">{drawn}</div>'
-    )
+    made = heat_map(matrix, ranks, found.drawn, texts, "%{y}<br>and number %{x}: %{z:.4f} nats")
+    width_px = _NAMES_PX + _NUMBER_PX * len(matrix)
+    return {"picture": Picture(made, _HEAD_PX + _CELL_PX * len(matrix), least_width_px=width_px)}
 
 
 def _texts(values: Array, digits: int) -> list[list[str]]:

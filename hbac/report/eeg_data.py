@@ -1,7 +1,8 @@
-"""The numbers of the report's EEG page: filtered electrodes in three bands, gaps, spectrograms, one file a window.
+"""The numbers of the report's EEG page: electrodes, gaps, mains, spectrograms, one file a window.
 
-Electrodes travel, not derivations: montages are linear, so the page makes every montage of the same few samples, by the
-weights of `hbac.signal.montage`. Filters are those of `hbac.signal`, and never the page's.
+Electrodes travel as they were recorded, not derivations: montages and filters are linear, so that the page makes every
+montage and band of the same few samples, by the weights of `hbac.signal.montage` and by filters of its own
+(``assets/eeg_signals.js``).
 """
 
 from __future__ import annotations
@@ -15,23 +16,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.signal import welch
 from torch import Tensor
 
 from hbac.common.files import whole_file
 from hbac.data.windows import Source
 from hbac.report.eeg_packing import pack_bytes, pack_signal, quantise
-from hbac.signal import BandPass, Multitaper
+from hbac.signal import Multitaper
 from hbac.signal.front_end import fill_missing_
 from hbac.signal.montage import REGIONS
 from hbac.tracking.reading_order import CHAINS
-from hbac.vocabulary import CHANNELS, WINDOW_SAMPLES
+from hbac.vocabulary import CHANNELS, ELECTRODES, SFREQ, WINDOW_SAMPLES
 
 # B window, T sample, C stored channel, I region, H frequency, W column
 
-#: Band in hertz to sampling rate in hertz: what readers look at, what the networks see by default, and the slow waves.
-#: Rates are several times what the band needs, for samples are joined by straight lines.
-BANDS: dict[str, float] = {"0.5-70": 200.0, "0.5-20": 100.0, "1-12": 50.0}
-
+MAINS_HZ = (50, 60)
+N_HARMONICS = 5
+_LINE = 20.0  # so many times the spectrum beside it is a line
+_LINE_UV = 1.0  # and no less, root mean square
 LOW_DB, HIGH_DB = -10.0, 30.0  # of 1 µV²/Hz; from a suppressed EEG to a large one
 MAX_HZ = 20.0
 N_COLUMNS, N_ROWS = 250, 48
@@ -40,32 +42,57 @@ _CHUNK = 8  # windows at a time
 
 
 @cache
-def _bandpass(band: str) -> BandPass:
-    return BandPass(band, sfreq_out=BANDS[band])
-
-
-@cache
 def _spectrogram() -> Multitaper:
     return Multitaper(band=f"0-{MAX_HZ:g}", height=N_ROWS, width=N_COLUMNS, floor_db=LOW_DB, ceiling_db=HIGH_DB)
 
 
-def electrodes(eeg_BTC: Tensor, band: str) -> Tensor:
-    """Filter every channel.
+def stored(eeg_BTC: Tensor) -> Tensor:
+    """Prepare every channel for the page's filters.
 
     Parameters
     ----------
     eeg_BTC : Tensor, shape (B, 10000, 20)
         Microvolt, NaN where nothing was recorded.
-    band : str
-        A key of `BANDS`.
 
     Returns
     -------
-    Tensor, shape (B, 20, T)
-        Microvolt at the band's rate. Gaps hold the channel's mean, as a network gets them; see `gaps`.
+    Tensor, shape (B, 20, 10000)
+        Microvolt without the channel's mean, 0 where nothing was recorded; see `gaps`.
     """
-    filtered: Tensor = _bandpass(band)(fill_missing_(eeg_BTC.transpose(1, 2).float().contiguous()))
-    return filtered
+    x_BCT = fill_missing_(eeg_BTC.transpose(1, 2).float().contiguous())
+    return x_BCT - x_BCT.mean(dim=-1, keepdim=True)
+
+
+def mains(x_CT: NDArray[np.floating]) -> dict[str, Any] | None:
+    """Find mains in the spectrum of a window.
+
+    Parameters
+    ----------
+    x_CT : ndarray, shape (20, T)
+        Microvolt at 200 Hz, without NaN.
+
+    Returns
+    -------
+    dict or None
+        ``hz``: 50 or 60; ``lines``: where it and its harmonics are seen, in hertz. Harmonics beyond half the sampling
+        rate are where the sampling folded them to: those of 60 Hz at 80, 20 and 40. None where no electrode has it.
+    """
+    frequency_S, power_CS = welch(x_CT[: len(ELECTRODES)], SFREQ, nperseg=round(4 * SFREQ))
+
+    def height(hz: float) -> float:
+        near_S, beside_S = (abs(frequency_S - hz) <= 1), (abs(abs(frequency_S - hz) - 4) < 2)
+        level_C = np.median(power_CS[:, beside_S], axis=1)
+        rms_C = np.sqrt(np.maximum((power_CS[:, near_S] - level_C[:, None]).sum(axis=1) * frequency_S[1], 0))
+        return float(np.max(power_CS[:, near_S].max(axis=1) / (level_C + 1e-12), where=rms_C > _LINE_UV, initial=0))
+
+    hz = max(MAINS_HZ, key=height)
+    if height(hz) < _LINE:
+        return None
+    folded = {hz} | {abs((k * hz + SFREQ / 2) % SFREQ - SFREQ / 2) for k in range(2, N_HARMONICS + 1)}
+    return {
+        "hz": hz,
+        "lines": sorted((f for f in folded if 5 < f < SFREQ / 2 - 2 and height(f) > _LINE), key=lambda f: (f != hz, f)),
+    }
 
 
 def gaps(eeg_TC: NDArray[np.floating]) -> dict[str, list[list[int]]]:
@@ -126,16 +153,19 @@ def window_contents(source: Source, position_B: NDArray[np.int64]) -> Iterator[d
     Yields
     ------
     dict of str to object
-        ``gaps``, ``bands`` (each packed, see `hbac.report.eeg_packing`), ``spectrogram``; plain, for JSON.
+        ``gaps``, ``mains``, ``signal`` (packed, see `hbac.report.eeg_packing`), ``steps_uv``, ``spectrogram``; plain,
+        for JSON.
     """
     for start in range(0, len(position_B), _CHUNK):
         eeg_BTC = source.copy(position_B[start : start + _CHUNK])
-        filtered = {band: electrodes(eeg_BTC, band).numpy() for band in BANDS}
-        levels = spectrogram_levels(eeg_BTC)
-        for b in range(len(eeg_BTC)):
+        signals, levels = stored(eeg_BTC).numpy(), spectrogram_levels(eeg_BTC)
+        for b, signal in enumerate(signals):
+            step_CT, steps_uv = quantise(signal)
             yield {
                 "gaps": gaps(eeg_BTC[b].numpy()),
-                "bands": {band: pack_signal(quantise(signal[b])) for band, signal in filtered.items()},
+                "mains": mains(signal),
+                "signal": pack_signal(step_CT),
+                "steps_uv": steps_uv,
                 "spectrogram": pack_bytes(levels[b].tobytes()),
             }
 

@@ -19,21 +19,10 @@ from hbac.vocabulary import CHANNELS, ELECTRODES, POSITIONS
 # C channel, T sample, L lag
 
 STEP_UV = 0.5  # a quarter of a pixel at 7 µV/mm
-STEP_EKG_UV = 4.0  # reaches 131 mV
+STEP_EKG_UV = 4.0
 N_OWN, N_NEIGHBOUR = 4, 3  # samples of the channel before, and of its neighbour from the same time on
 SHIFT = 12  # coefficients are multiples of 2**-12
 _RIDGE = 1.0  # in squared steps: keeps the equations of flat channels solvable
-
-
-def steps_uv() -> NDArray[np.float64]:
-    """Return the step of each stored channel.
-
-    Returns
-    -------
-    ndarray, shape (20,)
-        Microvolt.
-    """
-    return np.array([STEP_EKG_UV if name == "EKG" else STEP_UV for name in CHANNELS])
 
 
 def neighbours() -> list[int]:
@@ -54,7 +43,7 @@ def neighbours() -> list[int]:
     return found
 
 
-def quantise(signal_CT: NDArray[np.floating]) -> NDArray[np.int16]:
+def quantise(signal_CT: NDArray[np.floating]) -> tuple[NDArray[np.int16], list[float]]:
     """Round to steps.
 
     Parameters
@@ -64,11 +53,15 @@ def quantise(signal_CT: NDArray[np.floating]) -> NDArray[np.int16]:
 
     Returns
     -------
-    ndarray of int16, shape (20, T)
-        Multiples of `steps_uv`; what lies beyond ±32767 of them stays at that.
+    step_CT : ndarray of int16, shape (20, T)
+        Multiples of the channel's step.
+    uv_C : list of float
+        The steps in microvolt: `STEP_UV`, for the EKG `STEP_EKG_UV`, and more where a channel goes beyond what 16 bits
+        hold of these.
     """
-    limit = np.iinfo(np.int16).max
-    return np.clip(np.rint(signal_CT / steps_uv()[:, None]), -limit, limit).astype(np.int16)
+    usual_C = np.array([STEP_EKG_UV if name == "EKG" else STEP_UV for name in CHANNELS])
+    uv_C = np.maximum(usual_C, np.abs(signal_CT).max(axis=1) / np.iinfo(np.int16).max)
+    return np.rint(signal_CT / uv_C[:, None]).astype(np.int16), uv_C.tolist()
 
 
 def pack_signal(step_CT: NDArray[np.int16]) -> str:

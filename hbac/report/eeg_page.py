@@ -6,10 +6,7 @@ signals of a window lie in a script of their own (``eeg/<label_id>.js``), which 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
-from hbac.common.files import whole_file
 from hbac.data.windows import source_of
 from hbac.evaluation.metric import kl_rows
-from hbac.labels.targets import count_votes, votes_to_shares
+from hbac.labels.targets import POPULATIONS, count_votes, votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.table import key_columns
 from hbac.recordings.datasets import Part
 from hbac.report.eeg_data import (
-    BANDS,
     HIGH_DB,
     LOW_DB,
     MAX_HZ,
@@ -35,14 +30,14 @@ from hbac.report.eeg_data import (
     window_contents,
     write_window,
 )
-from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours, steps_uv
-from hbac.report.page import page, write_assets
+from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours
+from hbac.report.page import write_page
 from hbac.signal.montage import AVERAGE, derivation_weights
 from hbac.tracking.reading_order import CHAINS, reading_order, side_of
 from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, SFREQ, WINDOW_S
 
 PAGE_FILE, DATA_FOLDER = "eeg.html", "eeg"
-SCRIPTS, STYLE = ("eeg_signals.js", "eeg_votes.js", "eeg_page.js"), "eeg.css"
+ASSETS = ("eeg_signals.js", "eeg_votes.js", "eeg_page.js", "eeg.css")
 
 #: What can be chosen, the first by default: montage of `hbac.signal.montage` to how readers call it.
 MONTAGES = {
@@ -54,37 +49,17 @@ MONTAGES = {
 }
 SENSITIVITIES = (2, 3, 5, 7, 10, 15, 20, 30, 50)  # µV/mm
 _SENSITIVITY = 7
+LOWS_HZ, _LOW_HZ = (0.1, 0.3, 0.5, 1, 1.6, 5), 0.5
+HIGHS_HZ, _HIGH_HZ = (15, 20, 30, 35, 50, 70), 70
+SPANS_S = (5, 10, 15, 20, 30, 50)
+_SOME = [group for group in POPULATIONS.values() if group.name != "all"]
+PAD_S = 12.0  # mirrored at both ends before filtering: five time constants of the lowest edge
+NOTCH_HZ = 2.0  # width of a notch, at half power
+_SHRINKS = (2, 5, 10, 20, 50, 100, 200, 500)
 _BARS_UV = (10, 20, 50, 100, 200, 500, 1000)
 _EKG_UV_PER_MM = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _SHARE_DIGITS = 4
 _WHY = {"worst": "highest KL", "disputed": "disputed by the experts", "random": "at random", "chosen": "by id"}
-_BODY = """<link rel="stylesheet" href="{style}">
-<div class="eeg">
-<nav class="eeg-list" id="eeg-list" aria-label="windows"><p class="small muted">{listed}</p></nav>
-<section class="eeg-sheet">
-<div class="eeg-title"><span><button type="button" id="eeg-back" title="left arrow">‹ back</button>
-<button type="button" id="eeg-next" title="right arrow">next ›</button></span>
-<h2 id="eeg-title"></h2><span class="small muted" id="eeg-facts"></span></div>
-<div class="eeg-tools">
-<label>montage <select id="eeg-montage" autocomplete="off">{montages}</select></label>
-<label>band <select id="eeg-band" autocomplete="off">{bands}</select></label>
-<label>sensitivity <select id="eeg-sensitivity" autocomplete="off">{sensitivities}</select></label>
-<label>show <select id="eeg-span" autocomplete="off">
-<option value="page">10 s</option><option value="whole">all 50 s</option></select></label>
-<span><button type="button" id="eeg-earlier" title="shift and left arrow">‹ 10 s</button>
-<button type="button" id="eeg-later" title="shift and right arrow">10 s ›</button></span>
-</div>
-<div class="eeg-figure" id="eeg-figure" role="img" aria-label="EEG and spectrograms"></div>
-<p class="small" id="eeg-said" role="status"></p>
-<p class="small muted">Negative is up. Left (blue) stands over right (red), chain by chain, the midline below;
-what runs across the head, from front to back. A millimetre is that of CSS, 3.8 pixels; traces stop 100 pixels from
-their baseline; the EKG has its own scale. Filters: Butterworth, zero phase. Spectrograms: multitaper, 0 to 20 Hz, the
-mean of each region's four derivations, in dB of 1 µV²/Hz; {regions}.
-Keys: ← → another window, shift with ← → the 10 seconds before or after.</p>
-</section>
-<aside id="eeg-votes" aria-label="votes and predictions"></aside>
-</div>
-<script type="application/json" id="eeg-index">{index}</script>"""
 
 
 def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapping[str, PredictionTable]) -> Path:
@@ -116,15 +91,25 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
     """
     position = _positions(part, windows)
     index = page_index(part.rows.iloc[position], windows["why"].tolist(), tables)
-    write_assets(folder)
-    own = files(__package__).joinpath("assets")
-    for name in (*SCRIPTS, STYLE):
-        _write(folder / name, own.joinpath(name).read_text(encoding="utf-8"))
     label_ids = [window["label_id"] for window in index["windows"]]
     contents = window_contents(source_of(part, "eeg"), position)
     for label_id, content in zip(label_ids, contents, strict=True):
         write_window(folder / DATA_FOLDER / f"{label_id}.js", label_id, content)
-    return _write(folder / PAGE_FILE, page("EEG", _body(index), {"Report": "index.html"}, SCRIPTS))
+    values = {
+        "index": index,
+        "montages": MONTAGES,
+        "lows_hz": LOWS_HZ,
+        "low_hz": _LOW_HZ,
+        "highs_hz": HIGHS_HZ,
+        "high_hz": _HIGH_HZ,
+        "spans_s": SPANS_S,
+        "populations": [group.title for group in _SOME],
+        "span_s": CENTRAL_S,
+        "sensitivities": SENSITIVITIES,
+        "sensitivity": _SENSITIVITY,
+        "scored": next((name for window in index["windows"] for name in window["predictions"]), None),
+    }
+    return write_page(folder / PAGE_FILE, "eeg_page", values, ASSETS)
 
 
 def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, PredictionTable]) -> dict[str, Any]:
@@ -151,7 +136,9 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
         "class_names": list(CONSENSUS_NAMES),
         "montages": {name: [[_row(d) for d in group] for group in reading_order(name)] for name in MONTAGES},
         "ekg": _row("EKG"),
-        "bands": BANDS,
+        "pad_s": PAD_S,
+        "notch_hz": NOTCH_HZ,
+        "shrinks": _SHRINKS,
         "sfreq": SFREQ,
         "window_s": WINDOW_S,
         "page_s": CENTRAL_S,
@@ -163,7 +150,6 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
             "neighbour": N_NEIGHBOUR,
             "shift": SHIFT,
             "neighbours": neighbours(),
-            "steps_uv": steps_uv().tolist(),
         },
         "spectrogram": {
             "regions": list(CHAINS),
@@ -219,10 +205,11 @@ def _windows(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Prediction
     for i, (row, reason) in enumerate(zip(rows.to_dict("records"), why, strict=True)):
         found.append(
             {
-                **{str(name): int(row[name]) for name in ("label_id", "eeg_id", "patient_id")},
+                **{str(name): row[name] for name in ("label_id", "eeg_id", "patient_id")},
                 "offset_s": float(row["eeg_label_offset_seconds"]),
                 "why": _WHY.get(reason, reason),
                 "n_votes": int(n_votes[i]),
+                "populations": [group.title for group in _SOME if group.contains(n_votes[i : i + 1]).all()],
                 "votes": shares[i].round(_SHARE_DIGITS).tolist(),
                 "kl": None,
                 "predictions": {},
@@ -238,37 +225,3 @@ def _windows(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Prediction
     for window in found:
         window["kl"] = window["predictions"].get(next(iter(tables), ""), {}).get("kl")
     return found
-
-
-def _body(index: Mapping[str, Any]) -> str:
-    bands = {band: f"{band.replace('-', '–')} Hz" for band in BANDS}
-    regions = "L and R the side, L lateral (temporal) and P parasagittal"
-    return _BODY.format(
-        style=STYLE,
-        montages=_options(MONTAGES),
-        bands=_options(bands),
-        sensitivities=_options({str(s): f"{s} µV/mm" for s in SENSITIVITIES}, str(_SENSITIVITY)),
-        regions=regions,
-        listed=escape(_listed(index)),
-        # Nothing in a script is escaped, so that its end must not stand in it.
-        index=json.dumps(index, separators=(",", ":")).replace("</", "<\\/"),
-    )
-
-
-def _listed(index: Mapping[str, Any]) -> str:
-    """Say what the list shows."""
-    first = next((name for window in index["windows"] for name in window["predictions"]), None)
-    return "EEG, number of votes, colour of most votes" + (f"; KL of {first}" if first else "")
-
-
-def _options(choices: Mapping[str, str], chosen: str = "") -> str:
-    return "".join(
-        f'<option value="{value}"{" selected" if value == chosen else ""}>{text}</option>'
-        for value, text in choices.items()
-    )
-
-
-def _write(path: Path, text: str) -> Path:
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,11 @@ def series(number: int) -> dict[str, str]:
         ``color`` and ``dash``.
     """
     return {"color": f"var(--series-{number % N_SERIES})", "dash": _DASHES[number // N_SERIES % len(_DASHES)]}
+
+
+def drawn(text: str) -> str:
+    """Return text as plotly.js takes it, which reads some HTML; ``%{…}`` it reads in templates only."""
+    return escape(text, quote=False)
 
 
 def blank(x: str = "", y: str = "", **layout: Any) -> go.Figure:

@@ -19,6 +19,7 @@ from hbac.ensembling.ensemble_file import Ensemble
 from hbac.evaluation.metric import kl_rows
 from hbac.predictions.join import JoinedTables, join_tables
 from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat, read_footer
+from hbac.report.figures import drawn
 
 Array = npt.NDArray[np.float64]
 
@@ -70,8 +71,13 @@ class Gathered:
 
     @property
     def labels(self) -> list[str]:
-        """Names behind their rank, as figures show them."""
+        """Names behind their rank."""
         return [self.label(name) for name in self.names]
+
+    @property
+    def drawn(self) -> list[str]:
+        """The same for figures."""
+        return [drawn(label) for label in self.labels]
 
     @property
     def members(self) -> dict[str, TableMetadata]:
@@ -79,18 +85,7 @@ class Gathered:
         return {meta.member: meta for meta in self.joined.metadata if meta.member not in self.ensembles}
 
     def label(self, name: str) -> str:
-        """Put a rank before a name.
-
-        Parameters
-        ----------
-        name : str
-            A member or an ensemble.
-
-        Returns
-        -------
-        str
-            As figures show it.
-        """
+        """Put its rank before the name of a member or an ensemble."""
         return f"{self.names.index(name) + 1}  {name}"
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,108 +10,97 @@ import numpy as np
 import yaml
 
 from hbac.common.commands import command_line, override
+from hbac.common.errors import UserError
 from hbac.common.files import read_json
 from hbac.report.gather import Gathered
-from hbac.report.page import table
+from hbac.report.page import Table
+from hbac.runs.dataset import dataset_of_run, dataset_overrides
 from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE
 
 _SHORT = 12  # digits of a hash in a table; the whole stands in the details
 _COMMAND = "command"
+_UNKNOWN = "not known"
+_HASHES = (("fold-table hash", "fold_hash"), ("data fingerprint", "data_fingerprint"))
 
 
-def what_was_run(found: Gathered) -> str:
-    """Describe the data, and each member and ensemble.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+def what_was_run(found: Gathered) -> dict[str, Any]:
+    """Describe the data, and each member and ensemble."""
     frame = found.joined.frame
     rows: list[list[object]] = [
         ["label rows", f"{len(frame):,}"],
         ["EEGs", f"{frame['eeg_id'].nunique():,}"],
         ["patients", f"{frame['patient_id'].nunique():,}"],
         ["folds", len(np.unique(found.joined.fold))],
-        *_common(found),
     ]
-    details = "".join(
-        _ensemble(found, name) if name in found.ensembles else _member(found, name) for name in found.names
-    )
-    return f'<div class="panel">{table(["data", ""], rows)}</div><div class="panel">{details}</div>'
-
-
-def _common(found: Gathered) -> list[list[object]]:
-    facts = (("fold-table hash", "fold_hash"), ("data fingerprint", "data_fingerprint"))
-    return [
-        [title, next((value for meta in found.joined.metadata if (value := getattr(meta, key))), "not known")]
-        for title, key in facts
+    for title, key in _HASHES:
+        known = [value for meta in found.joined.metadata if (value := getattr(meta, key))]
+        rows.append([title, known[0] if known else _UNKNOWN])
+    described = [
+        {"label": found.label(name)} | (_ensemble(found, name) if name in found.ensembles else _member(found, name))
+        for name in found.names
     ]
+    return {"data": Table(["data", ""], rows), "predictions": described}
 
 
-def _member(found: Gathered, name: str) -> str:
+def _member(found: Gathered, name: str) -> dict[str, Any]:
     meta = found.members[name]
+    facts = Table(["", ""], [["config hash", meta.config_hash or _UNKNOWN], ["hbac", meta.hbac_version or _UNKNOWN]])
     runs = {fold: run for fold, run in sorted(meta.runs.items()) if (run / CONFIG_FILE).is_file()}
-    parts = [
-        table(["", ""], [["config hash", meta.config_hash or "not known"], ["hbac", meta.hbac_version or "not known"]])
-    ]
-    if runs:
-        first = next(iter(runs.values()))
-        config = read_json(first / CONFIG_FILE)
-        config.pop("fold", None)
-        environments = {fold: _environment(run) for fold, run in runs.items()}
-        parts.append(_folds(runs))
-        commands = [env[_COMMAND] for env in environments.values() if _COMMAND in env]
-        if commands:
-            parts.append(f"<p>Commands</p><pre>{escape(chr(10).join(commands))}</pre>")
-        parts.append(f"<p>Settings</p><pre>{escape(yaml.safe_dump(config, sort_keys=False, width=110))}</pre>")
-        parts.append(_environments(environments))
-    else:
-        parts.append('<p class="muted">Its run folders are not there.</p>')
-    return f"<details><summary>{escape(found.label(name))}</summary>{''.join(parts)}</details>"
+    if not runs:
+        return {"facts": facts}
+    config = {key: value for key, value in _read(next(iter(runs.values())) / CONFIG_FILE).items() if key != "fold"}
+    environments = [_read(run / ENVIRONMENT_FILE) for run in runs.values()]
+    return {
+        "facts": facts,
+        "folds": _folds(runs),
+        "commands": [environment[_COMMAND] for environment in environments if _COMMAND in environment],
+        "settings": yaml.safe_dump(config, sort_keys=False, width=110),
+        "environment": _environment(environments),
+    }
 
 
-def _folds(runs: dict[int, Path]) -> str:
+def _folds(runs: dict[int, Path]) -> Table:
     rows = []
     for fold, run in runs.items():
-        done = read_json(run / DONE_FILE) if (run / DONE_FILE).is_file() else {}
-        kl = (done.get("kl") or {}).get("all")
-        rows.append([fold, "" if kl is None else f"{kl:.4f}", done.get("epochs", ""), run])
-    return table(["fold", "KL", "epochs", "folder"], rows, [0, 1, 2])
+        done = _read(run / DONE_FILE)
+        scored = done.get("kl")
+        kl = scored.get("all") if isinstance(scored, dict) else None
+        rows.append([fold, f"{kl:.4f}" if isinstance(kl, float) else "", done.get("epochs", ""), run])
+    return Table(["fold", "KL", "epochs", "folder"], rows, [0, 1, 2])
 
 
-def _environment(run: Path) -> dict[str, Any]:
-    path = run / ENVIRONMENT_FILE
-    return dict(read_json(path)) if path.is_file() else {}
-
-
-def _environments(environments: dict[int, dict[str, Any]]) -> str:
+def _environment(environments: list[dict[str, Any]]) -> Table:
     """Show one environment, and what other folds had otherwise."""
-    keys = dict.fromkeys(key for env in environments.values() for key in env if key != _COMMAND)
-    rows = []
-    for key in keys:
-        values = dict.fromkeys(str(env.get(key, "not known")) for env in environments.values())
-        rows.append([key, " / ".join(values)])
-    return f"<p>Environment</p>{table(['', ''], rows)}" if rows else ""
+    keys = dict.fromkeys(key for environment in environments for key in environment if key != _COMMAND)
+    values = {key: dict.fromkeys(str(environment.get(key, _UNKNOWN)) for environment in environments) for key in keys}
+    return Table(["", ""], [[key, " / ".join(known)] for key, known in values.items()])
 
 
-def _ensemble(found: Gathered, name: str) -> str:
+def _read(path: Path) -> dict[str, Any]:
+    """Read what a run says of itself: empty where it is not there, or where it is damaged, which hurts nobody else."""
+    try:
+        found = read_json(path)
+    except UserError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _ensemble(found: Gathered, name: str) -> dict[str, Any]:
     blended = found.ensembles[name]
     ensemble = blended.ensemble
-    rows: list[list[object]] = [
+    facts: list[list[object]] = [
         ["folder", blended.folder],
         ["method", ensemble.method],
         ["hbac", ensemble.hbac_version],
-        ["fold-table hash", ensemble.fold_hash or "not known"],
-        ["data fingerprint", ensemble.data_fingerprint or "not known"],
+        *([title, getattr(ensemble, key) or _UNKNOWN] for title, key in _HASHES),
     ]
     members = [[member.name, f"{member.kl:.4f}", member.config_hash[:_SHORT]] for member in ensemble.members]
-    predict = command_line("infer", override("ensemble", blended.folder))
-    again = f"<p>Predict with it</p><pre>{escape(predict)}</pre>"
-    tables = table(["", ""], rows) + table(["member", "KL", "config hash"], members, [1])
-    return f"<details><summary>{escape(found.label(name))}</summary>{tables}{again}</details>"
+    runs = [run for member in ensemble.members for run in member.runs if (run / CONFIG_FILE).is_file()]
+    named: list[str] = []
+    with suppress(UserError):  # of a damaged run
+        named += dataset_overrides(dataset_of_run(runs[0])) if runs else []
+    return {
+        "facts": Table(["", ""], facts),
+        "members": Table(["member", "KL", "config hash"], members, [1]),
+        "command": command_line("infer", override("ensemble", blended.folder), *named),
+    }

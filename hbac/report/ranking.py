@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,7 +18,7 @@ from hbac.evaluation.scores import scores
 from hbac.labels.targets import POPULATIONS
 from hbac.report.figures import blank
 from hbac.report.gather import Gathered
-from hbac.report.page import choice, figure, table
+from hbac.report.page import Picture, Table
 from hbac.vocabulary import N_CLASSES
 
 _FURTHER = {
@@ -30,43 +32,27 @@ _FURTHER = {
 _ROW_PX = 24
 
 
-def ranking(found: Gathered) -> str:
-    """Rank members and ensembles, between the uniform prediction and the Bayes floor.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+def ranking(found: Gathered) -> dict[str, Any]:
+    """Rank members and ensembles, between the uniform prediction and the Bayes floor."""
     joined = found.joined
     score = population_scores(found.divergences, joined.n_votes, joined.patient_id)
     kept = {name: group for name, group in POPULATIONS.items() if group.contains(joined.n_votes).any()}
     chance = kl_by_population(joined.targets, np.full(joined.targets.shape, 1 / N_CLASSES), joined.n_votes)
     pictures = {
-        f"KL, {group.title}": figure(
+        f"KL, {group.title}": Picture(
             _intervals(found, score, name, chance[name], found.floor.get(name)), 100 + _ROW_PX * len(found.names)
         )
         for name, group in kept.items()
     }
-    return (
-        '<p class="muted small">KL divergence in nats on out-of-fold rows: lower is better. In brackets: 95 % '
-        "intervals, from a bootstrap over patients. The difference is to the best, paired row by row: where its "
-        "interval holds 0, the two cannot be told apart. An ensemble's score is nested: the weights of each fold were "
-        "fitted on the others.</p>"
-        f'<div class="panel">{_table(found, score, list(kept), chance)}</div>'
-        f'<div class="panel">{choice("intervals", pictures)}</div>'
-        f"{_settings(found)}"
-        "<details><summary>Further metrics, of the class with most votes</summary>"
-        f'<div class="panel">{_further(found)}</div></details>'
-    )
+    return {
+        "scores": _table(found, score, list(kept), chance),
+        "intervals": pictures,
+        "settings": _settings(found),
+        "further": _further(found),
+    }
 
 
-def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance: dict[str, float]) -> str:
+def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance: dict[str, float]) -> Table:
     joined = found.joined
     against = compare_with_best(found.divergences, list(found.names), joined.patient_id).to_dict("records")
     differences = {row["name"]: _interval(row["difference"], row["low"], row["high"], "+") for row in against[1:]}
@@ -94,22 +80,21 @@ def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance:
         rows.append(["", "Bayes floor (perfect predictor)", *[""] * (n_blank - 1), *floor, ""])
     kinds = ["strong" if name in found.ensembles else "" for name in found.names]
     kinds += ["reference"] * (len(rows) - len(kinds))
-    return table([*columns, "difference to the best"], rows, [0, *range(3, len(columns) + 1)], kinds)
+    return Table([*columns, "difference to the best"], rows, [0, *range(3, len(columns) + 1)], kinds)
 
 
-def _settings(found: Gathered) -> str:
+def _settings(found: Gathered) -> Table | None:
     settings = swept_settings(list(found.members.values()))
     if not len(settings.columns):
-        return ""
+        return None
     rows = [
         [found.names.index(name) + 1, name, *values]
         for name, values in zip(found.members, settings.to_numpy().tolist(), strict=True)
     ]
-    shown = table(["", "member", *settings.columns], rows, [0])
-    return f'<h3>Settings in which the members differ</h3><div class="panel">{shown}</div>'
+    return Table(["", "member", *settings.columns], rows, [0])
 
 
-def _further(found: Gathered) -> str:
+def _further(found: Gathered) -> dict[str, Table]:
     joined = found.joined
     tables = {}
     by_name = {}
@@ -122,12 +107,12 @@ def _further(found: Gathered) -> str:
             + [_number(by_name[name][population].get(metric)) for metric in _FURTHER]
             for j, name in enumerate(found.names)
         ]
-        tables[group.title] = table(["", "name", "rows", *_FURTHER.values()], rows, [0, *range(2, 3 + len(_FURTHER))])
-    return choice("further", tables)
+        tables[group.title] = Table(["", "name", "rows", *_FURTHER.values()], rows, [0, *range(2, 3 + len(_FURTHER))])
+    return tables
 
 
 def _intervals(found: Gathered, score: pd.DataFrame, population: str, chance: float, floor: float | None) -> go.Figure:
-    column = f"kl_{population}"
+    column, names = f"kl_{population}", found.drawn
     made = blank(x="KL divergence, nats", showlegend=False)
     for ensembles in (False, True):
         chosen = [j for j, name in enumerate(found.names) if (name in found.ensembles) == ensembles]
@@ -135,7 +120,7 @@ def _intervals(found: Gathered, score: pd.DataFrame, population: str, chance: fl
         made.add_trace(
             go.Scatter(
                 x=part[column],
-                y=[found.labels[j] for j in chosen],
+                y=[names[j] for j in chosen],
                 error_x={
                     "type": "data",
                     "symmetric": False,
@@ -161,7 +146,7 @@ def _intervals(found: Gathered, score: pd.DataFrame, population: str, chance: fl
             )
     made.update_layout(margin={"t": 46, "r": 60})
     made.update_xaxes(rangemode="tozero")
-    return made.update_yaxes(type="category", categoryorder="array", categoryarray=found.labels[::-1])
+    return made.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1])
 
 
 def _interval(estimate: float, low: float, high: float, sign: str = "") -> str:

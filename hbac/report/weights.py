@@ -5,20 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear
 from hbac.ensembling.build import REPORT
 from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.refined import Refined
 from hbac.ensembling.stacking import Stacked
-from hbac.report.figures import blank, heat_map
+from hbac.report.figures import blank, drawn, heat_map
 from hbac.report.gather import Blended, Gathered
-from hbac.report.page import figure, table
+from hbac.report.page import Picture, Table
 from hbac.vocabulary import CONSENSUS_NAMES
 
 _BAR_PX, _CELL_PX = 24, 28
@@ -85,58 +87,42 @@ def _by_class(title: str, weights_MK: Array, bias_K: Array, names: list[str]) ->
         yield "Biases of the classes", pd.DataFrame(bias_K[None], index=["bias"], columns=list(CONSENSUS_NAMES))
 
 
-def blend_weights(found: Gathered) -> str:
-    """Show the weights of all ensembles.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
-    if not found.ensembles:
-        return '<p class="muted">There is no ensemble among the runs.</p>'
+def blend_weights(found: Gathered) -> dict[str, Any]:
+    """Show the weights of all ensembles."""
     ranked = [name for name in found.names if name in found.ensembles]
-    return "".join(_one_ensemble(name, found.ensembles[name]) for name in ranked)
+    return {"ensembles": [{"name": name, **_one_ensemble(found.ensembles[name])} for name in ranked]}
 
 
-def _one_ensemble(name: str, blended: Blended) -> str:
+def _one_ensemble(blended: Blended) -> dict[str, Any]:
     ensemble = blended.ensemble
-    parts = [f"<h3>{escape(name)}</h3>"]
-    gap = ensemble.nested.estimate - ensemble.in_sample.estimate
-    parts.append(
-        f'<p class="small">Method <b>{escape(ensemble.method)}</b>. Nested score {ensemble.nested}; in-sample '
-        f"{ensemble.in_sample}; over-fit {gap:.4f}.</p>"
-    )
-    if ensemble.dropped:
-        parts.append(f'<p class="small muted">Left out by the fit: {escape(", ".join(ensemble.dropped))}.</p>')
-    for title, weights in weight_tables(ensemble.blend, [member.name for member in ensemble.members]):
-        made = _bars(weights) if weights.shape[1] == 1 else _signed(weights)
-        height = 70 + (_BAR_PX if weights.shape[1] == 1 else _CELL_PX) * len(weights)
-        parts.append(f'<p class="muted small">{escape(title)}</p><div class="panel">{figure(made, height)}</div>')
-    tried = ensemble.extras.get("nested_kl_by_method") or {}
-    if len(tried) > 1:
-        rows = [[method, f"{kl:.4f}"] for method, kl in sorted(tried.items(), key=lambda entry: entry[1])]
-        parts.append(f'<p class="muted small">Methods tried</p>{table(["method", "nested KL"], rows, [1])}')
+    pictures = []
+    for title, weights in weight_tables(ensemble.blend, [drawn(member.name) for member in ensemble.members]):
+        made, row_px = (_bars(weights), _BAR_PX) if weights.shape[1] == 1 else (_signed(weights), _CELL_PX)
+        pictures.append((title, Picture(made, 70 + row_px * len(weights))))
+    tried = ensemble.extras.get("nested_kl_by_method")
     gains = blended.folder / REPORT / "leave_one_out.csv"
-    if gains.is_file():
-        parts.append(_gains(pd.read_csv(gains)))
-    return "".join(parts)
+    return {
+        "ensemble": ensemble,
+        "weights": pictures,
+        "tried": _tried(tried) if isinstance(tried, dict) and len(tried) > 1 else None,
+        "gains": _gains(gains) if gains.is_file() else None,
+    }
 
 
-def _gains(gains: pd.DataFrame) -> str:
-    rows = [
-        [row["name"], f"{row['gain']:.4f}", f"[{row['low']:.4f}, {row['high']:.4f}]"]
-        for row in gains.dropna().to_dict("records")
-    ]
-    if not rows:
-        return ""
-    explained = "What each member adds to a convex blend: the nested KL without it less that with it, with its interval"
-    return f'<p class="muted small">{explained}</p>{table(["member", "gain", "95 % interval"], rows, [1, 2])}'
+def _tried(kl_of_method: dict[str, Any]) -> Table:
+    known = sorted((kl, name) for name, kl in kl_of_method.items() if isinstance(kl, float))
+    return Table(["method", "nested KL"], [[name, f"{kl:.4f}"] for kl, name in known], [1])
+
+
+def _gains(path: Path) -> Table | None:
+    try:
+        gains = pd.read_csv(path, dtype={"name": str, "gain": float, "low": float, "high": float}).dropna()
+        rows = [
+            [row.name, f"{row.gain:.4f}", f"[{row.low:.4f}, {row.high:.4f}]"] for row in gains.itertuples(index=False)
+        ]
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not a table of gains by member ({str(error).splitlines()[0]})") from None
+    return Table(["member", "gain", "95 % interval"], rows, [1, 2]) if rows else None
 
 
 def _bars(weights: pd.DataFrame) -> go.Figure:

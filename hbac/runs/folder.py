@@ -9,21 +9,132 @@ from typing import Any
 
 from hbac import __version__
 from hbac.common.errors import UserError
-from hbac.common.files import read_json
+from hbac.common.files import hash_of_file, read_json
+from hbac.common.shapes import Maybe
 
 MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "predictions.parquet"
-CONFIG_FILE, ENVIRONMENT_FILE = "config.json", "environment.json"
+CONFIG_FILE, ENVIRONMENT_FILE, CARD_FILE = "config.json", "environment.json", "MODEL_CARD.md"
+TYPED_IN = "folder"  # in the environment: where the command was typed, which relative paths mean
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
+STAGE_FILE = "weights.json"  # beside the weights of a stage that is no run
+WEIGHTS_HASH = "weights_sha256"  # an entry of model.json, and of a stage's weights.json
+
+_MODEL_SHAPE = {
+    "network": {"_target_": str},
+    "front_end": {"_target_": str},
+    "member": Maybe(str),
+    "fold": Maybe(int),
+    "config_hash": Maybe(str),
+    "lineage": Maybe([dict]),
+    WEIGHTS_HASH: Maybe(str),
+}
+_SCORES_SHAPE = {"kl": {"all": Maybe(float)}, "scores": {str: dict}, "epochs": int}
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read what a run's ``model.json`` says.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    dict
+        ``network`` and ``front_end`` with their arguments; member, fold, hashes, lineage where it has them.
+
+    Raises
+    ------
+    UserError
+        When it is missing, damaged, or has another shape.
+    """
+    facts: dict[str, Any] = read_json(folder / MODEL_FILE, _MODEL_SHAPE)
+    return facts
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read what a run's ``metrics.json`` says.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    dict
+        ``kl`` by population, ``scores``, ``epochs``.
+
+    Raises
+    ------
+    UserError
+        When it is missing, damaged, or has another shape.
+    """
+    found: dict[str, Any] = read_json(folder / DONE_FILE, _SCORES_SHAPE)
+    if "all" not in found["kl"]:
+        raise UserError(f"{folder / DONE_FILE}: kl.all is missing, must be a number or null")
+    return found
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a run's resolved config.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    dict
+        Plain containers.
+
+    Raises
+    ------
+    UserError
+        When it is missing, damaged, or no object.
+    """
+    config: dict[str, Any] = read_json(folder / CONFIG_FILE, dict)
+    return config
+
+
+def check_weights(folder: Path, stated: str | None) -> None:
+    """Compare weights with the hash that was noted when they were written.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``weights.safetensors``.
+    stated : str or None
+        The hash; None: an earlier version noted none, and nothing is checked.
+
+    Raises
+    ------
+    UserError
+        When they are missing, or others.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        found = hash_of_file(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}; train the run again") from None
+    if stated is not None and found != stated:
+        raise UserError(
+            f"{path}: not the weights that were written (SHA-256 {found[:12]}…, not {stated[:12]}…): damaged or "
+            "replaced; restore them, or train the run again (the same command does)"
+        )
 
 
 def environment() -> dict[str, str]:
-    """Return the versions and the machine that a run's figures depend on."""
+    """Return the versions and the machine that a run's figures depend on, and the folder that its paths begin at."""
     from importlib.metadata import version
 
     packages = ("torch", "lightning", "timm", "numpy", "scipy", "pandas", "hydra-core")
     return {
         "hbac": __version__,
         "python": platform.python_version(),
+        TYPED_IN: str(Path.cwd()),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         **{name: version(name) for name in packages},
     }
@@ -56,35 +167,3 @@ def run_of_fold(path: Path, fold: int) -> Path:
         f"{path}: neither a finished run (with {MODEL_FILE}) nor a folder of them with fold{fold}; give a folder like "
         "outputs/runs/… or outputs/runs/…/fold0"
     )
-
-
-def dataset_of(run: Path) -> dict[str, Any] | None:
-    """Return the data set that a run was trained on.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-
-    Returns
-    -------
-    dict or None
-        Its config, whose relative paths are made to begin in the folder where the run was typed, if they are there;
-        otherwise they are left as they are, for runs that were moved together with their data. None where the run does
-        not say it.
-
-    Raises
-    ------
-    UserError
-        When its files are damaged.
-    """
-    if not (run / CONFIG_FILE).is_file() or "dataset" not in (config := read_json(run / CONFIG_FILE)):
-        return None
-    node: dict[str, Any] = dict(config["dataset"])
-    known = read_json(run / ENVIRONMENT_FILE) if (run / ENVIRONMENT_FILE).is_file() else {}
-    typed_in = Path(known.get("folder", "."))
-    if typed_in.resolve() != Path.cwd():
-        for key in ("root", "stores"):
-            if key in node and (typed_in / str(node[key])).exists():
-                node[key] = str(typed_in / str(node[key]))
-    return node

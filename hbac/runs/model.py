@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, whole_file, write_json
-from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE
+from hbac.common.instantiate import build, find
+from hbac.common.shapes import Maybe
+from hbac.runs.folder import MODEL_FILE, STAGE_FILE, WEIGHTS_FILE, WEIGHTS_HASH, check_weights, read_facts
+from hbac.signal.looks import check_windows
 from hbac.vocabulary import N_CLASSES
 
 if TYPE_CHECKING:
@@ -40,13 +46,13 @@ def save_model(
     facts : mapping
         Further entries of ``model.json``: member, fold, hashes.
     """
-    save_weights(network, folder)
+    digest = save_weights(network, folder)
     arguments = dict(network_config) | {key: value for key, value in _START.items() if key in network_config}
-    content = {"network": arguments, "front_end": dict(front_end_config), **facts}
-    write_json(folder / MODEL_FILE, content)
+    content = {"network": arguments, "front_end": dict(front_end_config), **facts, WEIGHTS_HASH: digest}
+    write_json(folder / MODEL_FILE, content, sealed=True)
 
 
-def save_weights(network: nn.Module, folder: Path) -> None:
+def save_weights(network: nn.Module, folder: Path) -> str:
     """Write a network's state.
 
     Parameters
@@ -55,32 +61,41 @@ def save_weights(network: nn.Module, folder: Path) -> None:
         On any device.
     folder : Path
         Gets ``weights.safetensors``, which is never seen half-written.
+
+    Returns
+    -------
+    str
+        Hash of the file, which `hbac.runs.folder.check_weights` takes.
     """
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    content = save(state)
     with whole_file(folder / WEIGHTS_FILE) as partial:
-        partial.write_bytes(save(state))
+        partial.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
-    """Read a network's state.
+    """Read a network's state, having compared it with its hash where there is one.
 
     Parameters
     ----------
     network : torch.nn.Module
         Gets it.
     folder : Path
-        With ``weights.safetensors``.
+        With ``weights.safetensors``, and a run's ``model.json`` or a stage's ``weights.json``.
 
     Raises
     ------
     UserError
-        When there is none, or it does not fit the network.
+        When there is none, it is not what was written, or does not fit the network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    noted = next((path for path in (folder / MODEL_FILE, folder / STAGE_FILE) if path.is_file()), None)
+    check_weights(folder, None if noted is None else read_json(noted, {WEIGHTS_HASH: Maybe(str)}).get(WEIGHTS_HASH))
     try:
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -131,12 +146,16 @@ class Model:
         ------
         ValueError
             When there is not one array for each source, or its shape is another.
+        UserError
+            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.looks`).
         """
         import torch
 
         given = as_windows(self.sources, windows)
         if not len(given[0]):  # no window is no reason to stop somebody's loop
             return given[0].new_zeros((0, N_CLASSES), dtype=torch.float32)
+        if "eeg" in self.sources:
+            check_windows(given[self.sources.index("eeg")])
         with torch.inference_mode():
             self.to(given[0].device)
             logits_BK: Tensor = self.network(self.front_end(*given))
@@ -190,13 +209,15 @@ def as_windows(sources: Sequence[str], windows: Sequence[Tensor | NDArray[Any]])
     return [window if window.dtype == torch.float16 else window.float() for window in given]
 
 
-def load_run(folder: str | Path) -> Model:
-    """Return the model of a run folder.
+def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
+    """Return the model of a run folder, which may be anybody's: nothing in it decides what code is run.
 
     Parameters
     ----------
     folder : str or Path
         A run's folder, ``outputs/runs/<member>/fold<k>``.
+    allow : str or sequence of str
+        Packages of your own that its network may be of, and that are imported then.
 
     Returns
     -------
@@ -206,16 +227,53 @@ def load_run(folder: str | Path) -> Model:
     Raises
     ------
     UserError
-        When the folder is no finished run, or its weights do not fit its network.
+        When the folder is no finished run, its network is of a package that is not allowed, or its weights do not fit
+        its network.
     """
-    from hbac.common.instantiate import build
-
     folder = Path(folder)
     if not (folder / MODEL_FILE).is_file():
         raise UserError(
             f"{folder}: not a finished run: it has no {MODEL_FILE}; give a folder like outputs/runs/…/fold0"
         )
-    facts = read_json(folder / MODEL_FILE)
-    network, front_end = build(facts["network"]), build(facts["front_end"])
+    facts = read_facts(folder)
+    try:
+        # Whatever the file says: no weights to begin with are read, be it from a file or from the network.
+        config = facts["network"] | {key: value for key, value in _START.items() if key in facts["network"]}
+        find(config.get("_target_"), "network", allow)
+        front_end = build(facts["front_end"], "front_end", allow)
+        if str(config["_target_"]).startswith("hbac."):
+            _check_shapes(folder, _shapes(json.dumps(config)))
+        network = build(config, "network", allow)
+    except UserError as error:
+        raise UserError(f"{folder / MODEL_FILE}: {error}") from None
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{folder / MODEL_FILE}: no model can be made from it: {error!r}") from None
     load_weights(network, folder)
     return Model(front_end.eval(), network.eval(), facts)
+
+
+@lru_cache(maxsize=64)
+def _shapes(config: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's state; no memory is taken for it, however large its config asks it to be."""
+    import torch
+
+    with torch.device("meta"):
+        network = build(json.loads(config), "network")
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+def _check_shapes(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare a network with its weights before it is made: none can take more memory than the file has weights."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, "pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be loaded into the network: {error}") from None
+    differs = [name for name in wanted if found.get(name) != wanted[name]]
+    if differs or found.keys() != wanted.keys():
+        name = (differs or [name for name in found if name not in wanted])[0]
+        shapes = f"{found.get(name, 'missing')} there, {wanted.get(name, 'missing')} in the network"
+        raise UserError(f"{path}: cannot be loaded into the network: {name} is {shapes}")

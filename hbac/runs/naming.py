@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from hbac.common.instantiate import find
+
 # What never changes a prediction: where things lie, who watches, how fast it goes. What is in the files that are
 # learned from does, and stands in ``content`` (`hbac.experiment.job.Job.of`).
-_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report", "allow_missing_folds", "init_from")
+_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "blend", "report", "allow_missing_folds", "init_from",
+               "allow")  # fmt: skip
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
 _NOT_HASHED_INSIDE = {
-    "dataset": ("root", "stores", "n_jobs", "size", "seed", "_pretrained_"),
+    "dataset": ("root", "stores", "n_jobs", "size", "seed", "sfreq", "unit", "_pretrained_"),
     "model": ("pretrained_file",),
     "data": ("num_workers",),
     "labels": ("pseudo",),
@@ -76,14 +80,19 @@ def member_name(config: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        The same for all folds of one config.
+        The same for all folds of one config, and one folder's name.
+
+    Raises
+    ------
+    UserError
+        When the config's model is no network.
 
     Examples
     --------
     >>> member_name({"model": {"_target_": "hbac.models.ResNetGRU"}, "band": "0.5-20", "fold": 3})[:17]
     'resnet_gru-0.5-20'
     """
-    from hydra.utils import get_class
-
-    architecture = get_class(config["model"]["_target_"]).__module__.rpartition(".")[2]  # one architecture a file
-    return f"{architecture}-{config['band']}-{config_hash(config)[:8]}"
+    network = find(config["model"]["_target_"], "network", config.get("allow", ()))
+    architecture = network.__module__.rpartition(".")[2]  # one architecture a file
+    band = re.sub(r"[/\\\x00-\x1f\x7f]", "_", str(config["band"]))  # models that read no EEG take any
+    return f"{architecture}-{band}-{config_hash(config)[:8]}"

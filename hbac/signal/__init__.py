@@ -11,12 +11,12 @@ from hbac.signal.band import BandPass, parse_band
 from hbac.signal.chance import row_keys
 from hbac.signal.front_end import EEGFrontEnd
 from hbac.signal.image_front_end import ImageFrontEnd, RegionSwap
-from hbac.signal.layout import ImageLayout
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import get_montage, montage_matrix
 from hbac.signal.official import OfficialImage
 from hbac.signal.scalogram import MorletScalogram
 from hbac.signal.stft import LogSTFT, Multitaper
+from hbac.signal.tiles import ImageLayout
 
 __all__ = [
     "BandPass",

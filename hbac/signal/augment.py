@@ -15,7 +15,7 @@ What helped on this task: public write-ups of the HMS competition. Review of EEG
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.signal.chance import happens, uniforms
-from hbac.signal.constants import Constants
+from hbac.signal.chance import draw
+from hbac.signal.constants import Constants, arguments, may_look
 from hbac.signal.montage import channel_mirror
 from hbac.vocabulary import CHANNELS, ELECTRODES
 
@@ -32,6 +32,9 @@ from hbac.vocabulary import CHANNELS, ELECTRODES
 
 # float16 ends at 65504; what a gain would push beyond stays a number instead of becoming a missing sample.
 _LARGEST_HALF = 65000.0
+
+# What each change of electrodes leaves to chance.
+_RAW_NUMBERS = {"swap": {}, "gain": {"gain": 1}, "drop": {"drop count": 1, "drop which": len(ELECTRODES)}}
 
 
 def check_probabilities(settings: dict[str, Any]) -> None:
@@ -52,7 +55,36 @@ def check_probabilities(settings: dict[str, Any]) -> None:
             raise UserError(f"{name}={value}: a probability, from 0 to 1")
 
 
-def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def draw_changes(
+    key_B: Tensor, settings: Mapping[str, Any], numbers: Mapping[str, Mapping[str, int]]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Draw all that some changes leave to chance.
+
+    Parameters
+    ----------
+    key_B : Tensor
+        The rows' keys.
+    settings : mapping
+        The probability of each change, as ``swap_p``.
+    numbers : mapping of str to mapping
+        For each change, as ``swap``, what it draws numbers for, and how many (`hbac.signal.chance.draw`).
+
+    Returns
+    -------
+    chosen : dict of str to Tensor
+        For each change of a probability above 0: which rows undergo it, bool, shape (B,).
+    drawn : dict of str to Tensor
+        The numbers of these changes, for all rows, from [0, 1), shape (B, how many).
+    """
+    possible = [name for name in numbers if settings[f"{name}_p"]]
+    purposes: dict[str, int] = {}
+    for name in possible:
+        purposes |= {f"{name}?": 1, **numbers[name]}
+    drawn = draw(key_B, purposes)
+    return {name: drawn[f"{name}?"][:, 0] < settings[f"{name}_p"] for name in possible}, drawn
+
+
+def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor | slice], Tensor]) -> Tensor:
     """Apply a change to the chosen rows of a batch.
 
     Parameters
@@ -62,8 +94,8 @@ def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor], 
     chosen_B : Tensor
         Bool, shape (B,).
     change : callable
-        Takes some rows of `x` and their numbers in the batch, to look up what was drawn for them, and returns
-        them changed.
+        Takes some rows of `x` and their places in the batch, an index to look up what was drawn for them, and
+        returns them changed.
 
     Returns
     -------
@@ -71,26 +103,21 @@ def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor], 
         As `x`; `x` itself if no row was chosen and it lies on a CPU. There only the chosen rows are computed;
         on other devices all of them are, since counting the chosen ones would make the device wait.
     """
-    if x.device.type == "cpu":
+    if may_look(x):
         rows_B = chosen_B.nonzero().flatten()
         if len(rows_B) == 0:
             return x
         return x.index_copy(0, rows_B, change(x.index_select(0, rows_B), rows_B).to(x.dtype))
-    all_B = torch.arange(len(x), device=x.device)
-    return torch.where(chosen_B.view(-1, *[1] * (x.ndim - 1)), change(x, all_B).to(x.dtype), x)
+    return torch.where(chosen_B.view(-1, *[1] * (x.ndim - 1)), change(x, slice(None)).to(x.dtype), x)
 
 
-def some_of(key_B: Tensor, purpose: str, n: int, most: int) -> Tensor:
+def some_of(count_B1: Tensor, which_BN: Tensor, most: int) -> Tensor:
     """Choose some of n things for each row.
 
     Parameters
     ----------
-    key_B : Tensor
-        The rows' keys.
-    purpose : str
-        What for.
-    n : int
-        How many things there are.
+    count_B1, which_BN : Tensor
+        Numbers from [0, 1), shapes (B, 1) and (B, n): how many are chosen, and which.
     most : int
         One to so many of them are chosen.
 
@@ -99,9 +126,8 @@ def some_of(key_B: Tensor, purpose: str, n: int, most: int) -> Tensor:
     Tensor
         Bool, shape (B, n).
     """
-    count_B1 = 1 + (uniforms(key_B, f"{purpose} count") * most).long()
-    rank_BN = uniforms(key_B, f"{purpose} which", n).argsort(1).argsort(1)
-    return rank_BN < count_B1
+    rank_BN = which_BN.argsort(1).argsort(1)
+    return rank_BN < 1 + (count_B1 * most).long()
 
 
 class RawAugment(nn.Module):
@@ -148,19 +174,14 @@ class RawAugment(nn.Module):
         gain_high: float = 3.0,
     ) -> None:
         super().__init__()
-        self.settings: dict[str, Any] = {
-            "swap_p": swap_p,
-            "drop_p": drop_p,
-            "drop_max": drop_max,
-            "gain_p": gain_p,
-            "gain_low": gain_low,
-            "gain_high": gain_high,
-        }
+        self.settings = arguments(locals())
         check_probabilities(self.settings)
         if not 1 <= drop_max < len(ELECTRODES):
             raise UserError(f"drop_max={drop_max}: from 1 to {len(ELECTRODES) - 1} of {len(ELECTRODES)} electrodes")
         if not 0 < gain_low <= gain_high:
             raise UserError(f"gain_low={gain_low:g}, gain_high={gain_high:g}: above 0, the lower one first")
+        # In float32, so that a gain has the same bits wherever it is computed.
+        self._gain_span = float(torch.tensor(gain_high / gain_low).log())
         # Left and right are blocks of neighbours in the stored order; to copy blocks is four times as fast as to
         # pick channel after channel.
         mirror = channel_mirror().tolist()
@@ -185,27 +206,23 @@ class RawAugment(nn.Module):
         Tensor
             As `eeg_BTC`.
         """
-        s = self.settings
-        if s["swap_p"]:
+        chosen, drawn = draw_changes(key_B, self.settings, _RAW_NUMBERS)
+        if "swap" in chosen:
             eeg_BTC = change_rows(
-                eeg_BTC,
-                happens(key_B, "swap", s["swap_p"]),
-                lambda eeg, _: torch.cat([eeg[..., block] for block in self._blocks], 2),
+                eeg_BTC, chosen["swap"], lambda eeg, _: torch.cat([eeg[..., block] for block in self._blocks], 2)
             )
-        if s["gain_p"]:
-            gain_B = self._gains(key_B)
+        if "gain" in chosen:
+            gain_B = self._gains(drawn)
             limit = _LARGEST_HALF if eeg_BTC.dtype == torch.float16 else float("inf")
             eeg_BTC = change_rows(
                 eeg_BTC,
-                happens(key_B, "gain", s["gain_p"]),
+                chosen["gain"],
                 lambda eeg, rows: (eeg * gain_B[rows, None, None].to(eeg.dtype)).clamp_(-limit, limit),
             )
-        if s["drop_p"]:
-            lost_BC = self._lost(key_B, eeg_BTC.shape[2])
+        if "drop" in chosen:
+            lost_BC = self._lost(drawn)
             eeg_BTC = change_rows(
-                eeg_BTC,
-                happens(key_B, "drop", s["drop_p"]),
-                lambda eeg, rows: eeg.masked_fill(lost_BC[rows, None, :], float("nan")),
+                eeg_BTC, chosen["drop"], lambda eeg, rows: eeg.masked_fill(lost_BC[rows, None, :], float("nan"))
             )
         return eeg_BTC
 
@@ -223,25 +240,23 @@ class RawAugment(nn.Module):
         Tensor
             Float32, shape (B, 20, 20): the changed channels as sums of the stored ones.
         """
-        s = self.settings
-        n_C = len(CHANNELS)
-        eye_CC = torch.eye(n_C, device=key_B.device)
-        mixing_BCC = eye_CC.expand(len(key_B), n_C, n_C)
-        if s["swap_p"]:
+        chosen, drawn = draw_changes(key_B, self.settings, _RAW_NUMBERS)
+        eye_CC = torch.eye(len(CHANNELS), device=key_B.device)
+        mixing_BCC = eye_CC.expand(len(key_B), -1, -1)
+        if "swap" in chosen:
             swap_CC = eye_CC[self._constants.get("mirror_C", eye_CC)]
-            mixing_BCC = torch.where(happens(key_B, "swap", s["swap_p"])[:, None, None], swap_CC, mixing_BCC)
-        if s["gain_p"]:
-            factor_B = self._gains(key_B).where(happens(key_B, "gain", s["gain_p"]), 1.0)
-            mixing_BCC = mixing_BCC * factor_B[:, None, None]
-        if s["drop_p"]:
-            lost_BC = self._lost(key_B, n_C) & happens(key_B, "drop", s["drop_p"])[:, None]
+            mixing_BCC = torch.where(chosen["swap"][:, None, None], swap_CC, mixing_BCC)
+        if "gain" in chosen:
+            mixing_BCC = mixing_BCC * self._gains(drawn).where(chosen["gain"], 1.0)[:, None, None]
+        if "drop" in chosen:
+            lost_BC = self._lost(drawn) & chosen["drop"][:, None]
             mixing_BCC = mixing_BCC.masked_fill(lost_BC[:, :, None], 0.0)
         return mixing_BCC
 
-    def _gains(self, key_B: Tensor) -> Tensor:
-        span = torch.tensor(self.settings["gain_high"] / self.settings["gain_low"]).log()
-        return self.settings["gain_low"] * (uniforms(key_B, "gain")[:, 0] * span).exp()  # type: ignore[no-any-return]
+    def _gains(self, drawn: Mapping[str, Tensor]) -> Tensor:
+        factor_B: Tensor = self.settings["gain_low"] * (drawn["gain"][:, 0] * self._gain_span).exp()
+        return factor_B
 
-    def _lost(self, key_B: Tensor, n_C: int) -> Tensor:
-        lost_BE = some_of(key_B, "drop", len(ELECTRODES), self.settings["drop_max"])
-        return F.pad(lost_BE, (0, n_C - len(ELECTRODES)))
+    def _lost(self, drawn: Mapping[str, Tensor]) -> Tensor:
+        lost_BE = some_of(drawn["drop count"], drawn["drop which"], self.settings["drop_max"])
+        return F.pad(lost_BE, (0, len(CHANNELS) - len(ELECTRODES)))

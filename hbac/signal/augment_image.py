@@ -10,34 +10,14 @@ beyond empirical risk minimization", doi:10.48550/arXiv.1710.09412.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.signal.augment import change_rows, check_probabilities
-from hbac.signal.chance import happens, uniforms
+from hbac.signal.augment import change_rows, check_probabilities, draw_changes
+from hbac.signal.constants import arguments
 
 # Legend of tensor names: B window (row), I image channel, H row (frequency), W column (time), K class.
-
-
-def _torchaudio_mask() -> Callable[..., Tensor]:
-    try:
-        from torchaudio.functional import mask_along_axis
-    except (
-        ImportError,
-        OSError,
-        RuntimeError,
-    ) as error:  # a wheel for CUDA beside a torch without, or for another CUDA
-        raise UserError(
-            "augment: time and frequency masks need torchaudio, which cannot be imported here "
-            f"({error}); install the torchaudio that pairs with torch {torch.__version__} "
-            "(pip install torchaudio, from the same index as torch), or set time_mask_p=0 and frequency_mask_p=0"
-        ) from error
-    function: Callable[..., Tensor] = mask_along_axis
-    return function
 
 
 class ImageAugment(nn.Module):
@@ -68,7 +48,7 @@ class ImageAugment(nn.Module):
     Raises
     ------
     UserError
-        If a probability or range cannot be, or torchaudio is needed and not there.
+        If a probability or range cannot be.
 
     Examples
     --------
@@ -89,23 +69,13 @@ class ImageAugment(nn.Module):
         mask_value: float = 0.0,
     ) -> None:
         super().__init__()
-        self.settings: dict[str, Any] = {
-            "reverse_p": reverse_p,
-            "time_mask_p": time_mask_p,
-            "time_mask_max": time_mask_max,
-            "frequency_mask_p": frequency_mask_p,
-            "frequency_mask_max": frequency_mask_max,
-            "n_masks": n_masks,
-            "mask_value": mask_value,
-        }
+        self.settings = arguments(locals())
         check_probabilities(self.settings)
         for name in ("time_mask_max", "frequency_mask_max"):
             if not 0 < self.settings[name] <= 1:
                 raise UserError(f"{name}={self.settings[name]}: a share, above 0 and at most 1")
         if n_masks < 1:
             raise UserError(f"n_masks={n_masks}: at least 1")
-        if time_mask_p or frequency_mask_p:
-            _torchaudio_mask()  # better now than in the middle of an epoch
 
     @torch.no_grad()
     def forward(self, image_BIHW: Tensor, key_B: Tensor) -> Tensor:
@@ -125,30 +95,26 @@ class ImageAugment(nn.Module):
             As `image_BIHW`.
         """
         s = self.settings
-        if s["reverse_p"]:
-            chosen_B = happens(key_B, "reverse", s["reverse_p"])
-            image_BIHW = change_rows(image_BIHW, chosen_B, lambda image, _: image.flip(-1))
+        numbers = {"reverse": {}, **{name: {name: 2 * s["n_masks"]} for name in ("time_mask", "frequency_mask")}}
+        chosen, drawn = draw_changes(key_B, s, numbers)
+        if "reverse" in chosen:
+            image_BIHW = change_rows(image_BIHW, chosen["reverse"], lambda image, _: image.flip(-1))
         for name, axis in (("time_mask", -1), ("frequency_mask", -2)):
-            if s[f"{name}_p"]:
-                chosen_B = happens(key_B, name, s[f"{name}_p"])
-                masks = self._masks(key_B, name, image_BIHW.shape[axis])
-                masks = masks[:, None, None, :] if axis == -1 else masks[:, None, :, None]
-                masks = masks & chosen_B[:, None, None, None]
-                image_BIHW = image_BIHW.masked_fill(masks, s["mask_value"])
+            if name in chosen:
+                masked_BN = self._masked(drawn[name], s[f"{name}_max"], image_BIHW.shape[axis])
+                masked_BIN = (masked_BN & chosen[name][:, None])[:, None]
+                image_BIHW = image_BIHW.masked_fill(masked_BIN.unsqueeze(-3 - axis), s["mask_value"])
         return image_BIHW
 
-    def _masks(self, key_B: Tensor, name: str, length: int) -> Tensor:
-        """Draw masks of shape (B, length) with torchaudio, whose generator gets each row's own number."""
-        mask_along_axis = _torchaudio_mask()
-        longest = max(1, round(self.settings[f"{name}_max"] * length))
-        seeds = (uniforms(key_B, name)[:, 0] * (1 << 24)).long().tolist()
-        open_BT = torch.ones(len(seeds), 1, length)
-        with torch.random.fork_rng(devices=[]):
-            for row, seed in enumerate(seeds):
-                torch.default_generator.manual_seed(seed)
-                for _ in range(self.settings["n_masks"]):
-                    open_BT[row] = mask_along_axis(open_BT[row], longest, 0.0, 1)
-        return (open_BT[:, 0] == 0).to(key_B.device)
+    def _masked(self, drawn_BM: Tensor, share: float, length: int) -> Tensor:
+        """Where along an axis the masks of each row lie: a width from 0 to the longest, then a place for it."""
+        longest = max(1, round(share * length))
+        width_BM1, place_BM1 = torch.split(drawn_BM[..., None], self.settings["n_masks"], dim=1)
+        width_BM1 = (width_BM1 * (longest + 1)).long()
+        start_BM1 = (place_BM1 * (length - width_BM1 + 1)).long()
+        position_N = torch.arange(length, device=drawn_BM.device)
+        masked_BN: Tensor = ((position_N >= start_BM1) & (position_N < start_BM1 + width_BM1)).any(1)
+        return masked_BN
 
 
 class Mixup(nn.Module):
@@ -185,7 +151,7 @@ class Mixup(nn.Module):
 
     def __init__(self, mix_p: float = 0.0, share_max: float = 0.5) -> None:
         super().__init__()
-        self.settings: dict[str, Any] = {"mix_p": mix_p, "share_max": share_max}
+        self.settings = arguments(locals())
         check_probabilities(self.settings)
         if not 0 < share_max <= 0.5:
             raise UserError(f"share_max={share_max}: the partner's largest share, above 0 and at most 0.5")
@@ -212,9 +178,9 @@ class Mixup(nn.Module):
         tuple of Tensor
             Windows and targets, both mixed with the same shares.
         """
-        if not self.settings["mix_p"]:
+        chosen, drawn = draw_changes(key_B, self.settings, {"mix": {"mix": 1}})
+        if not chosen:
             return x, target_BK
-        share_B = uniforms(key_B, "mix")[:, 0] * self.settings["share_max"]
-        share_B = share_B * happens(key_B, "mix", self.settings["mix_p"])
+        share_B = drawn["mix"][:, 0] * self.settings["share_max"] * chosen["mix"]
         share = share_B.view(-1, *[1] * (x.ndim - 1)).to(x.dtype)
         return torch.lerp(x, partner[0], share), torch.lerp(target_BK, partner[1], share_B[:, None].to(target_BK.dtype))

@@ -6,20 +6,22 @@ As in `hbac.signal.augment`, each row is changed by its own chance, which follow
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.signal.augment import change_rows, check_probabilities, some_of
-from hbac.signal.chance import happens, row_keys, uniforms
-from hbac.signal.constants import Constants
+from hbac.signal.augment import change_rows, check_probabilities, draw_changes, some_of
+from hbac.signal.chance import row_keys, uniforms
+from hbac.signal.constants import Constants, arguments
 
 # Legend of tensor names: B window (row), T sample, D derivation, S frequency bin.
 
 _NOISE_LENGTH = 1 << 18
+
+# Hands out what was drawn for a purpose, for the rows that are changed.
+Drawn = Callable[[str], Tensor]
 
 
 class SignalAugment(nn.Module):
@@ -97,24 +99,7 @@ class SignalAugment(nn.Module):
         noise_max: float = 0.1,
     ) -> None:
         super().__init__()
-        self.settings: dict[str, Any] = {
-            "sfreq": sfreq,
-            "reverse_p": reverse_p,
-            "polarity_p": polarity_p,
-            "zero_p": zero_p,
-            "zero_max": zero_max,
-            "band_p": band_p,
-            "band_low_hz": band_low_hz,
-            "band_high_hz": band_high_hz,
-            "stop_p": stop_p,
-            "stop_width_hz": stop_width_hz,
-            "shift_p": shift_p,
-            "shift_max_s": shift_max_s,
-            "cut_p": cut_p,
-            "cut_max_s": cut_max_s,
-            "noise_p": noise_p,
-            "noise_max": noise_max,
-        }
+        self.settings = arguments(locals())
         check_probabilities(self.settings)
         if zero_max < 1:
             raise UserError(f"zero_max={zero_max}: at least 1 derivation")
@@ -141,35 +126,39 @@ class SignalAugment(nn.Module):
         Tensor
             As `x_BDT`.
         """
-        s = self.settings
+        n_D = x_BDT.shape[1]
         # What belongs to the recording comes before what is lost of it.
-        for name, change in (
-            ("shift", self._shift),
-            ("reverse", lambda x, _: x.flip(-1)),
-            ("polarity", lambda x, _: -x),
-            ("band", self._narrow),
-            ("stop", self._stop),
-            ("noise", self._add_noise),
-            ("zero", self._silence),
-            ("cut", self._cut),
-        ):
-            if s[f"{name}_p"]:
-                chosen_B = happens(key_B, name, s[f"{name}_p"])
-                x_BDT = change_rows(x_BDT, chosen_B, lambda x, rows, change=change: change(x, key_B[rows]))  # type: ignore[misc]
+        changes: dict[str, tuple[Callable[[Tensor, Drawn], Tensor], dict[str, int]]] = {
+            "shift": (self._shift, {"shift": 1}),
+            "reverse": (lambda x, _: x.flip(-1), {}),
+            "polarity": (lambda x, _: -x, {}),
+            "band": (self._narrow, {"band": 2}),
+            "stop": (self._stop, {"stop": 1}),
+            "noise": (self._add_noise, {"noise": 1, "noise start": n_D}),
+            "zero": (self._silence, {"zero count": 1, "zero which": n_D}),
+            "cut": (self._cut, {"cut": 2}),
+        }
+        chosen, drawn = draw_changes(key_B, self.settings, {name: numbers for name, (_, numbers) in changes.items()})
+        for name, chosen_B in chosen.items():
+
+            def change(x: Tensor, rows: Tensor | slice, name: str = name) -> Tensor:
+                return changes[name][0](x, lambda purpose: drawn[purpose][rows])
+
+            x_BDT = change_rows(x_BDT, chosen_B, change)
         return x_BDT
 
-    def _shift(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+    def _shift(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
         n = x_BDT.shape[-1]
         most = min(round(self.settings["shift_max_s"] * self.settings["sfreq"]), n - 1)
-        shift_B = (uniforms(key_B, "shift")[:, 0] * (2 * most + 1)).long() - most
+        shift_B = (drawn("shift")[:, 0] * (2 * most + 1)).long() - most
         source_BT = (torch.arange(n, device=x_BDT.device) - shift_B[:, None]).abs()
         source_BT = (n - 1) - ((n - 1) - source_BT).abs()
         shifted: Tensor = x_BDT.gather(2, source_BT[:, None, :].expand_as(x_BDT))
         return shifted
 
-    def _narrow(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+    def _narrow(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
         s = self.settings
-        u_B2 = uniforms(key_B, "band", 2)
+        u_B2 = drawn("band")
         low_B1 = u_B2[:, :1] * s["band_low_hz"]
         high_B1 = s["band_high_hz"] + u_B2[:, 1:] * max(s["sfreq"] / 2 - s["band_high_hz"], 0.0)
 
@@ -180,9 +169,9 @@ class SignalAugment(nn.Module):
 
         return self._filter(x_BDT, gain)
 
-    def _stop(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+    def _stop(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
         s = self.settings
-        centre_B1 = uniforms(key_B, "stop") * (s["sfreq"] / 2)
+        centre_B1 = drawn("stop") * (s["sfreq"] / 2)
         return self._filter(x_BDT, lambda hz_S: 1 - 0.5 ** ((hz_S - centre_B1) / (s["stop_width_hz"] / 2)) ** 2)
 
     def _filter(self, x_BDT: Tensor, gain: Callable[[Tensor], Tensor]) -> Tensor:
@@ -195,24 +184,23 @@ class SignalAugment(nn.Module):
         filtered: Tensor = torch.fft.irfft(spectrum_BDS * gain(hz_S)[:, None, :], extended.shape[-1])
         return filtered[..., pad : pad + n]
 
-    def _add_noise(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+    def _add_noise(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
         noise = self._constants.get("noise", x_BDT)
-        n_D, n_T = x_BDT.shape[1:]
         # Each derivation gets a stretch of its own; the view of all stretches is copied row by row.
-        stretches = noise.unfold(0, n_T, 1)
-        start_N = (uniforms(key_B, "noise start", n_D).flatten() * len(stretches)).long()
+        stretches = noise.unfold(0, x_BDT.shape[-1], 1)
+        start_N = (drawn("noise start").flatten() * len(stretches)).long()
         noise_BDT = stretches.index_select(0, start_N).view(x_BDT.shape)
-        size_B11 = uniforms(key_B, "noise")[:, :, None] * self.settings["noise_max"]
+        size_B11 = drawn("noise")[:, :, None] * self.settings["noise_max"]
         noisy: Tensor = x_BDT + size_B11 * noise_BDT
         return noisy
 
-    def _silence(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
-        n_D = x_BDT.shape[1]
-        return x_BDT.masked_fill(some_of(key_B, "zero", n_D, min(self.settings["zero_max"], n_D))[..., None], 0.0)
+    def _silence(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
+        most = min(self.settings["zero_max"], x_BDT.shape[1])
+        return x_BDT.masked_fill(some_of(drawn("zero count"), drawn("zero which"), most)[..., None], 0.0)
 
-    def _cut(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
+    def _cut(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
         n = x_BDT.shape[-1]
-        u_B2 = uniforms(key_B, "cut", 2)
+        u_B2 = drawn("cut")
         length_B1 = u_B2[:, :1] * min(self.settings["cut_max_s"] * self.settings["sfreq"], n)
         start_B1 = u_B2[:, 1:] * (n - length_B1)
         t_T = torch.arange(n, device=x_BDT.device)

@@ -1,7 +1,6 @@
 """Bands by name or in hertz, and one FFT that filters *and* decimates to what the band needs.
 
-A Butterworth filter's response is a closed formula of its prototype's poles, so the filter that
-`scipy.signal.butter` would run as second-order sections is here a multiplication of the spectrum: forward and
+The Butterworth filter that `scipy.signal.butter` designs is here a multiplication of the spectrum: forward and
 backward (zero-phase: the squared magnitude, as `sosfiltfilt`) or once (causal: the complex response, as
 `sosfilt`). Cutting the same spectrum off at the band's edge decimates as `scipy.signal.resample` does, after
 the filter, so that mains and its harmonics cannot alias into the band. Working from the poles stays exact at
@@ -23,13 +22,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import scipy.signal
 import torch
 from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.signal.butterworth import butterworth_response, slowest_decay_s
 from hbac.signal.constants import Constants, full_precision
+from hbac.signal.mains import MAINS_HZ, NOTCHES, MainsFinder, notch_filter
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, C channel, T sample, P padded sample, S frequency bin.
@@ -156,6 +156,18 @@ def _decimation(band: Band, n_times: int, sfreq: float, sfreq_out: float | None)
     return ratio
 
 
+def _butterworth(band: Band, sfreq: float, order: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Zeros, poles and gain of a band's filter; a low-pass or high-pass at the ends of the spectrum."""
+    is_highpass = band.low_hz > 1e-6  # a period of eleven days; poles nearer to 1 than that are 1 in floating point
+    if is_highpass and band.high_hz < sfreq / 2:
+        return scipy.signal.butter(order, [band.low_hz, band.high_hz], "bandpass", fs=sfreq, output="zpk")
+    if is_highpass:
+        return scipy.signal.butter(order, band.low_hz, "highpass", fs=sfreq, output="zpk")
+    if band.high_hz < sfreq / 2:
+        return scipy.signal.butter(order, band.high_hz, "lowpass", fs=sfreq, output="zpk")
+    return np.empty(0), np.empty(0), 1.0
+
+
 def _rise(length: int) -> Tensor:
     """Rise from 0 to 1 along half a period of a cosine."""
     phase = torch.arange(1, length + 1, dtype=torch.float64) * (math.pi / max(length, 1))
@@ -189,6 +201,9 @@ class BandPass(nn.Module):
     sfreq_out : float or None
         Output rate in hertz, from twice the upper edge to `sfreq`; None for the lowest rate from twice the
         upper edge that gives a length without large prime factors.
+    notch : {None, 50, 60, "auto"}
+        Frequency in hertz of mains that is taken out with its harmonics, 2 Hz wide; ``auto``: what is found in each
+        window (the last but one axis are its channels), if any. Of use where the band reaches so high.
     pad_s : float or None
         Length of the extension at each side in seconds; None for eleven time constants of the filter's slowest
         mode, which leaves 2e-5 of it.
@@ -220,13 +235,13 @@ class BandPass(nn.Module):
         order: int = 2,
         causal: bool = False,
         sfreq_out: float | None = None,
+        notch: float | str | None = None,
         pad_s: float | None = None,
     ) -> None:
         super().__init__()
         self.band = parse_band(band, sfreq)
         if order < 1 or n_times < 2:
             raise UserError(f"order={order}, n_times={n_times}: order must be at least 1 and n_times at least 2")
-        low_hz, high_hz = self.band.low_hz, self.band.high_hz
         self.n_times = n_times
         self.order = order
         self.causal = causal
@@ -234,10 +249,22 @@ class BandPass(nn.Module):
         self.sfreq_out = float(sfreq * ratio)
         self.n_times_out = math.ceil(n_times * ratio)
 
+        if notch not in NOTCHES:
+            raise UserError(f"notch={notch}: null, 50, 60 or auto")
+        if notch == "auto" and min(n_times / sfreq, sfreq / 64) < 2:
+            raise UserError("notch=auto: mains is found in windows of at least 2 s, sampled at 128 Hz or more")
+        filters = [_butterworth(self.band, sfreq, order)]
+        filters += [notch_filter(hz, sfreq) for hz in MAINS_HZ if notch in (hz, "auto")]
         if pad_s is None:
-            pad_s = 11 * slowest_decay_s(low_hz, high_hz, sfreq, order)
+            # Of all modes: the share that is left of it after a sample.
+            slowest = max(np.abs(poles).max(initial=0.0) for _, poles, _ in filters)
+            pad_s = 11 / -math.log(slowest) / sfreq if slowest > 0 else 0.0
+        # The buffer that is transformed: an extension on the left, the window, at least as long an extension on the
+        # right. With a ratio of p / q, cutting the spectrum keeps p of every q samples, and output sample 0 is input
+        # sample 0 only if the window begins, and the buffer ends, at a multiple of q. More blocks of q are added on the
+        # right until the lengths of both transforms have no large prime factor.
         pad = min(math.ceil(pad_s * sfreq), n_times - 1)
-        step = ratio.denominator  # output samples fall on input samples where both offsets are multiples of it
+        step = ratio.denominator
         self._left = math.ceil(pad / step) * step
         blocks = math.ceil((self._left + n_times + pad) / step)
         while not _is_smooth(blocks * step) and not _is_smooth(blocks):
@@ -248,13 +275,18 @@ class BandPass(nn.Module):
 
         n_bins = self._n_fft_out // 2 + 1
         frequency_hz = np.arange(n_bins) * sfreq / self.n_fft
-        response = butterworth_response(frequency_hz, low_hz, high_hz, sfreq, order)
-        if not causal:
-            response = np.abs(response) ** 2
+        responses = [scipy.signal.freqz_zpk(z, p, np.array([k]), frequency_hz, fs=sfreq)[1] for z, p, k in filters]
+        response, *notches = responses if causal else [np.abs(response) ** 2 for response in responses]
+        # One response, or for each window that of what is found in it: none, 50 or 60 Hz.
+        if notch == "auto":
+            response = np.stack([response, *(response * notch for notch in notches)])
+        elif notches:
+            response = response * notches[0]
+        self._find_mains = MainsFinder(self.n_fft, sfreq) if notch == "auto" else None
         if self._n_fft_out < self.n_fft:
             response = response * float(ratio)  # the inverse transform divides by its own, shorter length
             if self._n_fft_out % 2 == 0:
-                response[-1] *= 2  # the bin at the new Nyquist frequency stands for +f and -f
+                response[..., -1] *= 2  # the bin at the new Nyquist frequency stands for +f and -f
         right = self.n_fft - self._left - n_times
         self._constants = Constants(
             {
@@ -277,6 +309,7 @@ class BandPass(nn.Module):
         Tensor
             The same tensor.
         """
+        # Outward from the window: its mirror image (none when causal), as far as it goes; then the last value repeated.
         start, stop = self._left, self._left + self.n_times
         left, right = min(self._left, self.n_times - 1), min(self.n_fft - stop, self.n_times - 1)
         if self.causal:
@@ -286,8 +319,9 @@ class BandPass(nn.Module):
             x_BCP[..., stop : stop + right] = x_BCP[..., stop - 1 - right : stop - 1].flip(-1)
         x_BCP[..., : start - left] = x_BCP[..., start - left : start - left + 1]
         x_BCP[..., stop + right :] = x_BCP[..., stop + right - 1 : stop + right]
-        # To the transform the end is followed by the beginning: let the two meet, or the jump rings at the
-        # band's edge.
+        # To the transform the end is followed by the beginning: let the two meet, or the jump rings at the band's
+        # edge. Each extension takes half of the jump, rising like a cosine from 0 beside the window, which itself is
+        # left alone.
         jump = x_BCP[..., :1] - x_BCP[..., -1:]
         share = 0.0 if self.causal else 0.5  # a causal filter must not learn from its left side what is to come
         if share:
@@ -306,7 +340,7 @@ class BandPass(nn.Module):
         Parameters
         ----------
         x_BCP : Tensor
-            Shape (..., n_fft), float32 or float64.
+            Shape (..., n_fft), float32 or float64; (..., C, n_fft) where mains is to be found.
 
         Returns
         -------
@@ -314,7 +348,10 @@ class BandPass(nn.Module):
             Shape (..., n_times_out), a view into a longer tensor.
         """
         response_S = self._constants.get("response_S", x_BCP)
-        x_BCS = torch.fft.rfft(x_BCP)[..., : response_S.numel()] * response_S
+        x_BCS = torch.fft.rfft(x_BCP)
+        if self._find_mains is not None:
+            response_S = response_S[self._find_mains(x_BCS)].unsqueeze(-2)
+        x_BCS = x_BCS[..., : response_S.shape[-1]] * response_S
         y_BCP: Tensor = torch.fft.irfft(x_BCS, self._n_fft_out)
         return y_BCP[..., self._left_out : self._left_out + self.n_times_out]
 
@@ -324,7 +361,7 @@ class BandPass(nn.Module):
         Parameters
         ----------
         x_BCT : Tensor
-            Shape (..., n_times), any real type, without NaN.
+            Shape (..., n_times), any real type, without NaN; (..., C, n_times) where mains is to be found.
 
         Returns
         -------

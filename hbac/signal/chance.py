@@ -15,9 +15,13 @@ splittable pseudorandom number generators", doi:10.1145/2660193.2660195.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from hbac.signal.constants import Constants
 
 # Legend of tensor names: B window (row), N number.
 
@@ -67,60 +71,76 @@ def row_keys(seed: int, epoch: int, row_id_B: Tensor) -> Tensor:
     >>> bool(keys[1] == row_keys(0, 3, torch.tensor([8]))[0])
     True
     """
+    return _mix(row_id_B.to(torch.int64) + _epoch_key(seed, epoch))
+
+
+@lru_cache(maxsize=256)
+def _epoch_key(seed: int, epoch: int) -> int:
     # Each number is scrambled before the next comes in, so that (seed 1, epoch 0) and (seed 0, epoch 1) differ.
-    key = torch.full_like(row_id_B, seed, dtype=torch.int64)
-    for number in (torch.full_like(key, epoch), row_id_B.to(torch.int64)):
-        key = _mix(key + _GOLDEN) + number
-    return _mix(key + _GOLDEN)
+    key = _mix(_mix(torch.tensor(seed) + _GOLDEN) + epoch + _GOLDEN)
+    return int(key + _GOLDEN)
 
 
-def uniforms(key_B: Tensor, purpose: str, n: int = 1) -> Tensor:
-    """Draw numbers from [0, 1).
+def draw(key_B: Tensor, purposes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Draw numbers from [0, 1) for several purposes at once, in the few operations that one of them takes.
 
     Parameters
     ----------
     key_B : Tensor
         Keys of shape (B,) from `row_keys`.
-    purpose : str
-        What they are for. Other purposes of the same key give other, independent numbers.
-    n : int
-        How many for each row.
+    purposes : mapping of str to int
+        What they are for, and how many for each row. Each purpose of a key has its own, independent numbers, whatever
+        is drawn beside them.
 
     Returns
     -------
-    Tensor
-        Float32, shape (B, n), multiples of 2**-24.
+    dict of str to Tensor
+        For each purpose float32, shape (B, n), multiples of 2**-24.
 
     Examples
     --------
-    >>> uniforms(row_keys(0, 0, torch.arange(4)), "gain", 2).shape
-    torch.Size([4, 2])
+    >>> drawn = draw(row_keys(0, 0, torch.arange(4)), {"gain": 2, "swap": 1})
+    >>> drawn["gain"].shape, drawn["swap"].shape
+    (torch.Size([4, 2]), torch.Size([4, 1]))
     """
-    stream_B = _mix(key_B + _signed(zlib.crc32(purpose.encode()) * 0x9E3779B97F4A7C15 % (1 << 64)))
-    counter_N = torch.arange(1, n + 1, device=key_B.device) * _GOLDEN
-    return _shift_right(_mix(stream_B[:, None] + counter_N), 40).to(torch.float32) / (1 << 24)
+    if not purposes:
+        return {}
+    counters = _counters(tuple(purposes.items()))
+    stream_BN = _mix(key_B[:, None] + counters.get("stream_N", key_B))
+    bits_BN = _shift_right(_mix(stream_BN + counters.get("counter_N", key_B)), 40)
+    numbers_BN = bits_BN.to(torch.float32) / (1 << 24)
+    return dict(zip(purposes, torch.split(numbers_BN, list(purposes.values()), dim=1), strict=True))
 
 
-def happens(key_B: Tensor, purpose: str, probability: float) -> Tensor:
-    """Decide for each row whether something happens to it.
+@lru_cache(maxsize=256)
+def _counters(purposes: tuple[tuple[str, int], ...]) -> Constants:
+    """For each number, what takes a key to the stream of its purpose, and how far along that stream it is."""
+    streams = [_signed(zlib.crc32(purpose.encode()) * 0x9E3779B97F4A7C15 % (1 << 64)) for purpose, _ in purposes]
+    n = torch.tensor([n for _, n in purposes])
+    counter_N = torch.cat([torch.arange(1, n + 1) for _, n in purposes]) * _GOLDEN
+    return Constants({"stream_N": torch.tensor(streams).repeat_interleave(n), "counter_N": counter_N})
+
+
+def uniforms(key_B: Tensor, purpose: str, n: int = 1) -> Tensor:
+    """Draw numbers from [0, 1) for one purpose; see `draw`.
 
     Parameters
     ----------
     key_B : Tensor
         Keys of shape (B,).
     purpose : str
-        What for.
-    probability : float
-        From 0 to 1.
+        What they are for.
+    n : int
+        How many for each row.
 
     Returns
     -------
     Tensor
-        Bool, shape (B,).
+        Float32, shape (B, n).
 
     Examples
     --------
-    >>> bool(happens(row_keys(0, 0, torch.arange(9)), "swap", 1.0).all())
-    True
+    >>> uniforms(row_keys(0, 0, torch.arange(4)), "gain", 2).shape
+    torch.Size([4, 2])
     """
-    return uniforms(key_B, f"{purpose}?")[:, 0] < probability
+    return draw(key_B, {purpose: n})[purpose]

@@ -1,12 +1,16 @@
-"""Device and precision: constants that follow their input, and arithmetic that autocast leaves alone."""
+"""What modules without weights share: settings, constants that follow their input, and arithmetic in full precision."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
+
+# `dtype.to_complex` cannot be compiled.
+_COMPLEX = {torch.float16: torch.complex32, torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 class Constants:
@@ -23,7 +27,9 @@ class Constants:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._exact = dict(tensors)
+        # What is made under inference_mode can never take part in a gradient: copy it outside.
+        with torch.inference_mode(False):
+            self._exact = {name: x.clone() if x.is_inference() else x for name, x in tensors.items()}
         self._ready: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -42,22 +48,69 @@ class Constants:
         Returns
         -------
         Tensor
-            Real, complex or integer as it was given.
+            Real, complex or integer as it was given. Whether it was first asked for under `torch.inference_mode`
+            makes no difference: it can be part of a gradient.
         """
+        if torch.compiler.is_compiling():  # a tracer's stand-in must not be kept for later calls
+            return self._converted(name, like)
         key = (name, like.device, like.dtype)
         if key not in self._ready:
-            exact = self._exact[name]
-            dtype = exact.dtype
-            if exact.is_complex():
-                dtype = like.dtype.to_complex()
-            elif exact.is_floating_point():
-                dtype = like.dtype
-            self._ready[key] = exact.to(dtype).to(like.device)
+            with torch.inference_mode(False):
+                self._ready[key] = self._converted(name, like)
         return self._ready[key]
+
+    def _converted(self, name: str, like: Tensor) -> Tensor:
+        exact = self._exact[name]
+        dtype = exact.dtype
+        if exact.is_complex():
+            dtype = _COMPLEX[like.dtype]
+        elif exact.is_floating_point():
+            dtype = like.dtype
+        return exact.to(dtype).to(like.device)
 
     def __deepcopy__(self, memo: object) -> Constants:
         # Copies of a model share what never changes.
         return self
+
+
+def may_look(x: Tensor) -> bool:
+    """Say whether the values of a tensor may decide what is computed next.
+
+    Parameters
+    ----------
+    x : Tensor
+        The tensor.
+
+    Returns
+    -------
+    bool
+        On a CPU, where it costs nothing; but not while `torch.compile` or `torch.export` records the steps, which then
+        have to be those of any input.
+    """
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def portions(x: Tensor, on_cpu: int, elsewhere: int | None = None) -> list[slice]:
+    """Divide a batch into what is computed at a time.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape (B, ...).
+    on_cpu : int
+        Rows at a time on a CPU, where temporaries of a few stay in its cache and those of a batch do not.
+    elsewhere : int or None
+        Rows at a time on other devices, where only memory counts; None for all.
+
+    Returns
+    -------
+    list of slice
+        Of the batch; while it is traced all of it, whatever its size.
+    """
+    if torch.compiler.is_compiling():
+        return [slice(None)]
+    step = on_cpu if x.device.type == "cpu" else elsewhere or max(len(x), 1)
+    return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
@@ -82,3 +135,19 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
     """
     kind = like.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+def arguments(scope: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a constructor, from its ``locals()`` before it has any other variable.
+
+    Parameters
+    ----------
+    scope : dict
+        ``locals()``.
+
+    Returns
+    -------
+    dict
+        Names and values in the order of the signature.
+    """
+    return {name: value for name, value in scope.items() if name not in ("self", "__class__")}

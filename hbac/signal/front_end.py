@@ -4,11 +4,13 @@ The order of operations is the cheapest one that is right. All steps but the cli
 on the electrodes the montage needs (19 of them for 18 derivations, 8 for 8) and the montage on the five times
 fewer samples that are left; the clip comes last, because clipped mains would become distortion inside the band.
 Augmentation of electrodes is linear as well (`hbac.signal.RawAugment.mixing`): it joins the montage's matrix of
-each window and costs nothing.
+each window and costs nothing. The two halves can be had one by one: `EEGFrontEnd.filter` is the same in every epoch,
+fold and montage, so that it may be kept on disk; `EEGFrontEnd.derive` is what changes, and is cheap.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,14 @@ from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 from hbac.signal.band import BandPass
-from hbac.signal.constants import Constants, full_precision
+from hbac.signal.constants import Constants, arguments, full_precision, may_look, portions
 from hbac.signal.montage import channel_mirror, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, T sample, C stored channel, E electrode needed, P padded sample, D
 # derivation.
 
-# Windows at a time on a CPU: temporaries of this many stay in its cache, and those of a batch do not.
+# Windows at a time on a CPU.
 _CPU_WINDOWS = 4
 
 
@@ -48,7 +50,7 @@ def fill_missing_(x_BCT: Tensor) -> Tensor:
     >>> fill_missing_(torch.tensor([[1.0, float("nan"), 3.0], [float("nan")] * 3])).tolist()
     [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
     """
-    if x_BCT.device.type != "cpu":
+    if not may_look(x_BCT):
         valid_BCT = x_BCT.isfinite()
         x_BCT.masked_fill_(~valid_BCT, 0.0)
         mean_BC1 = x_BCT.sum(-1, keepdim=True) / valid_BCT.sum(-1, keepdim=True).clamp(min=1)
@@ -72,8 +74,8 @@ class EEGFrontEnd(nn.Module):
 
     Parameters
     ----------
-    montage : str
-        A key of `hbac.signal.montage.MONTAGES`.
+    montage : str or sequence of str
+        A key of `hbac.signal.montage.MONTAGES`, or derivations: ``["Fp1-C3", "Fp2-C4"]``.
     band : str
         As `hbac.signal.band.parse_band` reads it: ``"0.5-20"``, ``"delta"``.
     n_times : int
@@ -86,6 +88,8 @@ class EEGFrontEnd(nn.Module):
         Filter forward once instead of forward and backward.
     sfreq_out : float or None
         Output rate in hertz; None for what the band needs.
+    notch : {None, 50, 60, "auto"}
+        Mains that is taken out, in hertz, with its harmonics; ``auto``: what is found in each window, if any.
     clip_uv : float
         Derivations are clipped to plus and minus this many microvolts, after the filter.
     scale_uv : float
@@ -101,6 +105,8 @@ class EEGFrontEnd(nn.Module):
         Rate of the output in hertz.
     settings : dict
         The constructor's arguments, plain, for a JSON file.
+    filter_settings : dict
+        Those of them that `filter` depends on.
 
     Raises
     ------
@@ -118,38 +124,33 @@ class EEGFrontEnd(nn.Module):
 
     def __init__(
         self,
-        montage: str = "longitudinal_bipolar",
+        montage: str | Sequence[str] = "longitudinal_bipolar",
         band: str = "0.5-20",
         n_times: int = WINDOW_SAMPLES,
         sfreq: float = SFREQ,
         order: int = 2,
         causal: bool = False,
         sfreq_out: float | None = None,
+        notch: float | str | None = None,
         clip_uv: float = 1024.0,
         scale_uv: float = 32.0,
     ) -> None:
         super().__init__()
         if not (clip_uv > 0 and scale_uv > 0):
             raise UserError(f"clip_uv={clip_uv:g}, scale_uv={scale_uv:g}: both must be above 0 microvolts")
-        self.settings: dict[str, Any] = {
-            "montage": montage,
-            "band": str(band),
-            "n_times": n_times,
-            "sfreq": sfreq,
-            "order": order,
-            "causal": causal,
-            "sfreq_out": sfreq_out,
-            "clip_uv": clip_uv,
-            "scale_uv": scale_uv,
-        }
+        self.settings = arguments(locals()) | {"band": str(band)}
+        after = ("montage", "clip_uv", "scale_uv")
+        self.filter_settings = {name: value for name, value in self.settings.items() if name not in after}
         self.montage = get_montage(montage)
-        self.bandpass = BandPass(band, n_times, sfreq, order, causal, sfreq_out)
+        self.bandpass = BandPass(band, n_times, sfreq, order, causal, sfreq_out, notch)
         self.n_chans = len(self.montage.derivations)
         self.n_times = self.bandpass.n_times_out
         self.sfreq = self.bandpass.sfreq_out
         self._limit = clip_uv / scale_uv
         # With their partners of the other side, which an exchange of left and right puts in their place.
-        needed = sorted({*self.montage.needed, *channel_mirror()[list(self.montage.needed)].tolist()})
+        # To find mains all channels are looked at, whatever the montage.
+        partners = channel_mirror()[list(self.montage.needed)].tolist()
+        needed = list(range(N_CHANNELS)) if notch == "auto" else sorted({*self.montage.needed, *partners})
         self._contiguous = slice(needed[0], needed[-1] + 1) if len(needed) == needed[-1] + 1 - needed[0] else None
         self._constants = Constants({"matrix_DC": self.montage.matrix / scale_uv, "needed_E": torch.tensor(needed)})
 
@@ -180,35 +181,77 @@ class EEGFrontEnd(nn.Module):
         ValueError
             If the shape is another one.
         """
+        x_BDT = self._empty(eeg_BTC, self.n_chans)
+        with full_precision(eeg_BTC):
+            matrix_BDE = self._needed(self._matrices(x_BDT, mixing_BCC)).contiguous()
+            for some in portions(eeg_BTC, _CPU_WINDOWS):
+                y_BET = self._filtered(self._needed(eeg_BTC[some]), x_BDT.dtype)
+                x_BDT[some] = torch.matmul(matrix_BDE[some], y_BET).clamp_(-self._limit, self._limit)
+        return x_BDT
+
+    def filter(self, eeg_BTC: Tensor) -> Tensor:
+        """Fill, filter and decimate all stored channels.
+
+        Parameters
+        ----------
+        eeg_BTC : Tensor
+            As `forward` takes them.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, 20, n_times of the output), microvolt, float32 (float64 for float64).
+
+        Raises
+        ------
+        ValueError
+            If the shape is another one.
+        """
+        y_BCT = self._empty(eeg_BTC, N_CHANNELS)
+        with full_precision(eeg_BTC):
+            for some in portions(eeg_BTC, _CPU_WINDOWS):
+                y_BCT[some] = self._filtered(eeg_BTC[some], y_BCT.dtype)
+        return y_BCT
+
+    def derive(self, y_BCT: Tensor, mixing_BCC: Tensor | None = None) -> Tensor:
+        """Make a network's input of what `filter` returned.
+
+        Parameters
+        ----------
+        y_BCT : Tensor
+            Shape (B, 20, n_times of the output), microvolt.
+        mixing_BCC : Tensor, optional
+            As `forward` takes it.
+
+        Returns
+        -------
+        Tensor
+            What `forward` returns, up to rounding.
+        """
+        with full_precision(y_BCT):
+            x_BDT = torch.matmul(self._matrices(y_BCT, mixing_BCC), y_BCT).clamp_(-self._limit, self._limit)
+        return x_BDT
+
+    def _empty(self, eeg_BTC: Tensor, n_chans: int) -> Tensor:
         expected = (self.bandpass.n_times, N_CHANNELS)
         if eeg_BTC.ndim != 3 or tuple(eeg_BTC.shape[1:]) != expected:
             raise ValueError(f"windows of shape {tuple(eeg_BTC.shape)}; expected (batch, {expected[0]}, {expected[1]})")
         dtype = torch.float64 if eeg_BTC.dtype == torch.float64 else torch.float32
-        n_windows = len(eeg_BTC)
-        step = max(1, min(_CPU_WINDOWS, n_windows) if eeg_BTC.device.type == "cpu" else n_windows)
-        x_BDT = eeg_BTC.new_empty((n_windows, self.n_chans, self.n_times), dtype=dtype)
-        with full_precision(eeg_BTC):
-            matrix_BDE = self._matrices(x_BDT, mixing_BCC)
-            for start in range(0, n_windows, step):
-                some = slice(start, start + step)
-                y_BET = self._filtered(eeg_BTC[some], dtype)
-                x_BDT[some] = torch.matmul(matrix_BDE[some], y_BET).clamp_(-self._limit, self._limit)
-        return x_BDT
+        return eeg_BTC.new_empty((eeg_BTC.shape[0], n_chans, self.n_times), dtype=dtype)
 
     def _matrices(self, like: Tensor, mixing_BCC: Tensor | None) -> Tensor:
-        matrix_BDC = self._constants.get("matrix_DC", like).expand(len(like), -1, -1)
+        matrix_BDC = self._constants.get("matrix_DC", like).expand(like.shape[0], -1, -1)
         if mixing_BCC is not None:
             matrix_BDC = torch.matmul(matrix_BDC, mixing_BCC.to(like.dtype))
-        return self._needed(matrix_BDC).contiguous()
+        return matrix_BDC
 
     def _needed(self, x_BNC: Tensor) -> Tensor:
         if self._contiguous is not None:
             return x_BNC[..., self._contiguous]
         return x_BNC.index_select(-1, self._constants.get("needed_E", x_BNC))
 
-    def _filtered(self, eeg_BTC: Tensor, dtype: torch.dtype) -> Tensor:
-        eeg_BTE = self._needed(eeg_BTC)
-        x_BEP = eeg_BTC.new_empty((len(eeg_BTC), eeg_BTE.shape[2], self.bandpass.n_fft), dtype=dtype)
+    def _filtered(self, eeg_BTE: Tensor, dtype: torch.dtype) -> Tensor:
+        x_BEP = eeg_BTE.new_empty((eeg_BTE.shape[0], eeg_BTE.shape[2], self.bandpass.n_fft), dtype=dtype)
         middle_BET = x_BEP[..., self.bandpass.middle]
         middle_BET.copy_(eeg_BTE.transpose(1, 2))
         fill_missing_(middle_BET)

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.signal.augment import change_rows, check_probabilities
-from hbac.signal.chance import happens
+from hbac.signal.augment import change_rows, check_probabilities, draw_changes
 from hbac.signal.constants import Constants
-from hbac.signal.layout import ImageLayout
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import REGION_MIRROR
 from hbac.signal.official import N_FREQUENCIES, OfficialImage
 from hbac.signal.spectrogram import SpectrogramImage
+from hbac.signal.tiles import ImageLayout
 from hbac.vocabulary import SPECTROGRAM_REGIONS
 
 # Legend of tensor names: B window, R row of an official spectrogram, K its column, I image channel, H row (frequency),
@@ -231,8 +230,8 @@ class RegionSwap(nn.Module):
         Tensor
             As `power_BRK`.
         """
-        if not self.swap_p:
+        chosen, _ = draw_changes(key_B, {"swap_p": self.swap_p}, {"swap": {}})
+        if not chosen:
             return power_BRK
         mirror_K = self._constants.get("mirror_K", power_BRK)
-        chosen_B = happens(key_B, "swap", self.swap_p)
-        return change_rows(power_BRK, chosen_B, lambda power, _: power.index_select(2, mirror_K))
+        return change_rows(power_BRK, chosen["swap"], lambda power, _: power.index_select(2, mirror_K))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.signal.constants import Constants
+from hbac.signal.constants import Constants, portions
 from hbac.signal.montage import REGION_MIRROR, REGIONS
 from hbac.vocabulary import SPECTROGRAM_REGIONS, SPECTROGRAM_ROWS
 
@@ -129,14 +129,11 @@ class OfficialImage(nn.Module):
                 f"{self._n_columns} columns)"
             )
         dtype = torch.float64 if power_BRK.dtype == torch.float64 else torch.float32
-        shape = (len(power_BRK), self.n_chans, self.height, self.width)
+        shape = (power_BRK.shape[0], self.n_chans, self.height, self.width)
         image_BIHW = torch.zeros(shape, dtype=dtype, device=power_BRK.device)
-        # A few windows at a time keep the temporaries in a CPU's cache.
-        step = 2 if power_BRK.device.type == "cpu" else max(len(power_BRK), 1)
         below = (self.height - N_FREQUENCIES) // 2
-        for start in range(0, len(power_BRK), step):
-            shown = self._normalise(power_BRK[start : start + step], dtype)
-            image_BIHW[start : start + step, :, below : below + N_FREQUENCIES] = shown
+        for some in portions(power_BRK, on_cpu=2):
+            image_BIHW[some, :, below : below + N_FREQUENCIES] = self._normalise(power_BRK[some], dtype)
         return image_BIHW
 
     def _normalise(self, power_BRK: Tensor, dtype: torch.dtype) -> Tensor:
@@ -144,7 +141,7 @@ class OfficialImage(nn.Module):
         index = self._constants.get("index", power_BRK)
         table_BKR = power_BRK[:, first : first + self.n_rows].to(dtype).transpose(1, 2).index_select(1, index)
         log_BIHR = table_BKR.clamp_(_LOWEST, _HIGHEST).log_()
-        log_BIHR = log_BIHR.view(len(log_BIHR), self.n_chans, N_FREQUENCIES, self.n_rows)
+        log_BIHR = log_BIHR.view(-1, self.n_chans, N_FREQUENCIES, self.n_rows)
         valid = ~log_BIHR.isnan()
         count = valid.to(dtype).sum((2, 3), keepdim=True).clamp_(min=1)
         mean = log_BIHR.where(valid, 0.0).sum((2, 3), keepdim=True) / count

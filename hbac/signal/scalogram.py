@@ -79,23 +79,28 @@ class MorletScalogram(SpectrogramImage):
         #: Centre frequency of each row in hertz.
         self.frequency_hz = self.band.low_hz * 2 ** (octaves * part)
 
-        # Several samples a column where the shortest wavelet would otherwise fall between two of them.
+        # The power is needed at `_samples` places of each column, `step` input samples apart: one place where that
+        # is enough, several where the shortest wavelet (a standard deviation, in samples) would fall between columns.
         shortest = n_cycles / (2 * math.pi * self.band.high_hz) * sfreq
         step = max(d for d in range(1, self._hop + 1) if self._hop % d == 0 and d <= max(1.0, 1.5 * shortest))
         self._samples = self._hop // step
+        # The window is extended by four standard deviations of the longest wavelet on both sides; the length of the
+        # transform is a multiple of the step, or its spectrum could not be folded.
         longest = n_cycles / (2 * math.pi * self.band.low_hz) * sfreq
         self._pad = min(math.ceil(4 * longest), n_times - 1)
         self._n_out = math.ceil((n_times + 2 * self._pad + self._hop) / step)
         self._n_fft = self._n_out * step
 
+        # Only bins where any wavelet has a weight: five standard deviations above the highest row.
         highest = min(self.band.high_hz * (1 + 5 / n_cycles), sfreq / 2)
         bins = torch.arange(math.ceil(highest / sfreq * self._n_fft) + 1, dtype=torch.float64)
         bins = bins[bins <= self._n_fft // 2]
         width_hz = self.frequency_hz[:, None] / n_cycles
         wavelets = torch.exp(-0.5 * ((bins * sfreq / self._n_fft - self.frequency_hz[:, None]) / width_hz) ** 2)
         wavelets[:, 0] = 0  # a constant is not a wave
-        # Moves the first sample to where the first column begins; 2 for the analytic signal; 1 / d for the
-        # folding.
+        # A turn of the phase moves the first sample to where the first column begins. The factor is 2 for the analytic
+        # signal (its negative frequencies are left out), 1 / step for the shorter inverse transform, 1 / sqrt(2) from
+        # amplitude to root mean square.
         first = self._pad + self._first_centre - (self._samples - 1) / 2 * step
         shift = torch.polar(torch.ones_like(bins), 2 * math.pi * bins * first / self._n_fft)
         kernel = wavelets * shift * (2 / step / math.sqrt(2))
@@ -107,6 +112,8 @@ class MorletScalogram(SpectrogramImage):
         extended = F.pad(x_BDT, (self._pad, self._pad), mode="reflect")
         spectrum_BDS = torch.fft.rfft(extended, self._n_fft)[..., : self._n_bins]
         spectrum_BDS = F.pad(spectrum_BDS, (0, kernel_HS.shape[-1] - self._n_bins))
+        # Taking every step-th sample in time adds up the bins that lie n_out apart: the kernel was filled up with zeros
+        # to a multiple of n_out for that.
         product_BDHS = spectrum_BDS[..., None, :] * kernel_HS
         folded = product_BDHS.view(*product_BDHS.shape[:-1], -1, self._n_out).sum(-2)
         wave_BDHT = torch.fft.ifft(folded)[..., : self._n_frames * self._samples]

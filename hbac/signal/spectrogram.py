@@ -7,15 +7,13 @@ row and time with the column. Subclasses say only how power is estimated.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.signal.band import parse_band
-from hbac.signal.constants import Constants, full_precision
+from hbac.signal.constants import Constants, arguments, full_precision, may_look, portions
 from hbac.signal.front_end import fill_missing_
 from hbac.signal.montage import MONTAGES, REGION_MIRROR, REGIONS, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
@@ -95,18 +93,7 @@ class SpectrogramImage(nn.Module):
             raise UserError(
                 f"zoom_s={zoom_s:g}: from {width / sfreq:g} s (a sample a column) to the window's {n_times / sfreq:g} s"
             )
-        self.settings: dict[str, Any] = {
-            "montage": montage,
-            "band": str(band),
-            "n_times": n_times,
-            "sfreq": sfreq,
-            "height": height,
-            "width": width,
-            "zoom_s": zoom_s,
-            "floor_db": floor_db,
-            "ceiling_db": ceiling_db,
-            "reference": reference,
-        }
+        self.settings = arguments(locals()) | {"band": str(band)}
         self.band = parse_band(band, sfreq)
         self.n_times, self.sfreq = n_times, sfreq
         self.height, self.width = height, width
@@ -142,9 +129,8 @@ class SpectrogramImage(nn.Module):
     # Elsewhere than on a CPU only memory limits how many windows go together.
     _windows_at_once = 64
 
-    @torch.no_grad()
     def forward(self, eeg_BCT: Tensor) -> Tensor:
-        """Make the images of a batch; no gradient flows back to the recording.
+        """Make the images of a batch.
 
         Parameters
         ----------
@@ -165,18 +151,15 @@ class SpectrogramImage(nn.Module):
         if eeg_BCT.ndim != 3 or tuple(eeg_BCT.shape[1:]) != (N_CHANNELS, self.n_times):
             raise ValueError(f"windows of shape {tuple(eeg_BCT.shape)}; expected (batch, {N_CHANNELS}, {self.n_times})")
         dtype = torch.float64 if eeg_BCT.dtype == torch.float64 else torch.float32
-        image_BIHW = eeg_BCT.new_empty((len(eeg_BCT), self.n_chans, self.height, self.width), dtype=dtype)
+        image_BIHW = eeg_BCT.new_empty((eeg_BCT.shape[0], self.n_chans, self.height, self.width), dtype=dtype)
         # Few derivations at a time keep the temporaries in a CPU's cache, where they are several times as fast.
-        on_cpu = eeg_BCT.device.type == "cpu"
-        step = 1 if on_cpu else self._windows_at_once
-        channels = max(1, _CPU_DERIVATIONS // self._members) if on_cpu else self.n_chans
+        channels = max(1, _CPU_DERIVATIONS // self._members) if may_look(eeg_BCT) else self.n_chans
         with full_precision(eeg_BCT):
-            for start in range(0, len(eeg_BCT), step):
-                some_BCT = eeg_BCT[start : start + step].to(dtype, memory_format=torch.contiguous_format)
-                x_BDT = self._derive(some_BCT)
+            for some in portions(eeg_BCT, 1, self._windows_at_once):
+                x_BDT = self._derive(eeg_BCT[some].to(dtype, memory_format=torch.contiguous_format))
                 for i in range(0, self.n_chans, channels):
                     power_HBDF = self._power(x_BDT[:, i * self._members : (i + channels) * self._members])
-                    image_BIHW[start : start + step, i : i + channels] = self._decibels(power_HBDF)
+                    image_BIHW[some, i : i + channels] = self._decibels(power_HBDF)
         return image_BIHW
 
     def _derive(self, eeg_BCT: Tensor) -> Tensor:
@@ -185,7 +168,7 @@ class SpectrogramImage(nn.Module):
             front_D, back_D = (self._montage_constants.get(name, eeg_BCT) for name in ("front_D", "back_D"))
             return fill_missing_(eeg_BCT.index_select(1, front_D).sub_(eeg_BCT.index_select(1, back_D)))
         matrix_DC = self._montage_constants.get("matrix_DC", eeg_BCT)
-        if eeg_BCT.device.type == "cpu" and bool(eeg_BCT.sum().isfinite()):
+        if may_look(eeg_BCT) and bool(eeg_BCT.sum().isfinite()):
             return torch.matmul(matrix_DC, eeg_BCT)
         missing_BCT = ~eeg_BCT.isfinite()
         x_BDT = torch.matmul(matrix_DC, eeg_BCT.masked_fill(missing_BCT, 0.0))
@@ -207,15 +190,15 @@ class SpectrogramImage(nn.Module):
         power_HBIMF = power_HBDF.view(n_rows, n_windows, -1, self._members, n_frames)
         middle_db, half_db = (self._ceiling_db + self._floor_db) / 2, (self._ceiling_db - self._floor_db) / 2
         if self._reference == "max":
-            zero_BIM = power_HBIMF.amax((0, 4)).clamp_(min=_SMALLEST_POWER)
+            zero_BIM = power_HBIMF.amax((0, 4)).clamp(min=_SMALLEST_POWER)
             low_BIM = (zero_BIM * 10 ** (self._floor_db / 10)).clamp_(min=_SMALLEST_POWER)
-            power_HBIMF = torch.maximum(power_HBIMF, low_BIM[None, ..., None], out=power_HBIMF)
+            power_HBIMF = torch.maximum(power_HBIMF, low_BIM[None, ..., None], out=_reused(power_HBIMF))
             unit_db = 0.0
         else:
             zero_BIM = power_HBIMF.new_full(power_HBIMF.shape[1:4], 10 ** (middle_db / 10))
             power_HBIMF = power_HBIMF.clamp_(10 ** (self._floor_db / 10), 10 ** (self._ceiling_db / 10))
             unit_db = middle_db
-        scale_BIM = zero_BIM.reciprocal_()
+        scale_BIM = zero_BIM.reciprocal()
         product_HBIW = power_HBIMF[:, :, :, 0, : self.width] * scale_BIM[..., 0, None]
         for member in range(1, self._members):
             product_HBIW.mul_(power_HBIMF[:, :, :, member, : self.width]).mul_(scale_BIM[..., member, None])
@@ -232,6 +215,11 @@ class SpectrogramImage(nn.Module):
         padded[..., left : left + x_BDT.shape[-1]] = x_BDT
         frames = padded[..., start + left :].unfold(-1, length, self._hop)[..., : self._n_frames, :]
         return frames.reshape(-1, length)
+
+
+def _reused(x: Tensor) -> Tensor | None:
+    """Where a result may be written that is no longer needed as an input; nowhere if a gradient will ask for it."""
+    return None if x.requires_grad else x
 
 
 def _pairs(matrix_DC: Tensor) -> dict[str, Tensor]:
@@ -304,7 +292,7 @@ class FramedPower:
         for i, part in enumerate(torch.split(coefficients, self._ranks[dtype])):
             amplitude_HN = torch.mm(self._constants.get(f"expand {dtype} {i}", frames_NT), part)
             if power_HN is None:
-                power_HN = amplitude_HN.mul_(amplitude_HN)
+                power_HN = torch.mul(amplitude_HN, amplitude_HN, out=_reused(amplitude_HN))
             else:
                 power_HN.addcmul_(amplitude_HN, amplitude_HN)
         assert power_HN is not None

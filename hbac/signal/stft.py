@@ -1,4 +1,4 @@
-"""Short-time spectrograms in physical units: one Hann window, or several orthogonal tapers.
+"""Short-time spectrograms in physical units: one Hann window, or several orthogonal tapers (Slepian's).
 
 Unlike the mel image these keep the gain: by default 0 dB is 1 µV²/Hz for every window, because dividing each
 sample by its own maximum throws away how large the EEG is. Rows are evenly spaced in hertz.
@@ -6,8 +6,6 @@ sample by its own maximum throws away how large the EEG is. Rows are evenly spac
 References
 ----------
 Multitaper estimation: Thomson 1982, "Spectrum estimation and harmonic analysis", doi:10.1109/PROC.1982.12433.
-Tapers from a tridiagonal matrix: Slepian 1978, "Prolate spheroidal wave functions, Fourier analysis, and
-uncertainty V", doi:10.1002/j.1538-7305.1978.tb02104.x.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.signal.windows import dpss
 from torch import Tensor
 
 from hbac.common.errors import UserError
@@ -22,37 +21,6 @@ from hbac.signal.spectrogram import REGIONS_MONTAGE, FramedPower, SpectrogramIma
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, D derivation, T sample, H row (frequency), F frame, N frame of any window.
-
-
-def dpss(length: int, half_bandwidth: float, n_tapers: int) -> Tensor:
-    """Discrete prolate spheroidal sequences: the windows that leak least out of a band.
-
-    Parameters
-    ----------
-    length : int
-        Samples.
-    half_bandwidth : float
-        Time-half-bandwidth product NW: half the width of the band times the duration.
-    n_tapers : int
-        How many, best first; about ``2 * half_bandwidth - 1`` of them are good.
-
-    Returns
-    -------
-    Tensor
-        Float64, shape (n_tapers, length), each of unit energy; even and odd in turn.
-
-    Examples
-    --------
-    >>> tapers = dpss(100, 2.0, 3)
-    >>> torch.allclose(tapers @ tapers.T, torch.eye(3, dtype=torch.float64), atol=1e-12)
-    True
-    """
-    i = torch.arange(length, dtype=torch.float64)
-    diagonal = ((length - 1 - 2 * i) / 2) ** 2 * math.cos(2 * math.pi * half_bandwidth / length)
-    beside = i[1:] * (length - i[1:]) / 2
-    matrix = torch.diag(diagonal) + torch.diag(beside, 1) + torch.diag(beside, -1)
-    vectors: Tensor = torch.linalg.eigh(matrix).eigenvectors
-    return vectors[:, -n_tapers:].flip(1).T.contiguous()
 
 
 class Multitaper(SpectrogramImage):
@@ -106,7 +74,7 @@ class Multitaper(SpectrogramImage):
                 f"half_bandwidth={half_bandwidth:g}, n_tapers={n_tapers}: above 0 and at least 1, and both far "
                 f"below the {self._length} samples of a frame"
             )
-        tapers = dpss(self._length, half_bandwidth, n_tapers) * math.sqrt(2 / sfreq / n_tapers)
+        tapers = torch.from_numpy(dpss(self._length, half_bandwidth, n_tapers).copy()) * math.sqrt(2 / sfreq / n_tapers)
         self._framed_power = FramedPower(tapers, _row_frequencies(self), sfreq, centre=(self._length - 1) / 2)
 
     def _power(self, x_BDT: Tensor) -> Tensor:

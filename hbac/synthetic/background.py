@@ -27,7 +27,7 @@ from hbac.synthetic.draws import (
 from hbac.synthetic.head import hill, midline_place
 from hbac.synthetic.patient import Patient
 
-CONTINUITY = {"continuous": 0.74, "attenuated": 0.08, "discontinuous": 0.08, "bursts": 0.05, "sleep": 0.05}
+CONTINUITY = {"continuous": 0.74, "attenuated": 0.08, "discontinuous": 0.08, "bursts": 0.05}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Background:
     fading_s : float
         How slowly the states cross-fade.
     continuity : str
-        One of `CONTINUITY`.
+        One of `CONTINUITY`, or ``sleep``.
     rhythm_gain : float
         Reactivity: factor on the patient's rhythms in this recording.
     wandering : float
@@ -62,11 +62,26 @@ class Background:
     wandering: float
 
 
-def draw_background(rng: np.random.Generator, patient: Patient) -> Background:
-    """Draw the background of one recording of a patient."""
+def draw_background(rng: np.random.Generator, patient: Patient, sleep: float = 0.05) -> Background:
+    """Draw the background of one recording of a patient.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    patient : Patient
+        Whose.
+    sleep : float
+        Weight of sleep beside those of `CONTINUITY`.
+
+    Returns
+    -------
+    Background
+        The background.
+    """
     shift = 0.35 * rng.standard_normal(2)
     exponents = np.clip(patient.exponent + shift, 1.0, 4.6)
-    continuity = pick(rng, CONTINUITY)
+    continuity = pick(rng, {**CONTINUITY, "sleep": sleep})
     level = patient.level_uv * float(np.exp(0.22 * rng.standard_normal()))
     if continuity == "attenuated":
         level = min(level * uniform(rng, 0.25, 0.7), 12.0)

@@ -24,16 +24,19 @@ from threadpoolctl import threadpool_limits
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
+from hbac.common.files import read_json, write_json
 from hbac.common.locks import locked
 from hbac.synthetic import spectrogram
-from hbac.synthetic.draws import Array, chance, uniform
+from hbac.synthetic.draws import Array, uniform
 from hbac.synthetic.electrodes import add_gaps
+from hbac.synthetic.labels import LabelledEEG, Plan, draw_labels, vote_distribution
+from hbac.synthetic.looks import Wish
 from hbac.synthetic.patient import Patient, draw_patient
 from hbac.synthetic.recording import draw_session, render
-from hbac.synthetic.votes import draw_count, draw_votes, floors, true_shares
-from hbac.synthetic.wishes import draw_wish
+from hbac.synthetic.votes import floors
 from hbac.vocabulary import (
     CHANNELS,
+    CLASSES,
     CONSENSUS_NAMES,
     SFREQ,
     SPECTROGRAM_ROW_S,
@@ -42,7 +45,7 @@ from hbac.vocabulary import (
     WINDOW_S,
 )
 
-VERSION = 1  # of the simulator: another version means other data from the same seed
+VERSION = 2  # of the simulator: another version means other data from the same seed
 PARTS = ("train", "test")
 _PARTIAL = ".synthetic-partial-"
 _MARGIN_S = SPECTROGRAM_ROWS * SPECTROGRAM_ROW_S / 2 - WINDOW_S / 2  # spectrogram before an EEG's first window
@@ -55,16 +58,27 @@ class Size:
     train_patients: int
     test_patients: int
     eegs: tuple[float, ...]  # chances of 1, 2, 3 ... EEGs for a patient
-    mean_more_rows: float  # rows of an EEG beyond the first (geometric)
+    more_rows: float  # than one for an EEG, as a share of what is usual
     max_rows: int
     clarity: float  # 0 for the whole range of EEG; above, patterns are clearer and a short training gets somewhere
 
+    def labels(self, part: str, seed: int) -> tuple[tuple[LabelledEEG, ...], ...]:
+        """Draw the labels of a part (``train`` or ``test``): for each patient the EEGs, before any of them is made."""
+        code = (seed, PARTS.index(part), 0x1AB)
+        if part == "test":  # the hidden test set has one window of each EEG, and many votes on it
+            return draw_labels(code, Plan(self.test_patients, (1.0,), 1, self.clarity, only_many=True))
+        whole = self.clarity == 0
+        plan = Plan(
+            self.train_patients, self.eegs, self.max_rows, self.clarity, more_rows=self.more_rows, matched=whole
+        )
+        return draw_labels(code, plan)
+
 
 SIZES = {
-    "tiny": Size(24, 6, (1.0,), 0.5, 3, 0.9),  # to try commands on: nothing can be learnt from it
-    "small": Size(640, 60, (0.88, 0.12), 0.4, 4, 1.0),  # many patients: what limits learning first
-    "medium": Size(1200, 200, (0.85, 0.15), 0.9, 8, 0.0),  # a table of ingredients, five folds each, in two hours
-    "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 5.0, 60, 0.0),
+    "tiny": Size(24, 6, (1.0,), 0.2, 3, 0.9),  # to try commands on: nothing can be learnt from it
+    "small": Size(640, 60, (0.88, 0.12), 0.1, 4, 1.0),  # many patients: what limits learning first
+    "medium": Size(1200, 200, (0.85, 0.15), 1.0, 60, 0.0),  # a table of ingredients, five folds each
+    "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 1.0, 60, 0.0),
 }
 
 
@@ -136,7 +150,7 @@ def _is_complete(root: Path, wanted: dict[str, Any]) -> bool:
     path = root / "synthetic.json"
     if not path.exists():
         return False
-    found = json.loads(path.read_text())
+    found = read_json(path, dict)
     differs = [f"{key}={found.get(key)!r}, not {value!r}" for key, value in wanted.items() if found.get(key) != value]
     if differs:
         msg = f"{root} holds another synthetic data set ({'; '.join(differs)}): remove it or choose another folder"
@@ -148,7 +162,7 @@ def _claim(root: Path, wanted: dict[str, Any]) -> None:
     """Note what is being written here; refuse a folder that holds anything else."""
     path = root / ".synthetic-unfinished.json"
     if path.exists():
-        if json.loads(path.read_text()) != wanted:
+        if read_json(path) != wanted:
             msg = f"{root} holds another, unfinished synthetic data set: remove it or choose another folder"
             raise UserError(msg)
     elif any(not item.name.startswith(".synthetic") for item in root.iterdir()):
@@ -171,16 +185,17 @@ def _write_patients(
     done = len(jobs) - len(open_jobs)
     if progress is not None:
         progress(done, len(jobs))
+    labels = {part: size.labels(part, seed) for part in PARTS}
     if n_jobs == 1:
         for part, i in open_jobs:
-            _write_patient(root, size, seed, part, i)
+            _write_patient(root, size, seed, part, i, labels[part][i])
             done += 1
             if progress is not None:
                 progress(done, len(jobs))
         return
     # spawn, not fork: the caller may hold torch's threads
     with ProcessPoolExecutor(min(n_jobs, max(len(open_jobs), 1)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_patient, root, size, seed, part, i) for part, i in open_jobs]
+        futures = [pool.submit(_write_patient, root, size, seed, part, i, labels[part][i]) for part, i in open_jobs]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -192,18 +207,17 @@ def _write_patients(
             raise
 
 
-def _write_patient(root: Path, size: Size, seed: int, part: str, index: int) -> None:
+def _write_patient(root: Path, size: Size, seed: int, part: str, index: int, labels: tuple[LabelledEEG, ...]) -> None:
     with threadpool_limits(1):  # small matrices; and the same sums whatever the machine
         rows: list[dict[str, Any]] = []
         rng = np.random.default_rng([seed, PARTS.index(part), index])
         patient = draw_patient(rng)
-        n_eegs = 1 if part == "test" else 1 + int(rng.choice(len(size.eegs), p=np.array(size.eegs) / sum(size.eegs)))
-        number = 0
-        while number < n_eegs:
-            together = min(n_eegs - number, int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15])))
-            rows += _write_session(rng, root, size, seed, part, index, number, together, patient)
-            number += together
-        _write_text(_shard(root, part, index), json.dumps(rows))
+        first = 0
+        while first < len(labels):
+            together = labels[first : first + int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]))]
+            rows += _write_session(rng, root, size, seed, part, index, patient, together)
+            first += len(together)
+        write_json(_shard(root, part, index), {"rows": rows}, sealed=True)
 
 
 def _write_session(
@@ -213,52 +227,43 @@ def _write_session(
     seed: int,
     part: str,
     index: int,
-    number: int,
-    together: int,
     patient: Patient,
+    together: tuple[LabelledEEG, ...],
 ) -> list[dict[str, Any]]:
-    """Write `together` EEGs that share one spectrogram, and return their label rows."""
-    many: list[bool] = []
-    labels: list[str] = []
-    offsets: list[NDArray[np.int64]] = []
+    """Write EEGs that share one spectrogram, and return their label rows."""
     starts: list[float] = []
     at = 0.0
-    for i in range(together):
-        if i == 0 or chance(rng, 0.5):
-            wish = draw_wish(seed, part, index, number + i, size.clarity)
-        many.append(wish[0])
-        labels.append(wish[1])
-        count = 1 if part == "test" else min(1 + int(rng.geometric(1 / (1 + size.mean_more_rows)) - 1), size.max_rows)
-        steps = rng.choice([1, 2, 3, 4, 6, 10], size=count - 1, p=[0.3, 0.25, 0.15, 0.15, 0.1, 0.05])
-        offsets.append(2 * np.concatenate([[0], np.cumsum(steps)]).astype(np.int64))
+    for labelled in together:
         starts.append(at)
-        at += 2 * round((int(offsets[-1][-1]) + WINDOW_S + uniform(rng, 10, 120)) / 2)
-    span_s = starts[-1] + int(offsets[-1][-1]) + 2 * _MARGIN_S + WINDOW_S
-    wishes = []
-    for label, start_s, offset in zip(labels, starts, offsets, strict=True):
-        wishes.append((label, start_s + _MARGIN_S + float(rng.choice(offset)) + WINDOW_S / 2))
+        at += 2 * round((int(labelled.offsets_s[-1]) + WINDOW_S + uniform(rng, 10, 120)) / 2)
+    span_s = starts[-1] + int(together[-1].offsets_s[-1]) + 2 * _MARGIN_S + WINDOW_S
+    wishes = [
+        Wish(labelled.evidence, start_s + _MARGIN_S + 20, start_s + _MARGIN_S + int(labelled.offsets_s[-1]) + 30)
+        for labelled, start_s in zip(together, starts, strict=True)
+    ]
     session = draw_session(rng, patient, wishes, span_s, size.clarity)
     low = render(rng, session, 0.0, round(span_s * spectrogram.SFREQ_LOW), spectrogram.SFREQ_LOW).eeg
     lost = np.zeros(low.shape[1] // round(spectrogram.SFREQ_LOW * SPECTROGRAM_ROW_S), dtype=bool)
     who = _patient_number(part, index)
-    spectrogram_id = _scramble(who * 64 + number, seed, 1)
+    spectrogram_id = _scramble(who * 64 + together[0].number, seed, 1)
     rows: list[dict[str, Any]] = []
-    for i in range(together):
-        n = round((int(offsets[i][-1]) + WINDOW_S) * SFREQ)
-        rendered = render(rng, session, starts[i] + _MARGIN_S, n, SFREQ)
-        eeg = rendered.eeg
-        shares = [true_shares(session, rendered, float(offset)) for offset in offsets[i]]
-        first = round((starts[i] + _MARGIN_S) * spectrogram.SFREQ_LOW)
+    for labelled, start_s in zip(together, starts, strict=True):
+        n = round((int(labelled.offsets_s[-1]) + WINDOW_S) * SFREQ)
+        eeg = render(rng, session, start_s + _MARGIN_S, n, SFREQ).eeg
+        first = round((start_s + _MARGIN_S) * spectrogram.SFREQ_LOW)
         spectrogram.splice(low, spectrogram.decimate(eeg, SFREQ), first)
         add_gaps(rng, eeg, SFREQ)
         gap = np.isnan(eeg[:-1]).all(axis=0).reshape(-1, round(SPECTROGRAM_ROW_S * SFREQ)).any(axis=1)
-        row = round((starts[i] + _MARGIN_S) / SPECTROGRAM_ROW_S)
+        row = round((start_s + _MARGIN_S) / SPECTROGRAM_ROW_S)
         lost[row : row + gap.size] |= gap
-        eeg_id = _scramble(who * 64 + number + i, seed, 2)
+        eeg_id = _scramble(who * 64 + labelled.number, seed, 2)
         _write_table(root / f"{part}_eegs" / f"{eeg_id}.parquet", dict(zip(CHANNELS, eeg, strict=True)))
-        for j, (offset, share) in enumerate(zip(offsets[i], shares, strict=True)):
-            few_or_many = many[i] != chance(rng, 0.03)  # now and then a row of the other population
-            votes = draw_votes(rng, share, draw_count(rng, many=few_or_many or part == "test"))
+        known = {}  # rows with the same votes have the same distribution
+        for j, (offset, votes, many) in enumerate(zip(labelled.offsets_s, labelled.votes, labelled.many, strict=True)):
+            key = (int(votes.sum()), bool(many))
+            if key not in known:
+                known[key] = vote_distribution(labelled.evidence, key[0], many=key[1])
+            shares, floor = known[key]
             rows.append(
                 {
                     "eeg_id": eeg_id,
@@ -266,13 +271,16 @@ def _write_session(
                     "eeg_label_offset_seconds": float(offset),
                     "spectrogram_id": spectrogram_id,
                     "spectrogram_sub_id": len(rows),
-                    "spectrogram_label_offset_seconds": float(starts[i] + offset),
-                    "label_id": _scramble((who * 64 + number + i) * 256 + j, seed, 3),
+                    "spectrogram_label_offset_seconds": float(start_s + offset),
+                    "label_id": _scramble((who * 64 + labelled.number) * 256 + j, seed, 3),
                     "patient_id": _scramble(who, seed, 4) % 2**16,
                     "expert_consensus": CONSENSUS_NAMES[int(np.argmax(votes))],
                     **{name: int(v) for name, v in zip(VOTE_COLUMNS, votes, strict=True)},
-                    "wanted": labels[i],
-                    "shares": [float(p) for p in share],
+                    "shows": CLASSES[labelled.evidence.label],
+                    "or": CLASSES[labelled.evidence.second],
+                    "ambiguity": labelled.evidence.ambiguity,
+                    "floor": floor,
+                    "shares": [float(p) for p in shares],
                 }
             )
     power = spectrogram.multitaper(low)
@@ -283,22 +291,32 @@ def _write_session(
     return rows
 
 
+def _rows_of(shard: Path) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = read_json(shard, {"rows": [{"shares": [float]}]})["rows"]
+    except UserError as error:
+        shard.unlink(missing_ok=True)
+        raise UserError(f"{str(error).partition('; without')[0]}; the same command writes this patient again") from None
+    return rows
+
+
 def _finish(root: Path, wanted: dict[str, Any], size: Size) -> None:
     """Join the shards into the tables, and count."""
     info: dict[str, Any] = dict(wanted)
     for part in PARTS:
         count = size.train_patients if part == "train" else size.test_patients
-        rows = [row for i in range(count) for row in json.loads(_shard(root, part, i).read_text())]
+        rows = [row for i in range(count) for row in _rows_of(_shard(root, part, i))]
         table = pd.DataFrame(rows)
         shares = np.array(table.pop("shares").to_list())
-        wished = table.pop("wanted")
+        known = table[["shows", "or", "ambiguity", "floor"]]
+        table = table.drop(columns=known.columns)
         votes = table[list(VOTE_COLUMNS)].to_numpy()
         info[part] = {"rows": len(table)}
         for name in ("eeg", "spectrogram", "patient"):
             info[part][f"{name}s"] = int(table[f"{name}_id"].nunique())
-        info[part]["votes"] = floors(votes, shares)
+        info[part]["votes"] = floors(votes, shares, known["floor"].to_numpy())
         truth = table[["eeg_id", "eeg_sub_id", "label_id"]].copy()
-        truth["wanted"] = wished
+        truth = truth.join(known)
         truth[list(VOTE_COLUMNS)] = shares
         name = "truth.csv" if part == "train" else "test_truth.csv"
         _write_text(root / name, truth.to_csv(index=False))
@@ -309,7 +327,7 @@ def _finish(root: Path, wanted: dict[str, Any], size: Size) -> None:
             sample = table[["eeg_id"]].copy()
             sample[list(VOTE_COLUMNS)] = 1 / len(VOTE_COLUMNS)
             _write_text(root / "sample_submission.csv", sample.to_csv(index=False))
-    _write_text(root / "synthetic.json", json.dumps(info, indent=2) + "\n")
+    write_json(root / "synthetic.json", info, sealed=True)
     for path in (root / ".synthetic-shards").iterdir():
         path.unlink()
     (root / ".synthetic-shards").rmdir()

@@ -27,7 +27,7 @@ from hbac.synthetic.draws import (
     uniform,
     wander,
 )
-from hbac.synthetic.head import N_ELECTRODES
+from hbac.synthetic.head import ELECTRODE_XYZ, N_ELECTRODES
 from hbac.synthetic.patient import Patient
 
 FAULTS = {
@@ -74,6 +74,8 @@ class Recorder:
         ``good``, ``noisy``, ``flat`` or ``eeg`` (the channel carries the reference and little heart).
     offset_uv : numpy.ndarray
         (20,) constant offsets.
+    spread : numpy.ndarray
+        (19, 19) how the scalp's potentials reach the electrodes: each sits somewhat beside its place, with a gain.
     """
 
     mains_uv: Array
@@ -84,16 +86,27 @@ class Recorder:
     clip_uv: float
     ekg: str
     offset_uv: Array
+    spread: Array
+
+
+def _spread(rng: np.random.Generator) -> Array:
+    """Draw a random spatial filter near the identity."""
+    angle = np.arccos(np.clip(ELECTRODE_XYZ @ ELECTRODE_XYZ.T, -1, 1))
+    near = np.exp(-0.5 * (angle / uniform(rng, 0.3, 0.7)) ** 2) * np.exp(0.7 * rng.standard_normal(angle.shape))
+    near /= near.sum(axis=1, keepdims=True)
+    part = uniform(rng, 0, 0.4) * rng.random((N_ELECTRODES, 1))
+    gain = np.exp(uniform(rng, 0, 0.2) * rng.standard_normal((N_ELECTRODES, 1)))
+    return np.asarray(gain * ((1 - part) * np.eye(N_ELECTRODES) + part * near), dtype=np.float32)
 
 
 def draw_recorder(rng: np.random.Generator, patient: Patient) -> Recorder:
     """Draw the technical side of one recording of a patient."""
     mains = patient.mains_uv * np.exp(0.8 * rng.standard_normal(20)) * loguniform(rng, 0.3, 3)
-    if chance(rng, 0.04):  # a recording drowned in mains
-        mains *= loguniform(rng, 30, 1000)
+    if chance(rng, 0.03):  # a recording drowned in mains
+        mains *= loguniform(rng, 10, 100)
     # The mains comes in mostly through the reference, alike in all channels; bipolar montages cancel that part.
     phase = uniform(rng, 0, 2 * np.pi) + 0.5 * rng.standard_normal(20)
-    count = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.5, 0.24, 0.13, 0.07, 0.04, 0.02]))
+    count = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.4, 0.27, 0.16, 0.09, 0.05, 0.03]))
     faults = []
     for electrode in rng.choice(N_ELECTRODES, size=count, replace=False):
         kind = pick(rng, FAULTS)
@@ -115,6 +128,7 @@ def draw_recorder(rng: np.random.Generator, patient: Patient) -> Recorder:
         clip_uv=float(rng.choice([np.inf, 3276.7, 1600.0, 800.0, 500.0], p=[0.6, 0.25, 0.08, 0.05, 0.02])),
         ekg=pick(rng, {"good": 0.78, "noisy": 0.08, "flat": 0.04, "eeg": 0.1}),
         offset_uv=(lognormal(rng, 3, 1.2, 0, 100) * rng.standard_normal(20)).astype(np.float32),
+        spread=_spread(rng),
     )
 
 

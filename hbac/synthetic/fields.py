@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hbac.synthetic.draws import Array, chance, uniform
-from hbac.synthetic.head import MIRROR_INDEX, hill, lateral_place, midline_place, normalise
+from hbac.synthetic.head import MIRROR_INDEX, hill, lateral_place, lateralisation, midline_place, normalise
 from hbac.synthetic.patient import Patient
 
 
@@ -24,11 +24,39 @@ def lateral_fields(rng: np.random.Generator, patient: Patient) -> tuple[list[Arr
     beside = place + 0.2 * rng.standard_normal(3)
     slow = hill(rng, beside / np.linalg.norm(beside), width * uniform(rng, 0.9, 1.4))
     fields, gains, lags = [main, slow], [1.0, 1.0], [0.0, uniform(rng, 0, 0.02)]
-    if chance(rng, 0.5):
+    if chance(rng, 0.6):  # the other side takes part; it is lateral as long as one side is clearly the stronger
         fields.append(normalise(main[MIRROR_INDEX]))
-        gains.append(uniform(rng, 0.1, 0.5) if chance(rng, 0.85) else uniform(rng, 0.5, 0.85))
+        gains.append(uniform(rng, 0.1, 0.68))
         lags.append(uniform(rng, 0.0, 0.04))
     return fields, gains, lags
+
+
+def with_mirror(fields: list[Array], gains: list[float], lateral: float) -> tuple[Array, Array, Array]:
+    """Let the other side take part so much that a pattern is as lateral as wanted.
+
+    Parameters
+    ----------
+    fields : list of numpy.ndarray
+        (19,) fields of a lateral pattern: the main one, and that of its slow part.
+    gains : list of float
+        Their strengths.
+    lateral : float
+        The wanted absolute lateralisation, 0 to 1 (`head.lateralisation`); less where the field itself is less.
+
+    Returns
+    -------
+    fields : numpy.ndarray
+        (parts, 19).
+    gains, lags_s : numpy.ndarray
+        (parts,).
+    """
+    stack = np.stack([*fields[:2], fields[0][MIRROR_INDEX], fields[1][MIRROR_INDEX]])
+    low, high = 0.0, 1.0
+    for _ in range(12):
+        gain = (low + high) / 2
+        all_gains = np.array([*gains[:2], gain * gains[0], gain * gains[1]], dtype=np.float32)
+        low, high = (gain, high) if abs(lateralisation(stack * all_gains[:, None])) > lateral else (low, gain)
+    return stack, all_gains, np.zeros(4, dtype=np.float32)
 
 
 def general_fields(rng: np.random.Generator, lag_s: float) -> tuple[list[Array], list[float], list[float]]:

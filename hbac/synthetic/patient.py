@@ -147,7 +147,7 @@ def _rhythms(rng: np.random.Generator, lesion: NDArray[np.float64]) -> tuple[Rhy
     if chance(rng, 0.45):
         mix = random_mix(rng, _FRONT if chance(rng, 0.4) else None, uniform(rng, 0.5, 3), 0.9)
         found.append(
-            Rhythm("delta", uniform(rng, 0.7, 2.5), uniform(rng, 0.4, 1.2), loguniform(rng, 0.3, 1.3), mix, 0.4)
+            Rhythm("delta", uniform(rng, 0.7, 2.8), uniform(rng, 0.4, 1.4), loguniform(rng, 0.3, 1.8), mix, 0.4)
         )
     if chance(rng, 0.35):
         mix = random_mix(rng, lesion, uniform(rng, 4, 9), 0.8)
@@ -181,7 +181,7 @@ def _heart(rng: np.random.Generator) -> Heart:
 def _gains(rng: np.random.Generator, side: int) -> Array:
     gains = np.exp(0.1 * rng.standard_normal(N_ELECTRODES))
     half = 0.5 + 0.5 * np.tanh(4 * side * ELECTRODE_XYZ[:, 0])
-    kind = pick(rng, {"even": 0.6, "weak side": 0.22, "strong side": 0.1, "breach": 0.08})
+    kind = pick(rng, {"even": 0.56, "weak side": 0.22, "strong side": 0.1, "breach": 0.12})
     if kind == "weak side":
         gains *= 1 - uniform(rng, 0.2, 0.7) * half
     elif kind == "strong side":
@@ -221,7 +221,7 @@ def draw_patient(rng: np.random.Generator) -> Patient:
         wandering=uniform(rng, 0.08, 0.5),
         gains=_gains(rng, side),
         mains_hz=60.0 if chance(rng, 0.75) else 50.0,
-        mains_uv=lognormal(rng, 0.8, 1.6, 0.0, 400.0),
+        mains_uv=lognormal(rng, 15.0, 1.1, 0.0, 400.0),
         reference_uv=lognormal(rng, 15.0, 0.9, 0.0, 300.0),
         heart=_heart(rng),
         blink_hz=lognormal(rng, 0.12, 0.8, 0.01, 0.8) if chance(rng, 0.45) else 0.0,

@@ -153,32 +153,83 @@ class Rhythmic(Pattern):
         (order, height, phase) beyond the fundamental.
     waxing : float
         Strength of waxing and waning.
+    single : float
+        0: a wandering oscillation. Above: single waves one after the other, each with a height of its own; this is how
+        much their widths differ.
+    notch : float
+        Depth of a notch in the waves (0 for none).
+    sharp : float
+        Height of sharp waves that ride on some of them (0 for none).
+    fast_hz, fast : float
+        Superimposed fast activity: frequency and strength (0 for none).
     """
 
     unrest: float
     harmonics: tuple[tuple[int, float, float], ...]
     waxing: float
+    single: float
+    notch: float
+    sharp: float
+    fast_hz: float
+    fast: float
 
     def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
         """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
+        out = self._single(rng, n, sfreq) if self.single > 0 else self._oscillation(rng, n, sfreq)
+        swing = np.exp(self.waxing * (0.7 * wander(rng, n, sfreq, 1.2)[0] + 0.7 * wander(rng, n, sfreq, 6.0)[0]))
+        out *= np.minimum(swing, 2.5) * on
+        if self.fast > 0:
+            t = np.arange(n, dtype=np.float32) / np.float32(sfreq)
+            hum = np.sin(2 * np.pi * self.fast_hz * t + wander(rng, n, sfreq, 0.3)[0])
+            out[0] += self.fast * on * hum * np.clip(wander(rng, n, sfreq, 1.0)[0] + 0.7, 0, 2)
+        return out
+
+    def _single(self, rng: np.random.Generator, n: int, sfreq: float) -> Array:
+        at = renewal(rng, -1.5, n / sfreq + 1.5, self.rate_hz, self.unrest)
+        width = 0.19 / self.rate_hz * np.exp(self.single * rng.standard_normal(at.size))
+        tall = np.exp(0.3 * rng.standard_normal(at.size))
+        after = at + 0.5 / self.rate_hz * (1 + 0.3 * self.single * rng.standard_normal(at.size))
+        depth = tall * uniform(rng, 0.5, 1.0)
+        spiked = tall * self.sharp * (rng.random(at.size) < 0.5)
+        lead = uniform(rng, -0.2, 0.2) / self.rate_hz
+        out = np.empty((len(self.fields), n), dtype=np.float32)
+        for part, lag_s in enumerate(self.lags_s):
+            wave = pulses(n, sfreq, at + lag_s, width, tall) - pulses(n, sfreq, after + lag_s, 1.1 * width, depth)
+            if self.notch > 0:
+                wave -= pulses(n, sfreq, at + lag_s + lead, 0.2 * width, self.notch * tall)
+            if self.sharp > 0 and part == 0:
+                wave -= pulses(n, sfreq, at + lead, np.full(at.size, 0.03), spiked)
+            out[part] = wave
+        return out
+
+    def _oscillation(self, rng: np.random.Generator, n: int, sfreq: float) -> Array:
         quick, slow = wander(rng, n, sfreq, 0.7 / self.rate_hz)[0], wander(rng, n, sfreq, 8.0)[0]
         pace = self.rate_hz * np.exp(self.unrest * (0.8 * quick + 0.5 * slow))
         phase = 2 * np.pi * (np.cumsum(pace) / sfreq + uniform(rng, 0, 1))
-        swing = np.exp(self.waxing * (0.7 * wander(rng, n, sfreq, 1.2)[0] + 0.7 * wander(rng, n, sfreq, 6.0)[0]))
-        swing = np.minimum(swing, 2.5) * on
+        at, notch_width = uniform(rng, 0, 2 * np.pi), uniform(rng, 0.15, 0.4)
+        some = np.maximum(wander(rng, n, sfreq, 1.5 / self.rate_hz)[0], 0)
         out = np.empty((len(self.fields), n), dtype=np.float32)
         for part, lag_s in enumerate(self.lags_s):
             here = phase - 2 * np.pi * self.rate_hz * lag_s + 0.15 * (part > 0) * wander(rng, n, sfreq, 1.0)[0]
             wave = np.sin(here)
             for order, tall, turn in self.harmonics:
                 wave = wave + tall * np.sin(order * here + turn)
-            out[part] = swing * wave
+            if self.notch > 0:
+                wave = wave - self.notch * _bell(here - at, notch_width)
+            if self.sharp > 0 and part == 0:
+                wave = wave - self.sharp * some * _bell(here - at - 0.5, 0.19 * self.rate_hz)
+            out[part] = wave
         return out
+
+
+def _bell(phase: NDArray[np.floating], width: float) -> NDArray[np.floating]:
+    """Return a narrow hump in each turn of a phase."""
+    return np.asarray(np.exp((np.cos(phase) - 1) / width**2))
 
 
 def _bumps(rng: np.random.Generator, general: bool) -> NDArray[np.float64]:
     """Draw the shape of one discharge: rows of lag, width, height, slow part."""
-    kinds = {"spike": 0.2, "sharp": 0.35, "blunt": 0.2, "triphasic": 0.15, "poly": 0.1}
+    kinds = {"spike": 0.18, "sharp": 0.32, "blunt": 0.2, "triphasic": 0.13, "poly": 0.17}
     if general:
         kinds = {"spike": 0.12, "sharp": 0.25, "blunt": 0.18, "triphasic": 0.3, "poly": 0.15}
     kind = pick(rng, kinds)
@@ -254,13 +305,13 @@ def draw_periodic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         gains=np.array(gains, dtype=np.float32),
         lags_s=np.array(lags, dtype=np.float32),
         rate_hz=rate,
-        height=lognormal(rng, 6.0, 0.5, 1.5, 18.0),
-        floor_uv=uniform(rng, 8, 20),
+        height=lognormal(rng, 4.6, 0.6, 1.2, 18.0),
+        floor_uv=uniform(rng, 6, 22),
         calm=uniform(rng, 0.12, 0.7) if chance(rng, 0.35 if general else 0.15) else 1.0,
         roundness=float(np.clip(0.7 * filled + 0.6 * rhythmic, 0, 0.8)),
         ictal=0.0,
-        ragged=uniform(rng, 0.0, 0.3) if chance(rng, 0.6) else 0.0,
-        variation=loguniform(rng, 0.03, 0.26),
+        ragged=uniform(rng, 0.0, 0.5) if chance(rng, 0.6) else 0.0,
+        variation=loguniform(rng, 0.03, 0.3),
         missing=uniform(rng, 0, 0.15) if chance(rng, 0.5) else 0.0,
         bumps=bumps,
         restless=uniform(rng, 0.05, 0.45),
@@ -309,13 +360,18 @@ def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         gains=np.array(gains, dtype=np.float32),
         lags_s=np.array(lags, dtype=np.float32),
         rate_hz=rate,
-        height=lognormal(rng, 3.6, 0.45, 1.0, 10.0),
-        floor_uv=uniform(rng, 6, 18),
+        height=lognormal(rng, 2.4, 0.5, 0.7, 9.0),
+        floor_uv=loguniform(rng, 5, 20),
         calm=uniform(rng, 0.4, 1.0) if chance(rng, 0.3) else 1.0,
         roundness=float(np.clip(1.0 - 0.55 * depth * (shape == "saw") + 0.03 * rng.standard_normal(), 0.6, 1)),
         ictal=0.0,
-        ragged=uniform(rng, 0.05, 0.6),
-        unrest=loguniform(rng, 0.03, 0.26),
+        ragged=uniform(rng, 0.05, 0.9),
+        unrest=loguniform(rng, 0.03, 0.3),
         harmonics=harmonics,
-        waxing=uniform(rng, 0.05, 0.5),
+        waxing=uniform(rng, 0.05, 0.8),
+        single=uniform(rng, 0.05, 0.35) if chance(rng, 0.4) else 0.0,
+        notch=uniform(rng, 0.2, 0.9) if chance(rng, 0.35) else 0.0,
+        sharp=uniform(rng, 0.2, 1.0) if chance(rng, 0.25) else 0.0,
+        fast_hz=uniform(rng, 7, 25),
+        fast=uniform(rng, 0.1, 0.5) if chance(rng, 0.25) else 0.0,
     )

@@ -19,26 +19,17 @@ from hbac.synthetic.draws import (
     chance,
     gate,
     irregular,
-    lognormal,
-    loguniform,
-    pick,
-    uniform,
 )
 from hbac.synthetic.electrodes import Recorder, apply_recorder, draw_recorder
+from hbac.synthetic.head import BIPOLAR
+from hbac.synthetic.looks import Episode, Wish, show
 from hbac.synthetic.patient import Patient
-from hbac.synthetic.patterns import Pattern, Periodic, Rhythmic, draw_periodic, draw_rhythmic
-from hbac.synthetic.seizures import Seizure, draw_seizure
+from hbac.synthetic.patterns import Pattern
+from hbac.synthetic.seizures import Seizure
+from hbac.vocabulary import CLASSES
 
-
-@dataclass(frozen=True)
-class Episode:
-    """A stretch of a session, in seconds on its clock, in which a pattern is on; `scale` is below 1 in faint ones."""
-
-    start_s: float
-    stop_s: float
-    ramp_s: float
-    pattern: Pattern
-    scale: float = 1.0
+_JUDGED_S = 20.0  # how far a pattern stands out is judged on the first seconds that have labels
+_TALLEST_UV = 700.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +50,8 @@ class Session:
         Patterns over time.
     after : tuple of tuple of float
         (start s, stop s, factor): stretches of changed background, as after a seizure.
+    labelled : tuple of tuple of float
+        (start s, stop s): what the labels of each EEG concern.
     """
 
     patient: Patient
@@ -67,6 +60,7 @@ class Session:
     recorder: Recorder
     episodes: tuple[Episode, ...]
     after: tuple[tuple[float, float, float], ...]
+    labelled: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -90,122 +84,8 @@ class Rendered:
     sfreq: float
 
 
-def draw_pattern(rng: np.random.Generator, patient: Patient, label: str, clarity: float = 0.0) -> Pattern:
-    """Draw a pattern that most experts would give a label.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    label : str
-        ``lpd``, ``gpd``, ``lrda`` or ``grda``.
-    clarity : float
-        0 for patterns as they come, up to 1 for tall ones far from the borders between the classes.
-
-    Returns
-    -------
-    Pattern
-        The pattern.
-    """
-    general = label.startswith("g")
-    draw = draw_periodic if label.endswith("pd") else draw_rhythmic
-    border, blunt = 0.42 + (-0.2 if general else 0.2) * clarity, 0.8 - 0.4 * clarity
-    pattern: Pattern = draw(rng, patient, general=general)
-    for _ in range(8 + round(12 * clarity)):  # most, not all: the rest are the ones in dispute
-        fits = (abs(pattern.lateral) < border) == general
-        sharp = pattern.roundness < blunt or isinstance(pattern, Rhythmic)
-        if (fits and sharp) or chance(rng, 0.08 * (1 - clarity)):
-            break
-        pattern = draw(rng, patient, general=general)
-    return replace(pattern, height=pattern.height * (1 + clarity))
-
-
-def _runs(
-    rng: np.random.Generator, pattern: Pattern, start_s: float, stop_s: float, centre_s: float, clarity: float
-) -> list[Episode]:
-    """Let a pattern come and go, or stay."""
-    if chance(rng, 0.55 + 0.4 * clarity):
-        first = centre_s - loguniform(rng, 30, 500)
-        last = centre_s + loguniform(rng, 30, 500)
-        return [Episode(first, last, uniform(rng, 1, 10), pattern)]
-    found = []
-    typical, pause = loguniform(rng, 5, 35), loguniform(rng, 3, 30)
-    length = lognormal(rng, typical, 0.5, 3, 60)
-    first = centre_s + uniform(rng, -4, 4) - length * uniform(rng, 0.15, 0.85)
-    at = first
-    while at < stop_s:
-        found.append(Episode(at, at + length, uniform(rng, 0.5, 3), pattern, lognormal(rng, 1, 0.2, 0.5, 1.6)))
-        at += length + lognormal(rng, pause, 0.6, 2, 90)
-        length = lognormal(rng, typical, 0.5, 3, 60)
-    at = first
-    while at > start_s:
-        at -= lognormal(rng, pause, 0.6, 2, 90)
-        length = lognormal(rng, typical, 0.5, 3, 60)
-        found.append(Episode(at - length, at, uniform(rng, 0.5, 3), pattern, lognormal(rng, 1, 0.2, 0.5, 1.6)))
-        at -= length
-    return found
-
-
-def _mimics(
-    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float, clarity: float
-) -> list[Episode]:
-    """Draw what "other" contains that nearly is a pattern: faint, too short, or not periodic."""
-    kind = pick(rng, {"none": 0.5, "faint": 0.14, "short": 0.14, "sporadic": 0.16, "one": 0.06})
-    label = pick(rng, {"lpd": 1, "gpd": 1, "lrda": 1, "grda": 1.3})
-    if kind == "none" or chance(rng, clarity):
-        return []
-    pattern = draw_pattern(rng, patient, label)
-    if kind == "faint":
-        episodes = _runs(rng, pattern, start_s, stop_s, centre_s, clarity)
-        return [replace(e, scale=e.scale * uniform(rng, 0.08, 0.4)) for e in episodes]
-    if kind == "sporadic":
-        pattern = draw_pattern(rng, patient, "lpd" if chance(rng, 0.7) else "gpd")
-        assert isinstance(pattern, Periodic)
-        loose = replace(pattern, rate_hz=loguniform(rng, 0.04, 0.6), variation=uniform(rng, 0.6, 1.2))
-        return [Episode(start_s, stop_s, 1.0, loose)]
-    found, at = [], start_s
-    while at < stop_s:  # short runs: frontal delta of a few waves, a few discharges in a row
-        length = loguniform(rng, 0.8, 4.0)
-        found.append(Episode(at, at + length, uniform(rng, 0.3, 0.8), pattern, lognormal(rng, 1, 0.3, 0.4, 1.8)))
-        at += length + lognormal(rng, 14, 0.7, 4, 120)
-    return found
-
-
-def _seizure(
-    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, centre_s: float, clarity: float
-) -> tuple[list[Episode], list[tuple[float, float, float]]]:
-    """Draw one seizure that touches the centre, what came before, and the background after it."""
-    length = loguniform(rng, 12, 150)
-    place = pick(rng, {"through": 0.45 + clarity, "starts": 0.3, "ends": 0.25})
-    if place == "through":
-        length = max(length, 16)
-        first = centre_s - 5 - uniform(rng, 0, 1) * (length - 10)
-    elif place == "starts":
-        first = centre_s + uniform(rng, -14, 1)
-    else:
-        first = centre_s + uniform(rng, -1, 14) - length
-    last = first + length
-    seizure = draw_seizure(rng, patient, first, last)
-    seizure = replace(seizure, height=seizure.height * (1 + clarity))
-    found = [Episode(first, last, uniform(rng, 0.3, 2.5), seizure)]
-    if chance(rng, 0.35):  # periodic discharges before, between seizures
-        label = "lpd" if abs(seizure.lateral) > 0.4 else "gpd"
-        found.append(Episode(start_s, first, 3.0, draw_pattern(rng, patient, label)))
-    if chance(rng, 0.15):
-        found.append(Episode(last, stop_s, 3.0, draw_pattern(rng, patient, "grda" if chance(rng, 0.5) else "lpd")))
-    onset = uniform(rng, 0.3, 0.9) if chance(rng, 0.3) else 1.0
-    after = uniform(rng, 0.2, 0.9) if chance(rng, 0.6) else uniform(rng, 0.9, 1.6)
-    return found, [(first - 2, first + 3, onset), (last, last + loguniform(rng, 10, 120), after)]
-
-
 def draw_session(
-    rng: np.random.Generator,
-    patient: Patient,
-    wishes: list[tuple[str, float]],
-    span_s: float,
-    clarity: float = 0.0,
+    rng: np.random.Generator, patient: Patient, wishes: list[Wish], span_s: float, clarity: float = 0.0
 ) -> Session:
     """Draw the plan of a session.
 
@@ -215,8 +95,8 @@ def draw_session(
         Source of chance.
     patient : Patient
         Whose.
-    wishes : list of tuple of (str, float)
-        For each EEG of the session the class it is to show, and the time (s) around which.
+    wishes : list of Wish
+        What each EEG of the session is to show, in their order in time.
     span_s : float
         Length of the session in seconds.
     clarity : float
@@ -228,29 +108,16 @@ def draw_session(
     Session
         The plan.
     """
-    background = draw_background(rng, patient)
-    shown = any(label != "other" for label, _ in wishes)
+    shown = any(CLASSES[wish.evidence.label] != "other" for wish in wishes)
+    background = draw_background(rng, patient, sleep=0.05 if shown else 0.16)
     if shown and background.continuity in ("bursts", "sleep") and chance(rng, 0.7):
         background = replace(background, continuity="continuous")
-    episodes: list[Episode] = []
-    after: list[tuple[float, float, float]] = []
-    edges = [0.0, *[(a[1] + b[1]) / 2 for a, b in pairwise(wishes)], span_s]
-    for i, (label, centre_s) in enumerate(wishes):
-        start_s, stop_s = edges[i], edges[i + 1]
-        if label == "other":
-            episodes += _mimics(rng, patient, start_s, stop_s, centre_s, clarity)
-        elif label == "seizure":
-            found, changed = _seizure(rng, patient, start_s, stop_s, centre_s, clarity)
-            episodes += found
-            after += changed
-        else:
-            episodes += _runs(rng, draw_pattern(rng, patient, label, clarity), start_s, stop_s, centre_s, clarity)
-            if chance(rng, 0.12 * (1 - clarity)):  # a second pattern now and then
-                second = pick(rng, {"lpd": 1, "lrda": 1} if label.startswith("l") else {"gpd": 1, "grda": 1})
-                aside = centre_s + uniform(rng, -40, 40)
-                extra = _runs(rng, draw_pattern(rng, patient, second), start_s, stop_s, aside, clarity)
-                episodes += [replace(e, scale=e.scale * uniform(rng, 0.2, 0.8)) for e in extra]
-    rhythmic = (0.12 if shown else 0.3) * (1 - clarity)
+    edges = [0.0, *[(a.stop_s + b.start_s) / 2 for a, b in pairwise(wishes)], span_s]
+    looks = [
+        show(rng, patient, wish, start_s, stop_s, clarity)
+        for wish, (start_s, stop_s) in zip(wishes, pairwise(edges), strict=True)
+    ]
+    rhythmic = (0.12 if shown else 0.35) * (1 - clarity)
     artefacts, recorder = draw_artefacts(rng, patient, rhythmic=rhythmic), draw_recorder(rng, patient)
     if clarity > 0:
         less = 1 - 0.7 * clarity
@@ -261,8 +128,9 @@ def draw_session(
         background=background,
         artefacts=artefacts,
         recorder=recorder,
-        episodes=tuple(episodes),
-        after=tuple(after),
+        episodes=tuple(e for look in looks for e in look.episodes),
+        after=tuple(a for look in looks for a in look.after),
+        labelled=tuple((wish.start_s, wish.stop_s) for wish in wishes),
     )
 
 
@@ -330,13 +198,62 @@ def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfre
         if pattern.calm < 1:
             quiet *= 1 - (1 - np.float32(pattern.calm)) * np.minimum(scale, 1)
     eeg *= quiet
-    for layer in layers:
-        eeg += layer.fields.T @ layer.waves
     tense = np.ones(n, dtype=np.float32)
     for layer in layers:
         if isinstance(layer.pattern, Seizure):
             tense += np.float32(layer.pattern.tense) * layer.on
     body, heart = render_artefacts(rng, patient, session.artefacts, tense, sfreq)
-    eeg += body
-    out = apply_recorder(rng, patient, session.recorder, eeg, heart, sfreq)
+    judged, rest = eeg + 0.5 * body, eeg + body  # experts see through part of an artefact
+    layers = [replace(layer, waves=layer.waves * _factor(session, layer, judged, t0_s, sfreq)) for layer in layers]
+    for layer in layers:
+        rest += layer.fields.T @ layer.waves
+    rest = session.recorder.spread @ rest
+    out = apply_recorder(rng, patient, session.recorder, rest, heart, sfreq)
     return Rendered(np.ascontiguousarray(out[:, :wanted]), tuple(layers), t0_s, sfreq)
+
+
+def _factor(session: Session, layer: Layer, rest: Array, t0_s: float, sfreq: float) -> np.float32:
+    """How much taller or lower a pattern has to be to stand out as it should where the labels are."""
+    least, most = layer.episodes[0].least, layer.episodes[0].most
+    if least == 0:
+        return np.float32(1)
+    first, last = 0, 0
+    for start_s, stop_s in session.labelled:  # of several EEGs that one in which the pattern is on the most
+        a = max(0, int((start_s - t0_s) * sfreq))
+        b = min(rest.shape[1], int((min(stop_s, start_s + _JUDGED_S) - t0_s) * sfreq))
+        if b - a > 2 * sfreq and layer.on[a:b].sum() > layer.on[first:last].sum():
+            first, last = a, b
+    if first == last:
+        return np.float32(1)
+    part = np.asarray(BIPOLAR @ (layer.fields.T @ layer.waves[:, first:last]), dtype=np.float32)
+    found = stands_out(part, np.asarray(BIPOLAR @ rest[:, first:last], dtype=np.float32), sfreq)
+    tallest = max(_TALLEST_UV / max(float(np.abs(part).max()), 1e-3), 0.02)
+    return np.float32(min(float(np.clip(found, least, most)) / max(found, 1e-3), tallest))
+
+
+def stands_out(part_uv: Array, rest_uv: Array, sfreq: float) -> float:
+    """Return a pattern's peak over the spread of all else, mean of the three best derivations.
+
+    The eye takes the better of two: how far the pattern stands out, and how far its steep flanks do from slow waves.
+
+    Parameters
+    ----------
+    part_uv, rest_uv : numpy.ndarray
+        (derivations, n) the pattern and all else, bipolar, microvolt.
+    sfreq : float
+        Samples per second.
+
+    Returns
+    -------
+    float
+        0 or more; about 2 is where experts begin to see it.
+    """
+    block = max(1, round(sfreq / 25))
+    usable = part_uv.shape[1] // block * block
+    part, rest = (x[:, :usable].reshape(len(x), -1, block).mean(axis=2) for x in (part_uv, rest_uv))
+
+    def ratio(signal: Array, noise: Array, percentile: float) -> float:
+        spread = 1.4826 * np.median(np.abs(noise - np.median(noise, axis=1, keepdims=True)), axis=1) + 0.5
+        return float(np.sort(np.percentile(np.abs(signal), percentile, axis=1) / spread)[-3:].mean())
+
+    return max(ratio(part, rest, 97.5), ratio(np.diff(part), np.diff(rest), 98.5))

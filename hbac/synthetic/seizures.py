@@ -1,7 +1,8 @@
 """Electrographic seizures: discharges that evolve in frequency, shape and place.
 
-Three kinds. *Spike-wave*: generalised 2.5–4 Hz that slows. *Evolving*: a rhythm of 3–11 Hz that grows, slows to a
+Four kinds. *Spike-wave*: generalised 2.5–4 Hz that slows. *Evolving*: a rhythm of 3–11 Hz that grows, slows to a
 third and spreads. *Fast discharges*: periodic discharges above 2.3 Hz without much evolution, the kind in dispute.
+*Slow*: 1–2.5 Hz, a seizure only because it evolves: it quickens or slows by half, grows and spreads.
 
 References
 ----------
@@ -21,7 +22,7 @@ from hbac.synthetic.head import MIRROR_INDEX, hill, lateral_place, normalise
 from hbac.synthetic.patient import Patient
 from hbac.synthetic.patterns import Pattern
 
-SEIZURE_KINDS = {"spike-wave": 0.25, "evolving": 0.5, "discharges": 0.25}
+SEIZURE_KINDS = {"spike-wave": 0.2, "evolving": 0.42, "discharges": 0.2, "slow": 0.18}
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,12 @@ class Seizure(Pattern):
         pace = pace * np.exp(self.unrest * wander(rng, n, sfreq, 1.0)[0])
         cycles = np.cumsum(pace) / sfreq + uniform(rng, 0, 1)
         grow = np.clip(u / max(self.build_up, 1e-3), 0.12, 1) ** 0.8
-        swing = on * grow * np.exp(0.2 * wander(rng, n, sfreq, 1.5)[0])
+        swing = on * grow * np.exp(0.3 * wander(rng, n, sfreq, 1.5)[0])
         beats = np.arange(int(np.ceil(cycles[0])), int(cycles[-1]) + 1)
         at = np.interp(beats, cycles, np.arange(n) / sfreq)
         period = 1 / np.interp(at, np.arange(n) / sfreq, pace)
         at = at + 0.04 * self.unrest * period * rng.standard_normal(at.size)
-        tall = np.exp(0.15 * rng.standard_normal(at.size))
+        tall = np.exp(0.3 * rng.standard_normal(at.size))
         wave = pulses(n, sfreq, at, self.spike_width * period, tall)
         wave += pulses(n, sfreq, at + 0.45 * period, 0.19 * period, -self.wave * tall)
         wave *= swing.astype(np.float32)
@@ -94,7 +95,9 @@ class Seizure(Pattern):
         return out
 
 
-def draw_seizure(rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float) -> Seizure:
+def draw_seizure(
+    rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, disputed: float = 0.0
+) -> Seizure:
     """Draw one seizure.
 
     Parameters
@@ -105,13 +108,15 @@ def draw_seizure(rng: np.random.Generator, patient: Patient, start_s: float, sto
         Whose; focal seizures start mostly at the patient's lesion.
     start_s, stop_s : float
         When, on the recording's clock.
+    disputed : float
+        How many experts, of those who see it, would not call it a seizure, 0 to 1.
 
     Returns
     -------
     Seizure
         The pattern.
     """
-    kind = pick(rng, SEIZURE_KINDS)
+    kind = pick(rng, SEIZURE_KINDS) if disputed < 0.1 else "discharges"
     general = kind == "spike-wave" or (kind == "discharges" and chance(rng, 0.5)) or chance(rng, 0.1)
     if general:
         fields, gains, lags = general_fields(rng, uniform(rng, 0, 0.05))
@@ -140,8 +145,14 @@ def draw_seizure(rng: np.random.Generator, patient: Patient, start_s: float, sto
     elif kind == "evolving":
         first, drop = loguniform(rng, 3, 11), uniform(rng, 0.3, 0.8)
         width, wave, unrest, ictal = uniform(rng, 0.09, 0.2), uniform(rng, 0, 1), uniform(rng, 0.02, 0.18), 0.9
+    elif kind == "slow":
+        first = loguniform(rng, 1.0, 2.5)
+        drop = uniform(rng, 0.45, 0.75) if chance(rng, 0.6) else uniform(rng, 1.4, 2.2)
+        width, wave, unrest, ictal = uniform(rng, 0.06, 0.2), uniform(rng, 0, 1.2), uniform(rng, 0.03, 0.2), 0.7
     else:
-        first, drop = uniform(rng, 2.2, 4.2), uniform(rng, 0.75, 1.1)
+        first, drop = uniform(rng, 2.4, 4.2), uniform(rng, 0.7, 1.1)
+        if disputed >= 0.1:
+            first, drop = uniform(rng, 2.3, 3.0) - disputed, uniform(rng, 0.7 + 0.3 * disputed, 1.0)
         width, wave, unrest, ictal = (
             uniform(rng, 0.07, 0.17),
             uniform(rng, 0, 0.8),
@@ -155,21 +166,21 @@ def draw_seizure(rng: np.random.Generator, patient: Patient, start_s: float, sto
         gains=np.array(gains, dtype=np.float32),
         lags_s=np.array(lags, dtype=np.float32),
         rate_hz=first,
-        height=lognormal(rng, 6.5, 0.5, 1.5, 22.0),
-        floor_uv=lognormal(rng, 45, 0.6, 10, 250),
+        height=lognormal(rng, 4.5, 0.65, 1.0, 22.0),
+        floor_uv=lognormal(rng, 25, 0.8, 5, 250),
         calm=uniform(rng, 0.5, 1.0),
         roundness=0.5,
         ictal=float(np.clip(ictal + 0.35 * (1 - drop) * (kind != "evolving"), 0, 1)),
-        ragged=uniform(rng, 0.0, 0.35),
+        ragged=uniform(rng, 0.0, 0.6),
         kind=kind,
         start_s=start_s,
         stop_s=stop_s,
-        last_hz=max(first * drop, 1.0),
+        last_hz=max(first * drop, 0.6 if kind == "slow" else 1.0),
         build_up=uniform(rng, 0.05, 0.5),
         spread=spread,
         spike_width=width,
         wave=wave,
-        unrest=unrest,
+        unrest=unrest * loguniform(rng, 0.7, 2),
         onset_fast=uniform(rng, 0.03, 0.2) if kind == "evolving" and chance(rng, 0.4) else 0.0,
-        tense=uniform(rng, 0.5, 5) if chance(rng, 0.3) else 0.0,
+        tense=loguniform(rng, 0.5, 10) if chance(rng, 0.45) else 0.0,
     )

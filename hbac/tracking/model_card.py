@@ -1,5 +1,8 @@
 """The model card beside exported weights: what a model is, how well it does, and what it must not be used for.
 
+The text is the template ``model_card.md.j2`` beside this file. Before it stand the metadata that the Hugging Face Hub
+reads; the hub itself is not asked for anything.
+
 References
 ----------
 Mitchell et al., "Model Cards for Model Reporting" (2019), doi:10.1145/3287560.3287596.
@@ -7,20 +10,27 @@ Mitchell et al., "Model Cards for Model Reporting" (2019), doi:10.1145/3287560.3
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from jinja2 import Environment, StrictUndefined
+
+from hbac.common.files import read_json, write_text
+from hbac.evaluation.bootstrap import bootstrap_interval
+from hbac.evaluation.metric import kl_rows
+from hbac.labels.targets import POPULATIONS
+from hbac.predictions import PredictionTable
+from hbac.runs.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, TABLE_FILE, read_config, read_facts
 from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, MANY_VOTES, SFREQ, SPECTROGRAM_REGIONS, WINDOW_S
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hbac.ensembling.build import EnsembleResult
     from hbac.ensembling.ensemble_file import Ensemble
-    from hbac.predictions import PredictionTable
 
-CARD_FILE = "MODEL_CARD.md"
+_TEMPLATE = Path(__file__).with_name("model_card.md.j2")
+_SHAPES = {"eeg": "eeg: (batch, 10000, 20)", "official": "official: (batch, 300, 400)"}
 
 
 def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
@@ -38,16 +48,10 @@ def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
     Path
         ``MODEL_CARD.md`` in the folder.
     """
-    from hbac.common.files import read_json, write_text
-    from hbac.predictions import PredictionTable
-    from hbac.runs.folder import CONFIG_FILE, MODEL_FILE, TABLE_FILE
-
-    facts = read_json(folder / MODEL_FILE)
-    config = read_json(folder / CONFIG_FILE)
+    facts, config = read_facts(folder), read_config(folder)
     table = PredictionTable.read(folder / TABLE_FILE)
-    path = folder / CARD_FILE
-    write_text(path, model_card(facts, config, table, rows_trained))
-    return path
+    write_text(folder / CARD_FILE, model_card(facts, config, table, rows_trained))
+    return folder / CARD_FILE
 
 
 def model_card(
@@ -78,58 +82,19 @@ def model_card(
         if simulated
         else "recordings in the HMS layout"
     )
-    before = [f"{run['member']}, fold {run['fold']}" for run in facts.get("lineage", [])[1:]]
-    return "\n".join(
-        [
-            f"# {facts['member']}, fold {fold}",
-            "",
-            *_purpose_lines(simulated),
-            "",
-            *_input_lines(_sources_of(facts["front_end"])),
-            f"- The model brings its own front-end, {_front_end_text(facts['front_end'], facts['network'])}.",
-            "",
-            "## Data",
-            "",
-            "| | label rows | EEGs | patients |",
-            "|---|---|---|---|",
-            _count_row("trained on", rows_trained),
-            _count_row("held out", table.frame),
-            "",
-            f"Data: {data}. {config['labels']['n_folds']} folds by patient; fold {fold} is held out.",
-            *([f"It began with the weights of, or learned from: {'; '.join(before)}."] if before else []),
-            "How it was trained: `config.json`. Versions and machine: `environment.json`.",
-            "",
-            *_hash_lines(facts, "data_fingerprint", "fold_hash", "config_hash"),
-            "",
-            "## Scores on the held-out fold",
-            "",
-            *_score_lines(table),
-            "",
-            *_limit_lines(),
-            f"- `{facts['network']['_target_']}`, seed {config['seed']}; another seed or fold scores otherwise.",
-            "",
-        ]
+    return _card(
+        table,
+        members=None,
+        title=f"{facts['member']}, fold {fold}",
+        simulated=simulated,
+        sources=_sources_of(facts["front_end"]),
+        front_end=_front_end_text(facts["front_end"], facts["network"]),
+        rows={"trained on": _counts(rows_trained), "held out": _counts(table.frame)},
+        data=f"Data: {data}. {config['labels']['n_folds']} folds by patient; fold {fold} is held out.",
+        before=[f"{run['member']}, fold {run['fold']}" for run in facts.get("lineage", [])[1:]],
+        hashes={name: facts[name] for name in ("data_fingerprint", "fold_hash", "config_hash")},
+        limit=f"`{facts['network']['_target_']}`, seed {config['seed']}; another seed or fold scores otherwise.",
     )
-
-
-def write_ensemble_card(result: EnsembleResult) -> Path:
-    """Write the model card of an ensemble.
-
-    Parameters
-    ----------
-    result : EnsembleResult
-        What was written of it.
-
-    Returns
-    -------
-    Path
-        ``MODEL_CARD.md`` beside its ``ensemble.json``.
-    """
-    from hbac.common.files import write_text
-
-    path = result.path.parent / CARD_FILE
-    write_text(path, ensemble_card(result.ensemble, result.table))
-    return path
 
 
 def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
@@ -147,59 +112,89 @@ def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
     str
         Markdown.
     """
-    from hbac.common.files import read_json
-    from hbac.runs.folder import CONFIG_FILE, MODEL_FILE
-
     runs = [member.runs[0] if member.runs else None for member in ensemble.members]
-    models = [read_json(run / MODEL_FILE) if run and (run / MODEL_FILE).is_file() else None for run in runs]
+    models = [read_facts(run) if run and (run / MODEL_FILE).is_file() else None for run in runs]
     read = {source for model in models if model for source in _sources_of(model["front_end"])}
-    sources = [source for source in ("eeg", "official") if source in read]
     configs = [run / CONFIG_FILE for run in runs if run is not None]
-    simulated = [_is_simulated(read_json(path)["dataset"]) for path in configs if path.is_file()]
+    front_ends = [_front_end_text(model["front_end"], model["network"]) if model else "" for model in models]
     n_networks = sum(len(member.runs) for member in ensemble.members)
-    return "\n".join(
-        [
-            f"# Ensemble of {n_networks} networks, members: {len(ensemble.members)}",
-            "",
-            *_purpose_lines(any(simulated)),
-            "",
-            *([*_input_lines(sources), ""] if all(models) else []),
-            "## Members",
-            "",
-            f"Blended by `{ensemble.method}`; weights in `ensemble.json`. A member is the mean of its networks, one of",
-            "each fold.",
-            "",
-            "| member | networks | KL of its held-out rows | front-end |",
-            "|---|---|---|---|",
-            *(
-                f"| {member.name} | {len(member.runs)} | {member.kl:.4f} | "
-                + (_front_end_text(model["front_end"], model["network"]) if model else "of other code, or not here")
-                + " |"
-                for member, model in zip(ensemble.members, models, strict=True)
-            ),
-            "",
-            *([f"Left out by the fit: {', '.join(ensemble.dropped)}.", ""] if ensemble.dropped else []),
-            "## Data",
-            "",
-            "| | label rows | EEGs | patients |",
-            "|---|---|---|---|",
-            _count_row("trained on and, fold by fold, held out", table.frame),
-            "",
-            f"{len(table.folds)} folds by patient.",
-            "",
-            *_hash_lines(vars(ensemble), "data_fingerprint", "fold_hash"),
-            "",
-            "## Scores",
-            "",
-            "Nested: each network predicted only patients that it never saw, and the weights that blend the rows of a",
-            f"fold were fitted on the other folds. In-sample, all rows: {ensemble.in_sample.estimate:.4f}.",
-            *_score_lines(table),
-            "",
-            *_limit_lines(),
-            "- Networks of all folds predict together: what it says of patients in the data above is not out-of-fold.",
-            "",
-        ]
+    return _card(
+        table,
+        title=f"Ensemble of {n_networks} networks, members: {len(ensemble.members)}",
+        simulated=any(_is_simulated(read_json(path)["dataset"]) for path in configs if path.is_file()),
+        sources=[source for source in _SHAPES if source in read] if all(models) else [],
+        method=ensemble.method,
+        members=[
+            (member.name, len(member.runs), member.kl, front_end)
+            for member, front_end in zip(ensemble.members, front_ends, strict=True)
+        ],
+        dropped=ensemble.dropped,
+        rows={"trained on and, fold by fold, held out": _counts(table.frame)},
+        data=f"{len(table.folds)} folds by patient.",
+        before=[],
+        front_end=None,
+        hashes={name: getattr(ensemble, name) for name in ("data_fingerprint", "fold_hash")},
+        in_sample=ensemble.in_sample.estimate,
+        limit="Networks of all folds predict together: what it says of patients in the data above is not out-of-fold.",
     )
+
+
+def _card(table: PredictionTable, title: str, simulated: bool, hashes: dict[str, str], **values: Any) -> str:
+    scores = _scores(table)
+    results = [
+        EvalResult(
+            task_type="other",
+            task_name="shares of the experts' votes",
+            dataset_type="simulated" if simulated else "hms",
+            dataset_name=f"{'simulated' if simulated else 'recorded'} EEG",
+            dataset_split=score["title"],
+            metric_type="kl_divergence",
+            metric_name="KL divergence, nats",
+            metric_value=round(score["kl"].estimate, 4),
+        )
+        for score in scores
+        if score["kl"]
+    ]
+    about = ModelCardData(library_name="hbac", tags=["eeg"], model_name=title, eval_results=results)
+    # Not by ModelCard.from_template: the lines of its templates' blocks stay as empty lines, which end a table.
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        card_data=about.to_yaml(),
+        title=title,
+        simulated=simulated,
+        hashes={name.replace("_", " "): digest for name, digest in hashes.items()},
+        scores=scores,
+        classes=", ".join(CLASSES),
+        window_s=f"{WINDOW_S:g}",
+        central_s=f"{CENTRAL_S:g}",
+        sfreq=f"{SFREQ:g}",
+        channels=CHANNELS,
+        regions=" ".join(SPECTROGRAM_REGIONS),
+        shapes=_SHAPES,
+        many_votes=MANY_VOTES,
+        **values,
+    )
+    return str(ModelCard(text))
+
+
+def _scores(table: PredictionTable) -> list[dict[str, Any]]:
+    """Score predictions on each vote population."""
+    kl_N = kl_rows(table.targets, table.probs)
+    patients = table.frame["patient_id"].to_numpy()
+    found = []
+    for population in POPULATIONS.values():
+        inside = population.contains(table.frame["n_votes"])
+        kl = bootstrap_interval(kl_N[inside], patients[inside]) if inside.any() else None
+        n_patients = len(set(patients[inside]))
+        found.append({"title": population.title, "n_rows": int(inside.sum()), "n_patients": n_patients, "kl": kl})
+    return found
+
+
+def _counts(rows: pd.DataFrame) -> tuple[int, int, int]:
+    """Count label rows, EEGs and patients."""
+    return len(rows), rows["eeg_id"].nunique(), rows["patient_id"].nunique()
 
 
 def _is_simulated(dataset: dict[str, Any]) -> bool:
@@ -230,90 +225,3 @@ def _front_end_text(front_end: dict[str, Any], network: dict[str, Any]) -> str:
 
 def _band(band: str) -> str:
     return f"{band} Hz" if band[0].isdigit() else band
-
-
-def _purpose_lines(simulated: bool) -> list[str]:
-    """Say what a model does, and what it must not be used for."""
-    return [
-        f"Classifies {WINDOW_S:g}-second scalp EEG windows of critically ill patients by the harmful brain activity",
-        f"that experts would see in the central {CENTRAL_S:g} seconds: {', '.join(CLASSES)}. The output estimates how",
-        "the votes of several experts would be distributed.",
-        "",
-        "**Intended use: research. Not a medical device; not for diagnosis, monitoring or treatment.**",
-        *(["", "**Trained on simulated EEG only.**"] if simulated else []),
-    ]
-
-
-def _input_lines(sources: Sequence[str]) -> list[str]:
-    """Say what a model takes: rate, unit, channels in their order."""
-    eeg = [
-        f"- A window of {WINDOW_S:g} s at {SFREQ:g} Hz, {len(CHANNELS)} channels in microvolt, in this order:",
-        f"  {' '.join(CHANNELS)}. Missing samples are NaN.",
-    ]
-    official = [
-        "- The official spectrogram of the 10 minutes around it: 300 rows, 400 columns, the regions "
-        f"{' '.join(SPECTROGRAM_REGIONS)}."
-    ]
-    shape = {"eeg": "eeg: (batch, 10000, 20)", "official": "official: (batch, 300, 400)"}
-    return [
-        "## Input",
-        "",
-        "```python",
-        "import hbac",
-        "",
-        'model = hbac.load("this folder")',
-        f"prob = model({', '.join(sources)})  # {'; '.join(shape[source] for source in sources)}; prob: (batch, 6)",
-        "```",
-        "",
-        *(eeg if "eeg" in sources else []),
-        *(official if "official" in sources else []),
-    ]
-
-
-def _count_row(name: str, rows: pd.DataFrame) -> str:
-    """Count label rows, EEGs and patients."""
-    counts = (len(rows), rows["eeg_id"].nunique(), rows["patient_id"].nunique())
-    return f"| {name} | " + " | ".join(f"{count:,}" for count in counts) + " |"
-
-
-def _hash_lines(facts: dict[str, Any], *names: str) -> list[str]:
-    """List hashes; tables of other code may come without."""
-    return [f"- {name.replace('_', ' ')}: `{facts[name] or 'unknown'}`" for name in names]
-
-
-def _score_lines(table: PredictionTable) -> list[str]:
-    """Score predictions on each vote population."""
-    from hbac.evaluation.bootstrap import bootstrap_interval
-    from hbac.evaluation.metric import kl_rows
-    from hbac.labels.targets import POPULATIONS
-
-    kl_N = kl_rows(table.targets, table.probs)
-    patients = table.frame["patient_id"].to_numpy()
-    lines = [
-        "KL divergence in nats, lower is better, with 95 % intervals from a bootstrap over patients.",
-        "",
-        "| label rows | number | patients | KL | 95 % interval |",
-        "|---|---|---|---|---|",
-    ]
-    for population in POPULATIONS.values():
-        inside = population.contains(table.frame["n_votes"])
-        if not inside.any():
-            lines.append(f"| {population.title} | 0 | 0 | | |")
-            continue
-        interval = bootstrap_interval(kl_N[inside], patients[inside])
-        lines.append(
-            f"| {population.title} | {int(inside.sum()):,} | {len(set(patients[inside])):,} | {interval.estimate:.4f} "
-            f"| {interval.low:.4f} to {interval.high:.4f} |"
-        )
-    return lines
-
-
-def _limit_lines() -> list[str]:
-    """Say what nobody knows of a model."""
-    return [
-        "## Limits",
-        "",
-        "- Labels with few votes are noisy, and experts disagree: judge a model by its score on rows with",
-        f"  {MANY_VOTES} or more.",
-        "- Patients of an intensive care unit; nothing is known about other people or other electrodes.",
-    ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+import lightning as L
+import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -42,12 +41,24 @@ def weight_average(decay: float) -> WeightAveraging:
     """
     if not (isinstance(decay, float) and 0 < decay < 1):
         raise UserError(f"ema={decay}: must be a number above 0 and below 1, such as 0.998, or 0 for none")
-    return WeightAveraging(multi_avg_fn=_exponential(decay))
+    return _ExponentialAveraging(decay)
 
 
-def _exponential(decay: float) -> Callable[[Any, Any, Any], None]:
-    def update(mean: list[Tensor], current: list[Tensor], n_averaged: Tensor) -> None:
-        n = int(n_averaged)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(mean, current, n_averaged)  # type: ignore[no-untyped-call]
+class _ExponentialAveraging(WeightAveraging):
+    """Count the steps in the host's memory: read from a device, the count would stop it at each of them."""
 
-    return update
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=self._update)
+        self._decay = decay
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            assert self._average_model is not None
+            self._average_model.n_averaged = torch.tensor(0)
+
+    def _update(self, mean: list[Tensor], current: list[Tensor], _: Tensor) -> None:
+        assert self._average_model is not None
+        n = int(self._average_model.n_averaged)
+        decay = min(self._decay, (1 + n) / (10 + n))
+        get_ema_multi_avg_fn(decay)(mean, current, None)  # type: ignore[no-untyped-call]

@@ -116,7 +116,7 @@ def test_outputs_that_are_a_file(tmp_path: Path) -> None:
         (["trainer.precision=17"], ["17", "bf16-mixed"]),
         (["export=first"], ["export", "first", "best"]),
         (["logger.mode=cloud"], ["cloud", "offline"]),
-        (["data.cache=true"], ["augment.raw", "data.cache=false"]),
+        (["model=efficientnet", "data.cache=true"], ["augment.raw", "data.cache=false"]),
         (["dataset=hms", "dataset.root=nowhere"], ["nowhere"]),
         (["dataset=hms"], ["dataset.root"]),
         (["-m", "band=20-5,0.5-20"], ["20-5"]),

@@ -41,6 +41,12 @@ def test_bands_and_montages_come_from_their_registries(conf: Path) -> None:
     assert "public_8              8 derivations: the long differences" in listed("montages", conf)
 
 
+def test_votes_are_listed_as_a_table(conf: Path) -> None:
+    table = listed("votes", conf)
+    assert table.startswith("up to 7 votes                   HMS   medium    large\n")
+    assert "\n10 or more votes                HMS   medium    large\n" in table
+
+
 def test_a_list_that_there_is_not(conf: Path) -> None:
     with pytest.raises(UserError, match="unknown list 'model'; there are: models, bands, .* Did you mean 'models'"):
         listed("model", conf)

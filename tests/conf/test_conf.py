@@ -194,7 +194,7 @@ def test_the_public_efficientnet_is_the_public_recipe() -> None:
     assert (config["labels"]["rows"], config["labels"]["target"]) == ("middle_of_eeg", "eeg_sum")
     assert config["optimizer"] == {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.001}
     optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.001)
-    schedule = build(config["schedule"])(optimizer, total_steps=400)
+    schedule = build(config["schedule"], "schedule")(optimizer, total_steps=400)
     rates = []
     for _ in range(400):
         rates.append(optimizer.param_groups[0]["lr"])

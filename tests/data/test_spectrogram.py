@@ -19,7 +19,7 @@ from hbac.data.windows import WindowDataset, source_of
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.recordings.datasets import HMS, Part
 from hbac.signal import EEGFrontEnd, ImageAugment, ImageFrontEnd, Mixup, RawAugment
-from hbac.signal.chance import happens, row_keys
+from hbac.signal.chance import row_keys, uniforms
 from tests.helpers import random_spectrogram, write_spectrogram
 
 SIZE = {"tile_height": 32, "tile_width": 64}
@@ -87,7 +87,7 @@ def test_the_default_front_end_shows_the_sources(part: Part) -> None:
 
 def test_both_sources_are_swapped_or_none(part: Part) -> None:
     data = module(part, augment={"raw": RawAugment(swap_p=0.5)})
-    swapped = happens(row_keys(5, 2, data.train_set.row_ids[:8]), "swap", 0.5)
+    swapped = uniforms(row_keys(5, 2, data.train_set.row_ids[:8]), "swap?")[:, 0] < 0.5
     changed, plain = trained(data, epoch=2)
     mirrored = data.images.layout.mirror(plain["x"])
     expected = torch.where(swapped[:, None, None, None], mirrored, plain["x"])
@@ -97,7 +97,7 @@ def test_both_sources_are_swapped_or_none(part: Part) -> None:
 
 def test_time_of_both_sources_is_reversed_or_none(part: Part) -> None:
     data = module(part, augment={"image": ImageAugment(reverse_p=0.5)})
-    reversed_ = happens(row_keys(5, 0, data.train_set.row_ids[:8]), "reverse", 0.5)
+    reversed_ = uniforms(row_keys(5, 0, data.train_set.row_ids[:8]), "reverse?")[:, 0] < 0.5
     changed, plain = trained(data)
     expected = torch.where(reversed_[:, None, None, None], plain["x"].flip(-1), plain["x"])
     torch.testing.assert_close(changed["x"], expected)

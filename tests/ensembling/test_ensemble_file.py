@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hbac.common.errors import UserError
+from hbac.common.files import read_json
 from hbac.ensembling.blends import Arithmetic, LogLinear
 from hbac.ensembling.compound import Augmented, Mixture
 from hbac.ensembling.ensemble_file import Ensemble, Member
@@ -91,21 +92,63 @@ def test_wrong_files_are_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"ensemble\.json: no such ensemble file"):
         Ensemble.read(tmp_path)
     path = make_ensemble(tmp_path).write(tmp_path)
-    good = json.loads(path.read_text())
+    good = read_json(path)
     for change, message in (
         ({"format": 9}, "format 9"),
         ({"blend": {"kind": "magic"}}, "unknown kind 'magic'"),
         ({"blend": {"kind": "arithmetic"}}, "damaged description"),
         ({"blend": {"kind": "arithmetic", "weights": [1.0]}}, "2 members, but the blend is one of 1"),
-        ({"members": None}, "not an ensemble file"),
-        ({"score": {}}, "not an ensemble file"),
+        ({"blend": {"kind": "arithmetic", "weights": [float("nan"), 1.0]}}, "blend: its numbers make no probabilities"),
+        ({"blend": {"kind": "log_linear", "weights": [[1.0] * 5] * 2, "bias": [0.0] * 6}}, "do not fit together"),
+        ({"blend": {"kind": "log_linear", "weights": [[1e999] * 6] * 2, "bias": [0.0] * 6}}, "make no probabilities"),
+        ({"blend": []}, r"blend is \[\], must be an object"),
+        ({"members": None}, "members is None, must be a list"),
+        ({"members": [{"name": "a"}]}, r"members\[0\].runs is missing, must be a list"),
+        ({"score": {}}, "score.nested is missing, must be an object"),
+        ({"score": 1}, "score is 1, must be an object"),
+        ({"dropped": [3]}, r"dropped\[0\] is 3, must be text"),
+        ({"extras": "x"}, "extras is 'x', must be an object"),
     ):
         path.write_text(json.dumps(good | change))
         with pytest.raises(UserError, match=rf"ensemble\.json: .*{message}"):
             Ensemble.read(path)
     path.write_text(json.dumps(good)[:-40])
-    with pytest.raises(UserError, match="not an ensemble file"):
+    with pytest.raises(UserError, match="not a JSON file"):
+        Ensemble.read(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(UserError, match="not a JSON file"):
+        Ensemble.read(path)
+    path.write_text(json.dumps(good | {"format": 10**6}).replace("1000000", "1" * 5_000))
+    with pytest.raises(UserError, match="not a JSON file"):
         Ensemble.read(path)
     path.write_text(json.dumps(good))
     with pytest.raises(UserError, match="ensemble of 2 members, but probabilities of 3"):
         Ensemble.read(path).apply(np.ones((3, 1, 6)))
+
+
+def test_any_flipped_bit_is_named(tmp_path: Path) -> None:
+    path = make_ensemble(tmp_path).write(tmp_path)
+    content = path.read_bytes()
+    good = repr(Ensemble.read(path))
+    for place in np.random.default_rng(1).integers(0, 8 * len(content), 300).tolist():
+        spoiled = bytearray(content)
+        spoiled[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoiled)
+        try:
+            found = repr(Ensemble.read(path))
+        except UserError as error:
+            assert str(path) in str(error)
+        else:
+            assert found == good  # the name of the hash was hit, and nothing else
+
+
+def test_an_edited_file_is_read_without_its_hash(tmp_path: Path) -> None:
+    path = make_ensemble(tmp_path).write(tmp_path)
+    content = json.loads(path.read_text())
+    content["fold_hash"] = "mine"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="damaged, or edited by hand"):
+        Ensemble.read(path)
+    del content["sha256"]
+    path.write_text(json.dumps(content))
+    assert Ensemble.read(path).fold_hash == "mine"

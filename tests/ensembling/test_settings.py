@@ -82,3 +82,10 @@ def test_members_without_a_config_have_empty_cells(tmp_path: Path) -> None:
     members = [TableMetadata("other code"), member(tmp_path, 0), member(tmp_path, 1, seed=1)]
     pd.testing.assert_frame_equal(swept_settings(members), pd.DataFrame({"seed": ["", "0", "1"]}, dtype=str))
     assert swept_settings([TableMetadata("a"), TableMetadata("b")]).shape == (2, 0)
+
+
+def test_what_a_terminal_would_obey_is_not_passed_on(tmp_path: Path) -> None:
+    members = [member(tmp_path, i, **{"band": text, "model\x1b[2J": text}) for i, text in enumerate(("a\x1b[31m", "b"))]
+    shown = swept_settings(members)
+    assert shown["band"].tolist() == ["a\N{REPLACEMENT CHARACTER}[31m", "b"]
+    assert all(column.isprintable() for column in shown)

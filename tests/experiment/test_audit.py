@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import hbac.experiment.audit
-from hbac.common.errors import UserError
 from hbac.experiment.audit import audit, kept_duplicates
 from hbac.labels.folds import fold_table
 from hbac.recordings.datasets import HMS
@@ -117,13 +116,20 @@ def test_the_comparison_is_kept_for_all_folds(root: Path, tmp_path: Path, monkey
     assert kept_duplicates(part, kept, compare=False) is None
 
 
-def test_a_damaged_result_is_named(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ['{"method"', "[1]", '{"compared": 3, "featureless": 0, "shared": [3]}', "\xff"])
+def test_a_damaged_result_is_named_and_made_again(
+    root: Path, tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     part = HMS(root, root / "stores").part("train")
     path = tmp_path / "audit" / f"{part.fingerprint[:12]}.json"
     path.parent.mkdir()
-    path.write_text('{"method"')
-    with pytest.raises(UserError, match=r"audit/\w+\.json: not a JSON file"):
-        kept_duplicates(part, path, compare=True)
+    path.write_bytes(text.encode("latin-1"))
+    found = kept_duplicates(part, path, compare=True)
+    assert found is not None
+    assert found.compared == 12
+    assert f"{path}: " in caplog.text
+    assert "the recordings are compared again" in caplog.text
+    assert kept_duplicates(part, path, compare=False) == found
 
 
 def test_a_large_store_is_compared_on_request_only(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,12 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
 
+from hbac.cli.launch import conf_dir
+from hbac.common.errors import UserError
+from hbac.experiment.job import stages_of
 from hbac.vocabulary import VOTE_COLUMNS
 from tests.helpers import write_hms_layout
 from tests.test_commands import SMALL_NET, command
@@ -28,3 +33,13 @@ def test_a_run_follows_its_data_and_not_their_path(tmp_path: Path) -> None:
     rows.to_csv(labels, index=False)
     assert "is there already" not in command(tmp_path, *line, "dataset.root=link").stderr
     assert len(list(tmp_path.glob("outputs/runs/*/fold0"))) == 2 and run.is_dir()
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "/x", "a/b", ".x", "a b", "", "-x"])
+def test_a_stage_is_no_path(name: str) -> None:
+    """Its weights and checkpoints are written to a folder of that name, and removed with resume=false."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train")
+    cfg.stages = {name: {"labels": {"min_votes": 1}}}
+    with pytest.raises(UserError, match=r"a stage's name has letters, digits and"):
+        stages_of(cfg)

@@ -22,6 +22,7 @@ from hbac.data.windows import WindowDataset
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.inference.networks import CHUNK_BATCHES, Networks, kept_folder, members_of_runs, predict_runs
 from hbac.predictions import PredictionTable
+from hbac.recordings.amplitudes import describe
 from hbac.recordings.datasets import HMS, Part
 from hbac.signal.tta import check_variants, variant_of
 from hbac.vocabulary import PROB_COLUMNS
@@ -110,22 +111,52 @@ def test_what_is_kept_is_not_computed_again(networks: Networks, part: Part, tmp_
     assert networks.windows == len(windows) - 2 * CHUNK_BATCHES * (len(files) - 1)
 
 
-def test_a_damaged_chunk_is_computed_again(networks: Networks, part: Part, tmp_path: Path) -> None:
-    windows = WindowDataset(part, networks.sources)
+def test_a_damaged_chunk_is_computed_again(
+    networks: Networks, part: Part, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    windows = WindowDataset(part, networks.sources, np.arange(8))
     whole = predict_runs(networks, windows, 4, kept=tmp_path / "kept")
     first = tmp_path / "kept" / "0.npy"
-    first.write_bytes(first.read_bytes()[:-100])
-    np.testing.assert_array_equal(whole, predict_runs(networks, windows, 4, kept=tmp_path / "kept"))
+    content = first.read_bytes()
+    (tmp_path / "kept" / "notes.npy").write_bytes(b"of somebody")
+    flipped = [bytearray(content) for _ in range(3)]
+    for spoiled, place in zip(flipped, (100, 300, len(content) - 1), strict=True):
+        spoiled[place] ^= 4
+    for spoiled in (content[:-100], b"", *flipped):
+        first.write_bytes(spoiled)
+        np.testing.assert_array_equal(whole, predict_runs(networks, windows, 4, kept=tmp_path / "kept"))
+        assert first.read_bytes() == content
+    assert caplog.text.count("0.npy is damaged: computed again") == 5
+
+
+def test_flat_and_missing_windows_are_counted_also_of_what_is_kept(
+    networks: Networks, part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = WindowDataset(part, networks.sources, np.arange(8))
+    fetch = WindowDataset.__getitems__
+
+    def spoiled(self: WindowDataset, indices: object, shift: object = 0) -> dict[str, torch.Tensor]:
+        batch = fetch(self, indices, shift)  # type: ignore[arg-type]
+        batch["eeg"][batch["row"] == 2] = 0
+        batch["eeg"][batch["row"] == 5] = torch.nan
+        return batch
+
+    monkeypatch.setattr(WindowDataset, "__getitems__", spoiled)
+    for _ in range(2):
+        networks.looks[:] = 0
+        predict_runs(networks, windows, 4, kept=tmp_path / "kept")
+        assert describe(networks.looks) == "1 of 8 windows have no value at all, 1 are flat"
 
 
 def test_a_full_disk_leaves_nothing_half_written(
     networks: Networks, part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(file: object, *arguments: object, **keywords: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match=r"0\.npy: cannot be written: No space left on device"):
         predict_runs(networks, WindowDataset(part, networks.sources), 4, kept=tmp_path / "kept")
     assert [path.name for path in (tmp_path / "kept").iterdir() if path.name != ".lock"] == []
@@ -180,14 +211,39 @@ def test_tables_for_pseudo_labels(ensemble: Path, data_root: Path, tmp_path: Pat
 
 
 def test_an_ensemble_file_without_its_tables_is_enough(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
-    stale = tmp_path / "mine" / "folds" / "fold7.parquet"
-    stale.parent.mkdir(parents=True)
-    stale.touch()
     hms = ["dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}"]
     result = command(tmp_path, "hbac.infer", *hms, "out=mine", "tta=reverse")
     assert result.stdout.splitlines()[-1] == "submission: mine/submission.csv"
     assert len(pd.read_csv(tmp_path / "mine" / "submission.csv")) == 3
-    assert sorted(path.name for path in stale.parent.iterdir()) == ["fold0.parquet", "fold1.parquet"]
+    folds = tmp_path / "mine" / "folds"
+    assert sorted(path.name for path in folds.iterdir()) == ["fold0.parquet", "fold1.parquet"]
+    (folds / "fold7.parquet").write_bytes(b"the user's own")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    refused = command(tmp_path, "hbac.infer", *hms, "out=mine", ok=False)
+    assert refused.returncode == 2
+    assert "mine: 'folds/fold7.parquet': something else than hbac.infer wrote, or changed since" in refused.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_submission_by_its_own_path_is_all_that_is_written(ensemble: Path, data_root: Path, tmp_path: Path) -> None:
+    """The folder is the user's: neither his fold tables nor a file of his at that very path are taken away."""
+    mine = {tmp_path / "folds" / "fold0.parquet": b"one", tmp_path / "submission_predictions.parquet": b"other"}
+    for path, content in mine.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    line = ["hbac.infer", "dataset=hms", f"dataset.root={data_root}", f"ensemble={ensemble}", "logger=csv"]
+    command(tmp_path, *line, "out=submission.csv")
+    first = (tmp_path / "submission.csv").read_text()
+    assert {path: path.read_bytes() for path in mine} == mine
+    names = {"folds", "submission_predictions.parquet", "submission.csv", ".hbac-made.json", "outputs"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    command(tmp_path, *line, "out=submission.csv", "tta=reverse")  # its own may be replaced
+    assert (tmp_path / "submission.csv").read_text() != first
+    (tmp_path / "submission.csv").write_text("best so far")
+    refused = command(tmp_path, *line, "out=submission.csv", ok=False)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: .: 'submission.csv': something else than hbac.infer wrote")
+    assert (tmp_path / "submission.csv").read_text() == "best so far"
 
 
 def test_a_dry_run_writes_nothing(ensemble: Path, data_root: Path, tmp_path: Path) -> None:

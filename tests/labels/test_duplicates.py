@@ -9,8 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from hbac.labels import duplicates
 from hbac.labels.duplicates import SharedSignal, check_duplicates, find_duplicates, landmarks
 from hbac.recordings.datasets import HMS, Part
+from hbac.recordings.store import build_store
 from hbac.vocabulary import CHANNELS
 from tests.helpers import random_eeg, write_eeg, write_hms_layout
 
@@ -134,3 +136,23 @@ def test_only_what_crosses_folds_is_a_leak() -> None:
     assert str(check) == (
         "1 of 3 EEGs whose signal is in another fold, too (1 flat one left out; 1 more within one fold)"
     )
+
+
+def test_stretches_do_not_change_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long recording is looked at in parts, of which each landmark needs more than itself."""
+    rng = np.random.default_rng(5)
+    eeg = random_eeg(60_000, rng)
+    copy = np.concatenate([random_eeg(5_003, rng), eeg[20_000:50_000]])
+    files = {key: write_eeg(tmp_path / f"{key}.parquet", x) for key, x in {1: eeg, 2: copy}.items()}
+    store = build_store(files, CHANNELS, tmp_path / "store")
+    rows = pd.DataFrame({"eeg_id": [1, 2], "patient_id": [1, 2]})
+    found, places = [], []
+    for stretch in (1 << 19, 7_001, 20_000):
+        monkeypatch.setattr(duplicates, "_STRETCH", stretch)
+        found.append(find_duplicates(store, rows))
+        places.append(duplicates._landmarks_of(store, 1))
+    assert found[0] == found[1] == found[2]
+    assert found[0].shared[0].length_s == 140
+    for place_L, number_L in places[1:]:
+        np.testing.assert_array_equal(place_L, places[0][0])
+        np.testing.assert_array_equal(number_L, places[0][1])

@@ -137,3 +137,63 @@ def test_folds_that_do_not_go_together():
 
 def test_dtypes_of_memory_and_file_agree():
     assert {column: str(kind) for column, kind in make_table().frame.dtypes.items()} == DTYPES
+
+
+def test_any_flipped_bit_is_named(tmp_path: Path) -> None:
+    """Of the rows and of hbac's metadata; what pandas or Arrow note besides decides nothing."""
+    path = make_table().write(tmp_path / "t.parquet")
+    content = path.read_bytes()
+    good = PredictionTable.read(path)
+    for place in np.random.default_rng(0).integers(0, 8 * len(content), 300).tolist():
+        spoiled = bytearray(content)
+        spoiled[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoiled)
+        try:
+            found = PredictionTable.read(path)
+        except UserError as error:
+            assert str(path) in str(error)
+        else:
+            pd.testing.assert_frame_equal(found.frame, good.frame, check_exact=True)
+            assert found.metadata == good.metadata
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (b"hbac.n_folds", b"1" * 30, "n_folds is 1.11e"),
+        (b"hbac.n_folds", b"-1", "n_folds is -1"),
+        (b"hbac.n_folds", b"x", "damaged metadata"),
+        (b"hbac.member", b"\xff\xfe", "damaged metadata"),
+        (b"hbac.runs", b'{"0": 3}', "must be text"),
+        (b"hbac.runs", b"[]", "must be an object"),
+        (b"hbac.runs", b'{"x": "y"}', "damaged metadata"),
+        (b"hbac.extras", b'{"a": 1}', "must be text"),
+        (b"hbac.extras", b"[" * 100_000, "damaged metadata"),
+        (b"hbac.config_hash", b"other", "not what was written"),
+    ],
+)
+def test_damaged_metadata(tmp_path: Path, key: bytes, value: bytes, message: str) -> None:
+    path = make_table().write(tmp_path / "t.parquet")
+    arrow = pq.read_table(path)
+    metadata = {**arrow.schema.metadata, key: value}
+    if message != "not what was written":
+        del metadata[b"hbac.sha256"]
+    pq.write_table(arrow.replace_schema_metadata(metadata), path)
+    with pytest.raises(UserError, match=rf"t\.parquet: .*{message}"):
+        PredictionTable.read(path)
+
+
+def test_a_table_of_an_earlier_version_has_no_hash(tmp_path: Path) -> None:
+    path = make_table().write(tmp_path / "t.parquet")
+    arrow = pq.read_table(path)
+    metadata = {key: value for key, value in arrow.schema.metadata.items() if key != b"hbac.sha256"}
+    pq.write_table(arrow.replace_schema_metadata(metadata), path)
+    assert len(PredictionTable.read(path).frame) == 40
+
+
+def test_a_column_that_stands_twice(tmp_path: Path) -> None:
+    path = make_table().write(tmp_path / "t.parquet")
+    arrow = pq.read_table(path)
+    pq.write_table(arrow.append_column("fold", arrow["fold"]), path)
+    with pytest.raises(UserError, match=r"t\.parquet: .*fold"):
+        PredictionTable.read(path)

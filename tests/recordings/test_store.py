@@ -26,6 +26,7 @@ from hbac.common.errors import UserError
 from hbac.recordings import building
 from hbac.recordings.layout import read_recordings
 from hbac.recordings.mapped import DATA_NAME, INDEX_NAME
+from hbac.recordings.origins import ORIGINS_NAME
 from hbac.recordings.store import (
     Store,
     build_store,
@@ -79,7 +80,7 @@ def test_float16_of_every_sample(store: Store, arrays: dict[int, np.ndarray]) ->
     assert store.rows.shape == (sum(LENGTHS.values()), 20)
     assert not store.rows.flags.writeable
     assert store.damaged_ids() == []
-    assert contents(store.folder).keys() == {DATA_NAME, INDEX_NAME}
+    assert contents(store.folder).keys() == {DATA_NAME, INDEX_NAME, ORIGINS_NAME}
 
 
 @settings(max_examples=40, deadline=None)
@@ -117,10 +118,10 @@ def test_windows_outside_their_recording_are_refused(store: Store) -> None:
         store.copy_windows([3], [0], 10, np.empty((1, 10, 19), np.float16))
 
 
-def test_clipped_at_the_largest_float16_and_nan_kept(tmp_path: Path) -> None:
+def test_clipped_at_the_largest_float16_and_what_is_not_finite_is_missing(tmp_path: Path) -> None:
     eeg = np.tile([[1e6], [-1e6], [np.inf], [-np.inf], [65_519], [np.nan], [1e-9]], (1, 20))
     store = build_store({1: write_eeg(tmp_path / "1.parquet", eeg)}, CHANNELS, tmp_path / "store")
-    expected = [65_504, -65_504, 65_504, -65_504, 65_504, np.nan, 0]
+    expected = [65_504, -65_504, np.nan, np.nan, 65_504, np.nan, 0]
     np.testing.assert_array_equal(store.window(1, 0, 7)[:, 4], expected)
 
 
@@ -128,11 +129,17 @@ def test_integers_doubles_and_nulls(tmp_path: Path) -> None:
     columns = {name: pa.array([1, None, 100_000], pa.int32()) for name in CHANNELS}
     columns["Fp2"] = pa.array([1.5, None, float("nan")], pa.float64())
     columns["O1"] = pa.array([-3, 4, 5], pa.int16())
+    columns["O2"] = pa.array([1, None, -(2**60)], pa.int64())
+    columns["Pz"] = pa.array(np.array([1.5, np.nan, 3], np.float16))
+    columns["EKG"] = pa.nulls(3)
     pq.write_table(pa.table(columns), tmp_path / "1.parquet")
     window = build_store({1: tmp_path / "1.parquet"}, CHANNELS, tmp_path / "store").window(1, 0, 3)
     np.testing.assert_array_equal(window[:, CHANNELS.index("Fp1")], [1, np.nan, 65_504])
     np.testing.assert_array_equal(window[:, CHANNELS.index("Fp2")], [1.5, np.nan, np.nan])
     np.testing.assert_array_equal(window[:, CHANNELS.index("O1")], [-3, 4, 5])
+    np.testing.assert_array_equal(window[:, CHANNELS.index("O2")], [1, np.nan, -65_504])
+    np.testing.assert_array_equal(window[:, CHANNELS.index("Pz")], [1.5, np.nan, 3])
+    assert np.isnan(window[:, CHANNELS.index("EKG")]).all()
 
 
 def test_columns_go_where_their_names_say(tmp_path: Path) -> None:
@@ -257,6 +264,16 @@ def test_damaged_store(store: Store, tmp_path: Path) -> None:
         file.seek(40 * (12_345 + 17))
         file.write(b"\xff\xff")
     assert Store.open(folder).damaged_ids() == [7]
+    damaged = Store.open(folder)
+    assert np.isfinite(damaged.copy_windows([11], [0], 10_000)).any()
+    # The block is 3,276 rows long; elsewhere the recording is as it was.
+    np.testing.assert_array_equal(damaged.window(7, 3_276, 100), store.window(7, 3_276, 100))
+    for read in (lambda: damaged.window(7, 17, 1), lambda: damaged.copy_windows([3, 7], [0, 0], 10_000)):
+        with pytest.raises(UserError, match=r"rows 0 to 3,276 of recording 7 in .* are not what was stored \(CRC\)"):
+            read()
+    with pytest.raises(UserError, match="is no store"):  # so that the next run builds it again
+        Store.open(folder)
+    shutil.copy(store.folder / INDEX_NAME, folder)
     with data.open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(UserError) as caught:
@@ -452,3 +469,15 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     assert output, errors
     before, after = map(float, output.split())
     assert 0 < after - before < 120
+
+
+def test_a_folder_that_is_called_like_an_unfinished_store_stays(tmp_path: Path) -> None:
+    file = write_eeg(tmp_path / "1.parquet", random_eeg(10_000, np.random.default_rng(0)))
+    mine = tmp_path / "store.partial" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=r"store\.partial: 'thesis.txt' is no part of an unfinished store"):
+        build_store({1: file}, CHANNELS, tmp_path / "store")
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    assert build_store({1: file}, CHANNELS, tmp_path / "store").ids.tolist() == [1]

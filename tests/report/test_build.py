@@ -61,6 +61,19 @@ def test_nothing_sticks_out_of_a_narrow_screen(browser: Browser, index: Path) ->
     assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_names_do_not_take_the_room_of_a_chart_on_a_phone(browser: Browser, index: Path, found: Gathered) -> None:
+    browser.open(index, size=(500, 900))
+    browser.wait(DRAWN)
+    ticks = (
+        "return [...document.querySelectorAll('#ranking .js-plotly-plot .ytick text')].map(tick => tick.textContent)"
+    )
+    assert sorted(browser.run(ticks)) == [str(rank) for rank in range(1, len(found.names) + 1)]
+    shares = browser.run(
+        "return [...document.querySelectorAll('.js-plotly-plot')].map(div => div._fullLayout._size.w / div.clientWidth)"
+    )
+    assert min(shares) > 0.6
+
+
 def test_the_ranking_has_scores_and_intervals(browser: Browser, index: Path, found: Gathered) -> None:
     browser.open(index)
     lines = browser.run("return [...document.querySelectorAll('#ranking tbody tr')].map(line => line.innerText)")
@@ -109,17 +122,23 @@ def test_a_report_takes_the_place_of_a_report_and_of_nothing_else(found: Gathere
     out = tmp_path / "report"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="something else than a report"):
-        write_report(found, out)
-    assert (out / "thesis.txt").read_text() == "mine"
-    (out / "thesis.txt").rename(out / "index.html")
-    write_report(found, out)
-    assert (out / "index.html").read_text() != "mine"
+    for name in ("thesis.txt", "index.html"):  # a site of the user's has an index.html too
+        (out / "thesis.txt").rename(out / name)
+        with pytest.raises(UserError, match=f"{name}': something else than hbac.report wrote"):
+            write_report(found, out)
+        assert {path.name: path.read_text() for path in out.iterdir()} == {name: "mine"}
+        (out / name).rename(out / "thesis.txt")
+    (out / "thesis.txt").unlink()
+    write_report(found, out, command="one")
+    written = {path.name for path in out.iterdir()}
+    write_report(found, out, command="other")
+    assert "<code>other</code>" in (out / "index.html").read_text()
+    assert {path.name for path in out.iterdir()} == written
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
 def test_a_report_that_fails_leaves_nothing(found: Gathered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Gathered) -> str:
+    def fail(_: Gathered) -> dict[str, object]:
         raise RuntimeError("halfway")
 
     monkeypatch.setitem(SECTIONS, "Disagreement", fail)

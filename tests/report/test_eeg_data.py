@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from scipy.signal import butter, sosfiltfilt
 
-from hbac.report.eeg_data import BANDS, HIGH_DB, LOW_DB, MAX_HZ, electrodes, gaps, spectrogram_levels
-from hbac.signal import EEGFrontEnd, get_montage
+from hbac.data.windows import source_of
+from hbac.recordings.datasets import HMS
+from hbac.report.eeg_data import HIGH_DB, LOW_DB, MAX_HZ, gaps, mains, spectrogram_levels, stored
 from hbac.signal.montage import REGIONS
 from hbac.tracking.reading_order import CHAINS
 from hbac.vocabulary import CHANNELS, SFREQ, WINDOW_SAMPLES
 from tests.helpers import random_eeg
 
 
-@pytest.fixture(scope="module")
-def eeg_BTC() -> torch.Tensor:
-    windows = [random_eeg(WINDOW_SAMPLES, np.random.default_rng(seed), seed) for seed in range(2)]
-    return torch.from_numpy(np.stack(windows)).half()
+def test_the_page_s_filters_get_channels_without_mean_and_gaps() -> None:
+    eeg_BTC = torch.from_numpy(random_eeg(WINDOW_SAMPLES, np.random.default_rng(0)))[None].half() + 500
+    eeg_BTC[0, :, 3] = torch.nan
+    x_CT = stored(eeg_BTC)[0]
+    assert x_CT.isfinite().all()
+    assert x_CT.mean(dim=1).abs().max() < 1e-2
+    there = eeg_BTC[0, :, 0].isfinite()
+    torch.testing.assert_close(x_CT[0, there].diff(), eeg_BTC[0, there, 0].float().diff(), atol=1e-3, rtol=0)
+    assert (x_CT[3] == 0).all()
 
 
-@pytest.mark.parametrize("band", BANDS)
-@pytest.mark.parametrize("montage", ["longitudinal_bipolar", "average_reference", "public_8"])
-def test_a_montage_of_the_filtered_electrodes_is_what_a_network_sees(
-    eeg_BTC: torch.Tensor, band: str, montage: str
-) -> None:
-    front_end = EEGFrontEnd(montage, band, sfreq_out=BANDS[band], clip_uv=1e6, scale_uv=1.0)
-    derived = get_montage(montage).matrix.float() @ electrodes(eeg_BTC, band)
-    torch.testing.assert_close(derived, front_end(eeg_BTC), rtol=1e-4, atol=1e-3)
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        ({}, None),
+        ({60: 3.0}, {"hz": 60, "lines": [60]}),
+        ({50: 3.0}, {"hz": 50, "lines": [50]}),
+        ({60: 1000.0, 80: 20.0, 20: 20.0}, {"hz": 60, "lines": [60, 20, 80]}),
+        ({10: 100.0}, None),
+        ({60: 0.5}, None),
+    ],
+)
+def test_mains_is_a_line_in_the_spectrum(parts: dict[int, float], found: dict[str, object] | None) -> None:
+    rng = np.random.default_rng(1)
+    x_CT = random_eeg(WINDOW_SAMPLES, rng, nan_share=0).T.copy()
+    for hz, uv in parts.items():
+        x_CT[7] += uv * np.sin(2 * np.pi * hz * np.arange(WINDOW_SAMPLES) / SFREQ)
+    assert mains(x_CT) == found
 
 
-@pytest.mark.parametrize("band", BANDS)
-def test_the_filter_is_scipy_s(band: str) -> None:
-    low, high = (float(edge) for edge in band.split("-"))
-    time_s = np.arange(WINDOW_SAMPLES) / SFREQ
-    x_T = 30 * np.sin(2 * np.pi * 6 * time_s) + 10 * np.sin(2 * np.pi * 0.2 * time_s)
-    x_BTC = torch.from_numpy(np.tile(x_T[:, None], (1, len(CHANNELS))))[None]
-    sos = butter(2, [low, high], "bandpass", fs=SFREQ, output="sos")
-    wanted = sosfiltfilt(sos, x_T)[:: round(SFREQ / BANDS[band])]
-    inside = slice(len(wanted) // 10, -len(wanted) // 10)
-    found = electrodes(x_BTC, band)[0, 0].numpy()
-    np.testing.assert_allclose(found[inside], wanted[inside], atol=0.05)
+def test_mains_of_real_windows(iiic_root: Path, tmp_path: Path) -> None:
+    source = source_of(HMS(iiic_root, tmp_path).part("train"), "eeg")
+    found = [mains(signal.numpy()) for signal in stored(source.copy(np.arange(12)))]
+    # The first two have none; in the others it is from 4 to 5,000 microvolt in the electrode that has most.
+    assert [line and line["hz"] for line in found] == [None, None, *[60] * 10]
+    assert found[10]["lines"] == [60, 20, 40, 80]
 
 
 def test_gaps_are_the_runs_of_missing_samples() -> None:

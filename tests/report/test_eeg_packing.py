@@ -16,7 +16,6 @@ from hbac.report.eeg_packing import (
     pack_bytes,
     pack_signal,
     quantise,
-    steps_uv,
 )
 from hbac.vocabulary import CHANNELS
 from tests.helpers import random_eeg
@@ -42,7 +41,7 @@ def unpacked(text: str) -> np.ndarray:
 def steps(kind: str, n_times: int = 120) -> np.ndarray:
     rng = np.random.default_rng(0)
     if kind == "EEG":
-        return quantise(random_eeg(n_times, rng, nan_share=0).T)
+        return quantise(random_eeg(n_times, rng, nan_share=0).T)[0]
     if kind == "flat":
         return np.full((len(CHANNELS), n_times), 7, np.int16)
     return rng.integers(-(2**15) + 1, 2**15, (len(CHANNELS), n_times)).astype(np.int16)
@@ -59,13 +58,14 @@ def test_prediction_halves_what_has_to_be_sent() -> None:
     assert len(pack_signal(step_CT)) < 0.6 * len(pack_bytes(step_CT.tobytes()))
 
 
-def test_a_step_is_half_a_microvolt_and_eight_times_that_for_the_ekg() -> None:
+def test_a_step_is_half_a_microvolt_eight_times_that_for_the_ekg_and_more_where_it_must_be() -> None:
     uv = np.zeros((len(CHANNELS), 3))
-    uv[0], uv[-1] = [0.2, -0.3, 1e6], [1.9, 2.1, -1e6]
-    step_CT = quantise(uv)
-    assert step_CT[0].tolist() == [0, -1, 32767]
-    assert step_CT[-1].tolist() == [0, 1, -32767]
-    assert steps_uv()[[0, -1]].tolist() == [0.5, 4.0]
+    uv[0], uv[1], uv[-1] = [0.2, -0.3, 100], [1.0, -65_534, 3.0], [1.9, 2.1, -1e3]
+    step_CT, uv_C = quantise(uv)
+    assert step_CT[0].tolist() == [0, -1, 200]
+    assert step_CT[1].tolist() == [0, -32767, 2]
+    assert step_CT[-1].tolist() == [0, 1, -250]
+    assert (uv_C[0], uv_C[1], uv_C[-1]) == (0.5, 2.0, 4.0)
 
 
 def test_neighbours_come_before_and_lie_near() -> None:

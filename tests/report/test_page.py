@@ -6,8 +6,9 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
+from jinja2 import ChoiceLoader, DictLoader, UndefinedError
 
-from hbac.report.page import choice, figure, page, table, write_assets
+from hbac.report.page import Picture, Table, _templates, render, write_page
 from tests.browser import Browser
 
 DRAWN = "document.documentElement.dataset.drawn"
@@ -15,18 +16,23 @@ INK = "return document.querySelector('.js-plotly-plot').layout.font.color"
 LINE = "return document.querySelector('.js-plotly-plot').data[0].line.color"
 
 
-def write_page(folder: Path, body: str) -> Path:
-    write_assets(folder)
-    path = folder / "index.html"
-    path.write_text(page("A <title>", body, {"Top": "#top"}), encoding="utf-8")
-    return path
+@pytest.fixture(autouse=True)
+def page_of_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template that shows nothing but a choice among pictures or texts."""
+    text = """{% extends "page.html.j2" %}{% from "parts.html.j2" import choice, picture %}
+{% block title %}{{ title }}{% endblock %}
+{% block content %}{% call(it) choice("which", options) %}{{ it if it is string else picture(it) }}{% endcall %}
+{% endblock %}"""
+    loader = ChoiceLoader([DictLoader({"test.html.j2": text}), _templates().loader])
+    monkeypatch.setattr(_templates(), "loader", loader)
 
 
 @pytest.fixture
 def two_figures(tmp_path: Path) -> Path:
     line = {"color": "var(--series-0)"}
     made = [go.Figure(go.Scatter(x=[0, 1], y=[y, 2], name="</script>", line=line)) for y in (0, 1)]
-    return write_page(tmp_path, choice("which", {"first": figure(made[0], 200), "second": figure(made[1], 200)}))
+    options = {"first": Picture(made[0], 200), "second": Picture(made[1], 200)}
+    return write_page(tmp_path / "index.html", "test", {"title": "A <title>", "options": options})
 
 
 def test_it_opens_without_errors_and_asks_for_nothing_but_files(browser: Browser, two_figures: Path) -> None:
@@ -62,22 +68,30 @@ def test_one_of_several_panels_is_shown_and_drawn_when_chosen(browser: Browser, 
 
 
 def test_many_panels_are_chosen_from_a_list(browser: Browser, tmp_path: Path) -> None:
-    browser.open(write_page(tmp_path, choice("which", {str(i): f"<p>panel {i}</p>" for i in range(7)})))
+    options = {str(i): f"panel {i}" for i in range(7)}
+    browser.open(write_page(tmp_path / "index.html", "test", {"title": "many", "options": options}))
     browser.run("const s = document.querySelector('select'); s.value = 'which-4'; s.dispatchEvent(new Event('change'))")
     assert "panel 4" in browser.run("return document.querySelector('main').innerText")
     assert "panel 0" not in browser.run("return document.querySelector('main').innerText")
 
 
-def test_assets_are_written_once(tmp_path: Path) -> None:
-    write_assets(tmp_path)
-    (tmp_path / "report.css").write_text("mine")
-    write_assets(tmp_path)
-    assert (tmp_path / "report.css").read_text() == "mine"
-    assert (tmp_path / "plotly.min.js").stat().st_size > 1e6
+def test_files_beside_a_page_are_written_once(two_figures: Path) -> None:
+    (two_figures.parent / "report.css").write_text("mine")
+    values = {"title": "another", "options": {"only": "one"}}
+    write_page(two_figures.with_name("other.html"), "test", values, ["eeg.css"])
+    assert (two_figures.parent / "report.css").read_text() == "mine"
+    assert (two_figures.parent / "plotly.min.js").stat().st_size > 1e6
+    assert (two_figures.parent / "eeg.css").is_file()
 
 
 def test_cells_are_text() -> None:
-    made = table(["name", "KL"], [["<b>", 1.5]], numbers=[1], classes=["strong"])
+    template = _templates().get_template("parts.html.j2")
+    made = template.module.table(Table(["name", "KL"], [["<b>", 1.5]], numbers=[1], classes=["strong"]))
     assert "&lt;b&gt;" in made
     assert '<td class="number">1.5</td>' in made
     assert '<tr class="strong">' in made
+
+
+def test_a_value_that_a_template_lacks_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="options"):
+        render("test", {"title": "nothing"})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +52,7 @@ def changed(**changes: object) -> dict[str, object]:
         {"logger": {}},
         {"dataset__stores": "x"},
         {"dataset__root": "x"},
+        {"dataset__sfreq": 256, "dataset__unit": "V"},  # what they make of the files is in content.data
         {"model__pretrained_file": "/there"},
         {"stages": {"first": {"labels": {"pseudo": "there"}, "data": {"num_workers": 2}}}},
         {"dataset__n_jobs": 8},
@@ -81,7 +84,7 @@ def test_a_member_is_named_after_model_band_and_hash() -> None:
 
 def test_a_model_comes_back_the_same(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network, front_end = build(NETWORK).eval(), build(FRONT_END).eval()
+    network, front_end = build(NETWORK, "network").eval(), build(FRONT_END, "front_end").eval()
     save_model(tmp_path, network, NETWORK, FRONT_END, {"fold": 2})
     model = hbac.load(tmp_path)
     eeg_BTC = 30 * torch.randn(3, 10000, 20)
@@ -98,21 +101,80 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK | {"width": 24}, FRONT_END, {})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK | {"width": 24}, FRONT_END, {})
     with pytest.raises(UserError, match=r"weights\.safetensors: cannot be loaded"):
         hbac.load(tmp_path)
 
 
 def test_truncated_weights(tmp_path: Path) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {})
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"weights\.safetensors: cannot be loaded"):
+    with pytest.raises(UserError, match=r"weights\.safetensors: not the weights that were written"):
         hbac.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
+def test_a_flipped_bit_is_named(tmp_path: Path, name: str) -> None:
+    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 2, "lineage": []})
+    path = tmp_path / name
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    silent = 0
+    for place in rng.integers(0, 8 * len(content), 40).tolist():
+        spoiled = bytearray(content)
+        spoiled[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoiled)
+        try:
+            facts = hbac.load(tmp_path).facts
+        except UserError as error:
+            assert str(path) in str(error)
+            continue
+        # Only the name of the hash itself may be hit without a word: all else is as it was.
+        assert name == "model.json"
+        silent += 1
+        path.write_bytes(content)
+        assert {key: facts[key] for key in hbac.load(tmp_path).facts if key in facts}.items() <= facts.items()
+    assert silent <= 1
+
+
+def test_weights_of_an_earlier_version_are_read_as_they_are(tmp_path: Path) -> None:
+    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 2})
+    facts = read_json(tmp_path / "model.json")
+    del facts["weights_sha256"]
+    write_json(tmp_path / "model.json", facts)
+    assert hbac.load(tmp_path).facts == facts
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (1e-3, "3 of 3 windows stay below 1 µV"),
+        (1e3, "3 of 3 windows are above 20 mV"),
+        (0, "3 of 3 windows are flat"),
+        (np.nan, "3 of 3 windows have no value at all"),
+    ],
+)
+def test_what_cannot_be_microvolt_is_warned_of(tmp_path: Path, factor: float, words: str) -> None:
+    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 2})
+    model = hbac.load(tmp_path)
+    eeg_BTC = 30 * torch.randn(3, 10000, 20)
+    model(eeg_BTC)
+    with pytest.warns(UserWarning, match=f"EEG in microvolt is expected: {words}"):
+        model(eeg_BTC * factor)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_volts_are_refused(tmp_path: Path, kind: Callable[[np.ndarray], object]) -> None:
+    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {"fold": 2})
+    eeg_BTC = 3e-5 * np.random.default_rng(0).standard_normal((2, 10000, 20))
+    eeg_BTC[0] = np.nan
+    with pytest.raises(UserError, match="MNE works in volts: multiply by 1e6"):
+        hbac.load(tmp_path)(kind(eeg_BTC))
+
+
 def test_a_config_that_names_something_else(tmp_path: Path) -> None:
-    save_model(tmp_path, build(NETWORK), NETWORK, FRONT_END, {})
+    save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {})
     facts = read_json(tmp_path / "model.json")
     write_json(tmp_path / "model.json", facts | {"network": {"_target_": "os.system", "command": "true"}})
     with pytest.raises(UserError, match="os.system is not allowed"):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from hbac.common.errors import UserError
 from hbac.signal.band import CLINICAL_BANDS, Band, BandPass, parse_band
-from hbac.signal.butterworth import butterworth_response
 
 FS = 200.0
 
@@ -164,7 +163,7 @@ def test_sines_keep_their_phase_and_get_the_known_gain(dtype: torch.dtype) -> No
     t_in = torch.arange(10_000, dtype=torch.float64) / FS
     t_out = torch.arange(2000, dtype=torch.float64) / 40
     for hz in (0.3, 1.0, 3.0, 10.0, 17.0):
-        gain = float(np.abs(butterworth_response(np.array([hz]), 0.5, 20)[0]) ** 2)
+        gain = float(np.abs(scipy.signal.freqz_sos(_sos(0.5, 20), [hz], fs=FS)[1][0]) ** 2)
         got = bandpass(torch.sin(2 * torch.pi * hz * t_in + 0.4)[None].to(dtype))[0]
         wanted = gain * torch.sin(2 * torch.pi * hz * t_out + 0.4)
         assert (got - wanted)[200:-200].abs().max() < 2e-3
@@ -234,3 +233,48 @@ def test_under_autocast_and_half_input_the_result_is_float32() -> None:
         got = bandpass(x)
     assert got.dtype == torch.float32
     torch.testing.assert_close(got, bandpass(x.float()))
+
+
+def _sine(hz: float, n: int = 10_000) -> torch.Tensor:
+    return torch.sin(2 * torch.pi * hz * torch.arange(n, dtype=torch.float64) / FS + 1)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("mains", [50, 60])
+def test_a_notch_takes_out_mains_and_keeps_the_rest(mains: int, causal: bool) -> None:
+    plain = BandPass("0.5-100", causal=causal)
+    notched = BandPass("0.5-100", causal=causal, notch=mains)
+    inside = slice(1600, -1600)  # where the transients of the edges have faded
+    assert notched(_sine(mains)[None])[0, inside].abs().max() < 1e-3
+    for hz in (1.0, 10.0, 30.0, 40.0, 75.0):
+        x = _sine(hz)[None]
+        assert notched(x)[0, inside].std() == pytest.approx(float(plain(x)[0, inside].std()), rel=0.01)
+    sos = scipy.signal.tf2sos(*scipy.signal.iirnotch(mains, mains / 2, FS))
+    gain = float(np.abs(scipy.signal.freqz_sos(sos, [mains + 1.0], fs=FS)[1][0]) ** (1 if causal else 2))
+    beside = _sine(mains + 1.0)[None]
+    assert notched(beside)[0, inside].std() == pytest.approx(gain * float(plain(beside)[0, inside].std()), rel=1e-3)
+
+
+def test_harmonics_go_with_mains() -> None:
+    t = torch.arange(20_000, dtype=torch.float64) / 400
+    x = sum(torch.sin(2 * torch.pi * hz * t) for hz in (50, 100, 150))
+    assert BandPass("0.5-200", n_times=20_000, sfreq=400, notch=50)(x[None])[0, 800:-800].abs().max() < 1e-3  # type: ignore[index]
+
+
+def test_auto_takes_out_what_is_found_in_each_window() -> None:
+    x = torch.from_numpy(np.stack([_brown(10_000, seed) for seed in range(3)]))
+    x[1] += 5 * _sine(50)
+    x[2, 0] += 5 * _sine(60)  # in one channel of three
+    got = BandPass("0.5-70", notch="auto")(x)
+    for window, notch in enumerate((None, 50, 60)):
+        wanted = BandPass("0.5-70", notch=notch)(x[window])
+        torch.testing.assert_close(got[window, :, 200:-200], wanted[:, 200:-200], atol=1e-3, rtol=0)
+    silence = BandPass("0.5-70", notch="auto")(torch.zeros(2, 3, 10_000))
+    assert not silence.any()
+
+
+def test_notches_that_cannot_be() -> None:
+    with pytest.raises(UserError, match="notch=55: null, 50, 60 or auto"):
+        BandPass("0.5-70", notch=55)
+    with pytest.raises(UserError, match="notch=auto: .* at least 2 s, sampled at 128 Hz"):
+        BandPass("0.5-40", sfreq=100, notch="auto")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbac.signal.chance import happens, row_keys, uniforms
+from hbac.signal.chance import draw, row_keys, uniforms
 
 INTS = st.integers(-(2**63), 2**63 - 1)
 
@@ -67,7 +67,18 @@ def test_numbers_are_uniform_and_uncorrelated(rows: torch.Tensor) -> None:
         assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 1.0])
-def test_things_happen_as_often_as_they_should(probability: float) -> None:
-    share = happens(row_keys(1, 2, torch.arange(20_000)), "swap", probability).double().mean()
-    assert float(share) == pytest.approx(probability, abs=4 * np.sqrt(probability * (1 - probability) / 20_000))
+def test_purposes_drawn_together_have_the_numbers_that_each_has_alone() -> None:
+    keys = row_keys(7, 3, torch.arange(16))
+    together = draw(keys, {"gain": 5, "swap?": 1, "drop which": 19})
+    assert {purpose: numbers.shape for purpose, numbers in together.items()} == {
+        "gain": (16, 5), "swap?": (16, 1), "drop which": (16, 19)
+    }  # fmt: skip
+    for purpose, numbers in together.items():
+        assert torch.equal(numbers, uniforms(keys, purpose, numbers.shape[1]))
+    assert draw(keys, {}) == {}
+
+
+def test_numbers_stay_what_they_were() -> None:
+    """Runs that go on after an update draw as they began."""
+    numbers = uniforms(row_keys(3, 2, torch.tensor([100])), "gain", 3) * (1 << 24)
+    assert numbers.tolist() == [[6475774, 14277336, 14647843]]

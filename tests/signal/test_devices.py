@@ -55,7 +55,7 @@ CASES: dict[str, tuple[Callable[[], Tensor], tuple[int, ...]]] = {
     "layout": (lambda: ImageLayout(sources=["eeg"])({"eeg": _meta(3, 4, 128, 256)}), (3, 3, 512, 256)),
     "raw": (lambda: RawAugment(0.5, 0.5, 3, 0.5)(_meta(3, 1000, 20), _keys()), (3, 1000, 20)),
     "signal": (lambda: SIGNAL(_meta(3, 18, 2000), _keys()), (3, 18, 2000)),
-    "image": (lambda: ImageAugment(reverse_p=0.5)(_meta(3, 4, 128, 256), _keys()), (3, 4, 128, 256)),
+    "image": (lambda: ImageAugment(0.5, 0.5, 0.2, 0.5)(_meta(3, 4, 128, 256), _keys()), (3, 4, 128, 256)),
     "mixup": (
         lambda: Mixup(0.5)(_meta(3, 18, 2000), _meta(3, 6), _keys(), (_meta(3, 18, 2000), _meta(3, 6)))[0],
         (3, 18, 2000),

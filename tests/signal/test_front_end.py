@@ -167,3 +167,20 @@ def test_real_windows(iiic_root: Path) -> None:
     wanted = _plain(eeg, "longitudinal_bipolar")
     assert got.isfinite().all()
     assert np.abs(got.numpy() - wanted)[..., 160:-160].max() < 0.02
+
+
+def test_mains_of_real_windows_is_found_and_taken_out(iiic_root: Path) -> None:
+    files = sorted((iiic_root / "train_eegs").glob("*.parquet"))
+    eeg = torch.stack([torch.tensor(pd.read_parquet(file)[list(CHANNELS)].to_numpy().copy()) for file in files])
+
+    def share_of_mains(notch: str | None) -> np.ndarray:
+        x = EEGFrontEnd("referential", "0.5-70", notch=notch, clip_uv=1e5)(eeg)
+        hz, density = scipy.signal.welch(x.numpy(), 140, nperseg=560)
+        power = density.mean(1)
+        return power[:, (hz > 59) & (hz < 61)].mean(1) / power[:, (hz > 55) & (hz < 57)].mean(1)
+
+    before, after = share_of_mains(None), share_of_mains("auto")
+    found = before > 2
+    assert (len(found), found.sum()) == (12, 10)
+    assert (after[found] < before[found] / 30).all()
+    np.testing.assert_array_equal(after[~found], before[~found])

@@ -45,6 +45,16 @@ def test_public_8_has_the_order_of_the_public_recipe() -> None:
     )
 
 
+def test_alternating_16_has_the_third_teams_order_partner_beside_partner() -> None:
+    montage = get_montage("alternating_16")
+    assert montage.derivations == (
+        "Fp1-F7", "Fp2-F8", "F7-T3", "F8-T4", "T3-T5", "T4-T6", "T5-O1", "T6-O2",
+        "Fp1-F3", "Fp2-F4", "F3-C3", "F4-C4", "C3-P3", "C4-P4", "P3-O1", "P4-O2",
+    )  # fmt: skip
+    assert montage.mirror == (tuple(i ^ 1 for i in range(16)), (1.0,) * 16)
+    assert sorted(montage.derivations) == sorted(get_montage("chains_16").derivations)
+
+
 def test_average_reference_removes_what_all_electrodes_share_and_ignores_the_ekg() -> None:
     matrix = montage_matrix("average_reference")
     assert matrix.shape == (19, 20)
@@ -112,3 +122,17 @@ def test_unknown_names_list_the_valid_ones_and_the_nearest() -> None:
         region_derivations("RR")
     with pytest.raises(UserError, match="unknown channel 'T7'"):
         derivation_weights("T7-T3")
+
+
+def test_a_montage_of_ones_own() -> None:
+    mine = get_montage(["Fp2-F8", "Fp1-F7", "Fz-F4", "F3-Fz"])
+    assert mine.mirror == ((1, 0, 3, 2), (1.0, 1.0, -1.0, -1.0))
+    assert mine.matrix[0, CHANNELS.index("Fp2")] == 1 and mine.matrix[0, CHANNELS.index("F8")] == -1
+    for wrong, message in (
+        (["Fp1-F7"], "no mirror image"),
+        (["Fp1-F77"], "F77"),
+        (["Cz", "Cz"], "each once"),
+        ([], "one derivation or more"),
+    ):
+        with pytest.raises(UserError, match=message):
+            get_montage(wrong)

@@ -11,7 +11,7 @@ import torch
 
 from hbac.common.errors import UserError
 from hbac.signal.montage import channel_mirror
-from hbac.signal.stft import LogSTFT, Multitaper, dpss
+from hbac.signal.stft import LogSTFT, Multitaper
 from hbac.vocabulary import CHANNELS
 from tests.signal.recordings import noise
 
@@ -21,13 +21,6 @@ WIDE = {"floor_db": -100.0, "ceiling_db": 100.0}
 def _density(image: torch.Tensor) -> np.ndarray:
     """From the picture's units under WIDE back to µV²/Hz."""
     return (10 ** (image.double() * 10)).numpy()
-
-
-@pytest.mark.parametrize(("length", "half_bandwidth", "n_tapers"), [(100, 2.0, 3), (400, 2.5, 4), (399, 4.0, 7)])
-def test_tapers_are_scipys(length: int, half_bandwidth: float, n_tapers: int) -> None:
-    wanted = scipy.signal.windows.dpss(length, half_bandwidth, n_tapers)
-    overlaps = np.abs((dpss(length, half_bandwidth, n_tapers).numpy() * wanted).sum(1))
-    np.testing.assert_allclose(overlaps, 1, atol=1e-9)
 
 
 def test_stft_columns_are_scipys_periodograms() -> None:

@@ -11,7 +11,7 @@ from hbac.synthetic import dataset
 
 @pytest.fixture(scope="session")
 def tiny_size() -> dataset.Size:
-    return dataset.Size(train_patients=4, test_patients=3, eegs=(0.5, 0.5), mean_more_rows=1.0, max_rows=4, clarity=0.0)
+    return dataset.Size(train_patients=4, test_patients=3, eegs=(0.5, 0.5), more_rows=0.2, max_rows=4, clarity=0.5)
 
 
 @pytest.fixture(scope="session")

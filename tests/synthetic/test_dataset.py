@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.synthetic import dataset, wishes
+from hbac.synthetic import dataset
+from hbac.synthetic.labels import LabelledEEG
 from hbac.synthetic.spectrogram import COLUMNS
-from hbac.synthetic.votes import draw_count, floors
+from hbac.synthetic.votes import floors
 from hbac.vocabulary import CHANNELS, CONSENSUS_NAMES, SFREQ, VOTE_COLUMNS, WINDOW_SAMPLES
 
 TRAIN_COLUMNS = [
@@ -161,6 +162,15 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
     assert digest(tmp_path / "d") == digest(tiny_synthetic)
 
 
+def test_a_data_set_of_another_version_is_not_mistaken_for_this_one(
+    tiny_synthetic: Path, tiny_size: dataset.Size, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(dataset.SIZES, "tiny", tiny_size)
+    monkeypatch.setattr(dataset, "VERSION", dataset.VERSION + 1)
+    with pytest.raises(UserError, match=rf"version={dataset.VERSION - 1}, not {dataset.VERSION}.*remove it"):
+        dataset.write_synthetic(tiny_synthetic, "tiny", seed=5)
+
+
 def test_a_complete_data_set_is_left_alone(
     tiny_synthetic: Path, tiny_size: dataset.Size, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,27 +215,6 @@ def test_floor_in_the_file_is_the_kl_of_the_truth(tiny_synthetic: Path) -> None:
     assert facts["test"]["votes"]["10_or_more"]["rows"] == 3
 
 
-def test_vote_populations_have_the_published_means() -> None:
-    rng = np.random.default_rng(0)
-    few = np.array([draw_count(rng, many=False) for _ in range(4000)])
-    many = np.array([draw_count(rng, many=True) for _ in range(4000)])
-    assert (few.min(), few.max(), many.min(), many.max()) == (1, 7, 10, 28)
-    assert few.mean() == pytest.approx(3.0, abs=0.1)
-    assert many.mean() == pytest.approx(14.3, abs=0.3)
-
-
-@pytest.mark.parametrize("size", ["small", "medium", "large"])
-def test_wishes_keep_the_class_shares_in_every_size(size: str) -> None:
-    patients, clarity = dataset.SIZES[size].train_patients, dataset.SIZES[size].clarity
-    drawn = [wishes.draw_wish(0, "train", i, 0, clarity) for i in range(patients)]
-    assert np.mean([many for many, _ in drawn]) == pytest.approx(1 / 3, abs=0.02)
-    for many in (True, False):
-        labels = [label for found, label in drawn if found == many]
-        share = [labels.count(name) / len(labels) for name in ("seizure", "lpd", "gpd", "lrda", "grda", "other")]
-        wanted = (1 - clarity) * np.array(wishes.WISHES[many]) + clarity * np.array(wishes.SHARES[many])
-        np.testing.assert_allclose(share, wanted, atol=0.04)
-
-
 def test_ids_are_unique_in_the_large_size() -> None:
     numbers = np.concatenate([np.arange(4000) + 2**14 * part for part in (0, 1)])
     assert len({dataset._scramble(int(n), 3, 4) % 2**16 for n in numbers}) == numbers.size
@@ -233,7 +222,8 @@ def test_ids_are_unique_in_the_large_size() -> None:
 
 
 def test_floors_of_a_missing_population_are_none() -> None:
-    found = floors(np.array([[0, 12, 0, 0, 0, 0]]), np.full((1, 6), 1 / 6))
+    found = floors(np.array([[0, 12, 0, 0, 0, 0]]), np.full((1, 6), 1 / 6), np.array([0.1]))
+    assert found["10_or_more"]["bayes_floor_expected"] == 0.1
     assert found["up_to_7"]["bayes_floor"] is None
     assert found["10_or_more"]["bayes_floor"] == pytest.approx(np.log(6))
     assert found["all"]["uniform"] == pytest.approx(np.log(6))
@@ -256,7 +246,7 @@ def test_what_cannot_be_written_is_one_error(tmp_path: Path) -> None:
 def test_half_written_files_of_a_killed_run_are_removed(
     tiny_size: dataset.Size, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1, 0.0))
+    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1, 0.5))
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -270,13 +260,15 @@ def test_half_written_files_of_a_killed_run_are_removed(
 
 
 def test_two_callers_at_once_write_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1, 0.0))
+    monkeypatch.setitem(dataset.SIZES, "tiny", dataset.Size(1, 1, (1.0,), 0.0, 1, 0.5))
     written: list[str] = []
     write_patient = dataset._write_patient
 
-    def counted(root: Path, size: dataset.Size, seed: int, part: str, index: int) -> None:
+    def counted(
+        root: Path, size: dataset.Size, seed: int, part: str, index: int, labels: tuple[LabelledEEG, ...]
+    ) -> None:
         written.append(part)
-        write_patient(root, size, seed, part, index)
+        write_patient(root, size, seed, part, index, labels)
 
     monkeypatch.setattr(dataset, "_write_patient", counted)
     with ThreadPoolExecutor(2) as pool:

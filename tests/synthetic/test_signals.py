@@ -23,9 +23,9 @@ from hbac.synthetic.head import (
     lead_field,
     on_sphere,
 )
+from hbac.synthetic.looks import draw_pattern
 from hbac.synthetic.patient import Patient, draw_patient
 from hbac.synthetic.patterns import Periodic, Rhythmic
-from hbac.synthetic.recording import draw_pattern
 from hbac.synthetic.seizures import draw_seizure
 from hbac.synthetic.spectrogram import COLUMNS, FREQUENCIES_HZ, decimate, multitaper
 from hbac.vocabulary import CLASSES, ELECTRODES
@@ -52,9 +52,11 @@ def test_windows_are_a_function_of_label_and_seed() -> None:
     assert np.isfinite(first).all()
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert truth["shares"].shape == (6,)
+    assert truth["shares"].argmax() == CLASSES.index("grda")
     with pytest.raises(ValueError, match="'gdp' is no class"):
         simulate_window("gdp")
+    with pytest.raises(ValueError, match="another class than 'lpd', and 0 to 0.6"):
+        simulate_window("lpd", second="other", ambiguity=0.7)
 
 
 def test_potential_of_a_radial_dipole_falls_with_the_angle() -> None:
@@ -158,7 +160,7 @@ def test_periodic_discharges_repeat_at_their_rate() -> None:
     close = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        pattern = draw_pattern(rng, draw_patient(rng), "gpd")
+        pattern = draw_pattern(rng, draw_patient(rng), CLASSES.index("gpd"))
         assert isinstance(pattern, Periodic)
         assert 0.4 <= pattern.rate_hz <= 2.8
         clock = replace(pattern, variation=0.03, missing=0.0, restless=0.1, rhythmic=0.0, fast=0.0)
@@ -176,7 +178,7 @@ def test_periodic_discharges_repeat_at_their_rate() -> None:
 def test_rhythmic_delta_peaks_between_point_eight_and_three_point_three_hertz(label: str) -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        pattern = draw_pattern(rng, draw_patient(rng), label)
+        pattern = draw_pattern(rng, draw_patient(rng), CLASSES.index(label))
         assert isinstance(pattern, Rhythmic)
         wave = pattern.waves(rng, 0.0, 20000, SFREQ, np.ones(20000, dtype=np.float32))[0]
         f, power = welch(wave, SFREQ, nperseg=2000)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
 
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.predictions import PredictionTable, TableMetadata
@@ -64,6 +65,16 @@ def test_a_card_of_real_recordings(rows: pd.DataFrame) -> None:
     # 15 votes on five classes: log(6/5); 4 votes on one: log 6.
     assert f"| 10 or more votes | 2 | 1 | {np.log(6 / 5):.4f} |" in text
     assert f"| up to 7 votes | 1 | 1 | {np.log(6):.4f} |" in text
+
+
+def test_the_hub_reads_the_scores_before_the_text(rows: pd.DataFrame) -> None:
+    about = ModelCard(card(rows)).data
+    assert about.library_name == "hbac"
+    assert about.model_name == "resnet_gru-0.5-20-abcdef01, fold 2"
+    scores = {result.dataset_split: result.metric_value for result in about.eval_results}
+    few, many = np.log(6), np.log(6 / 5)
+    wanted = {"all": (few + 2 * many) / 3, "up to 7 votes": few, "10 or more votes": many}
+    assert scores == {split: round(kl, 4) for split, kl in wanted.items()}
 
 
 def test_a_card_of_images_says_what_each_shows(rows: pd.DataFrame) -> None:

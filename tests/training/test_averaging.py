@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import lightning as L
 import pytest
@@ -103,6 +105,16 @@ def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     again, epochs = fitted(tmp_path, 20, patience=3, worse_from=4)  # typed again: it stays stopped
     assert epochs == 4 + 3
     assert not again.validated
+
+
+def test_no_step_asks_the_device_for_a_value() -> None:
+    callback, line = weight_average(0.9), Line().to("meta")  # where a value that is asked for is an error
+    trainer: Any = SimpleNamespace(global_step=0)
+    callback.setup(trainer, line, "fit")
+    for _ in range(3):
+        trainer.global_step += 1
+        callback.on_train_batch_end(trainer, line, None, None, 0)
+    assert callback.state_dict() == {"latest_update_step": 3}
 
 
 @pytest.mark.parametrize("ema", [1.0, -0.5, 1])

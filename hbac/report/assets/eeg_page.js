@@ -4,17 +4,19 @@
 document.addEventListener("DOMContentLoaded", () => {
   const page = hbacEEG.begin(JSON.parse(document.getElementById("eeg-index").textContent));
   const MM = 96 / 25.4; // pixels of a millimetre, as CSS counts them
-  const SHEET = 560, GAP = 13, STRIP = 50, BETWEEN = 5, TOP = 28, BOTTOM = 50, LEFT = 78, RIGHT = 78; // pixels
+  const SHEET = 560, GAP = 13, STRIP = 50, BETWEEN = 5, TOP = 28, BOTTOM = 50; // pixels
   const PEN = 100; // so many pixels a trace may leave its baseline
   const figure = document.getElementById("eeg-figure");
   const control = (name) => document.getElementById(`eeg-${name}`);
-  const state = { at: 0, from: page.central[0] };
+  const state = { at: 0, from: page.central[0], span: page.page_s, listed: [] };
   let turn = 0; // of two windows asked for in haste, the later one is shown
 
   const { element } = hbacVotes;
   const option = (name) => control(name).value;
-  const whole = () => option("span") === "whole";
-  const range = () => whole() ? [0, page.window_s] : [state.from, state.from + page.page_s];
+  const span = () => Number(option("span"));
+  const range = () => [state.from, state.from + span()];
+  const narrow = () => figure.clientWidth < 640; // a phone, where names and scales must not eat the picture
+  const sides = () => narrow() ? { l: 50, r: 8 } : { l: 78, r: 78 };
 
   /* Rows from top to bottom, each with its baseline in pixels; the EKG always is the last. */
   function rowsOf(montage) {
@@ -36,9 +38,22 @@ document.addEventListener("DOMContentLoaded", () => {
     return page.ekg_uv_per_mm.find((scale) => most / scale * MM < reach) ?? page.ekg_uv_per_mm.at(-1);
   }
 
-  function lineTrace(row, x, sfreq, uvPerMm, pixels) {
+  /* By how much each row is drawn smaller: 1, and more for one that is far larger than the others here and would fill the
+     page, as that of a loose electrode. */
+  function shrunk(signals, uvPerMm) {
+    const [from, to] = range().map((seconds) => Math.round(seconds * page.sfreq));
+    const sizes = signals.map((x) => {
+      const sorted = x.slice(from, to).filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
+      return sorted.length ? sorted[Math.floor(0.9 * (sorted.length - 1))] : 0;
+    });
+    const usual = [...sizes].sort((a, b) => a - b)[sizes.length >> 1];
+    const pixels = sizes.map((size) => size / uvPerMm * MM);
+    return sizes.map((size, i) => size > 3 * usual && pixels[i] > PEN / 2 ? page.shrinks.find((by) => pixels[i] / by < PEN / 4) ?? page.shrinks.at(-1) : 1);
+  }
+
+  function lineTrace(row, x, uvPerMm, pixels) {
     const [from, to] = range();
-    const { time, value } = hbacEEG.excerpt(x, sfreq, from, to, pixels);
+    const { time, value } = hbacEEG.excerpt(x, from, to, pixels);
     const perUv = MM / uvPerMm;
     // The axis points down, so that what is negative goes up.
     const y = value.map((uv) => row.y + Math.max(-PEN, Math.min(PEN, uv * perUv)));
@@ -50,7 +65,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const { columns, rows, low_db: zmin, high_db: zmax, max_hz: maxHz } = page.spectrogram;
     const dx = page.window_s / columns, dy = maxHz / rows;
     return { type: "heatmap", z: values, x0: 0, dx, y0: dy / 2, dy, yaxis: `y${i + 2}`, zmin, zmax, zsmooth: "fast",
-      colorscale: page.spectrogram.colours, showscale: i === 0, name: page.spectrogram.regions[i],
+      colorscale: page.spectrogram.colours, showscale: i === 0 && !narrow(), name: page.spectrogram.regions[i],
       colorbar: { title: { text: "dB", side: "top" }, thickness: 9, len: 4 * STRIP + 20, lenmode: "pixels", x: 1.012,
         xanchor: "left", y: 0, yanchor: "bottom", ypad: 0, tickfont: { size: 10 }, outlinewidth: 0 },
       hovertemplate: `${page.spectrogram.regions[i]}  %{y:.1f} Hz  %{x:.1f} s  %{z:.0f} dB<extra></extra>` };
@@ -66,78 +81,97 @@ document.addEventListener("DOMContentLoaded", () => {
   function layoutOf(rows, uvPerMm, shownEkg) {
     const regions = page.spectrogram.regions, [from, to] = range(), [mark0, mark1] = page.central;
     const inner = SHEET + 14 + regions.length * (STRIP + BETWEEN), total = inner + TOP + BOTTOM;
-    const bar = scaleBar(uvPerMm);
+    const bar = scaleBar(uvPerMm), small = narrow(), each = span() > 20 ? 5 : span() > 10 ? 2 : 1; // seconds between lines
     const view = `${state.at} ${from} ${to}`; // another view forgets where the reader has zoomed to
-    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}</span>`;
+    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}${row.shrunk ?? ""}</span>`;
     const layout = {
-      height: total, margin: { t: TOP, b: BOTTOM, l: LEFT, r: RIGHT }, showlegend: false,
+      height: total, margin: { t: TOP, b: BOTTOM, ...sides() }, showlegend: false,
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "var(--muted)", activecolor: "var(--accent)" }, hovermode: "closest", dragmode: "zoom",
-      xaxis: { range: [from, to], uirevision: view, anchor: `y${regions.length + 1}`, dtick: whole() ? 5 : 1, tick0: 0, showgrid: true,
+      xaxis: { range: [from, to], uirevision: view, anchor: `y${regions.length + 1}`, dtick: each, tick0: 0, showgrid: true,
         gridcolor: "var(--second)", gridwidth: 1, zeroline: false, automargin: false,
-        minor: { dtick: whole() ? 1 : 0.2, tick0: 0, showgrid: true, gridcolor: "var(--fifth)", gridwidth: 1 },
+        minor: { dtick: each > 1 ? 1 : 0.2, tick0: 0, showgrid: true, gridcolor: "var(--fifth)", gridwidth: 1 },
         title: { text: "seconds of the window", standoff: 6, font: { size: 11 } } },
       yaxis: { range: [SHEET, 0], uirevision: view, domain: [1 - SHEET / inner, 1], tickmode: "array", tickvals: rows.map((row) => row.y),
-        ticktext: rows.map(label), showgrid: false, zeroline: false, automargin: false, ticks: "", tickfont: { size: 11 } },
-      shapes: [bar.shape],
-      annotations: [bar.text, { xref: "paper", x: 1.012, xanchor: "left", y: rows.at(-1).y, showarrow: false,
+        ticktext: rows.map(label), showgrid: false, zeroline: false, automargin: false, ticks: "", tickfont: { size: small ? 9 : 11 } },
+      shapes: small ? [] : [bar.shape],
+      annotations: small ? [] : [bar.text, { xref: "paper", x: 1.012, xanchor: "left", y: rows.at(-1).y, showarrow: false,
         text: shownEkg, font: { size: 10 }, align: "left" }],
     };
     regions.forEach((region, i) => {
       const bottom = (regions.length - 1 - i) * (STRIP + BETWEEN) / inner;
       layout[`yaxis${i + 2}`] = { domain: [bottom, bottom + STRIP / inner], range: [0, page.spectrogram.max_hz], tickvals: [0, 10],
         showgrid: false, zeroline: false, automargin: false, tickfont: { size: 10 }, ticks: "outside", ticklen: 3 };
-      layout.annotations.push({ xref: "paper", yref: `y${i + 2} domain`, x: 0, xshift: -30, xanchor: "right", y: 0.5, showarrow: false,
+      layout.annotations.push({ xref: "paper", yref: `y${i + 2} domain`, x: 0, xshift: small ? -22 : -30, xanchor: "right", y: 0.5, showarrow: false,
         text: `<span style="color:${hbac.colour(region[0] === "L" ? "--left" : "--right")}">${region}</span>`, font: { size: 11 } });
     });
-    if (whole()) {
-      layout.shapes.push({ type: "rect", yref: "paper", x0: mark0, x1: mark1, y0: 0, y1: 1, layer: "below", line: { width: 0 },
-        fillcolor: "var(--central)" });
-      for (const x of page.central) {
+    const inside = [Math.max(from, mark0), Math.min(to, mark1)], all = from >= mark0 && to <= mark1;
+    if (!all && inside[0] < inside[1]) {
+      layout.shapes.push({ type: "rect", yref: "paper", x0: inside[0], x1: inside[1], y0: 0, y1: 1, layer: "below",
+        line: { width: 0 }, fillcolor: "var(--central)" });
+      for (const x of page.central.filter((x) => x > from && x < to)) {
         layout.shapes.push({ type: "line", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: "var(--accent)", width: 1 } });
       }
     }
-    const voted = whole() ? "what the experts voted on" : from === mark0 ? "the 10 seconds that the experts voted on"
-      : `the experts voted on ${mark0} to ${mark1} s`;
-    layout.annotations.push({ yref: "paper", x: whole() ? (mark0 + mark1) / 2 : (from + to) / 2, y: 1, yanchor: "bottom", yshift: 4,
-      showarrow: false, text: voted, font: { size: 11 } });
+    const text = all ? "what the experts voted on" : `the experts voted on ${mark0} to ${mark1} s`;
+    layout.annotations.push({ yref: "paper", x: (from + to) / 2, y: 1, yanchor: "bottom", yshift: 4, showarrow: false, text, font: { size: 11 } });
     return layout;
   }
 
+  /* The frequencies that the notch takes out: mains, and its harmonics where the window has them. */
+  function notched(mains) {
+    const chosen = option("notch"), hz = chosen === "auto" ? mains?.hz ?? 0 : Number(chosen);
+    return hz === 0 ? [] : mains?.hz === hz ? mains.lines : [hz];
+  }
+
+  function said(mains, lines) {
+    if (!mains) return lines.length ? `Notch at ${lines[0]} Hz.` : "";
+    const others = mains.lines.slice(1);
+    return `Mains at ${mains.hz} Hz found${others.length ? `, with harmonics at ${others.sort((a, b) => a - b).join(", ")} Hz` : ""}: `
+      + (lines.length ? `notch at ${lines.join(", ")} Hz.` : "the notch is off.");
+  }
+
   async function draw() {
-    const mine = ++turn, shown = page.windows[state.at], montage = option("montage"), band = option("band");
+    const mine = ++turn, shown = page.windows[state.at], montage = option("montage");
+    const [low, high] = [option("low"), option("high")].map(Number);
     document.documentElement.dataset.eeg = "";
-    control("back").disabled = state.at === 0;
-    control("next").disabled = state.at === page.windows.length - 1;
-    control("earlier").disabled = whole() || state.from <= 0;
-    control("later").disabled = whole() || state.from + page.page_s >= page.window_s;
-    let channels, maps, found;
+    const place = state.listed.indexOf(state.at);
+    control("back").disabled = place <= 0;
+    control("next").disabled = place === state.listed.length - 1;
+    control("earlier").disabled = state.from <= 0;
+    control("later").disabled = state.from + span() >= page.window_s;
+    let channels, maps, found, lines;
     try {
       found = await hbacEEG.load(shown.label_id);
-      channels = await hbacEEG.electrodes(found, band);
+      lines = notched(found.mains);
+      channels = await hbacEEG.electrodes(found, low, high, lines);
       maps = await hbacEEG.spectrogram(found);
     } catch (error) {
       if (mine === turn) control("said").textContent = error.message;
       return;
     }
     if (mine !== turn) return;
-    const rows = rowsOf(montage), sfreq = page.bands[band], uvPerMm = Number(option("sensitivity"));
-    const pixels = Math.max(200, figure.clientWidth - LEFT - RIGHT);
-    const signals = rows.map((row) => hbacEEG.derive(channels, row, found, sfreq));
-    const ekg = ekgScale(signals.at(-1));
-    const lines = rows.map((row, i) => lineTrace(row, signals[i], sfreq, row.name === page.ekg.name ? ekg : uvPerMm, pixels));
+    const rows = rowsOf(montage), uvPerMm = Number(option("sensitivity"));
+    const pixels = Math.max(200, figure.clientWidth - sides().l - sides().r);
+    const signals = rows.map((row) => hbacEEG.derive(channels, row, found));
+    const ekg = ekgScale(signals.at(-1)), shrinks = shrunk(signals.slice(0, -1), uvPerMm);
+    shrinks.forEach((by, i) => { rows[i].shrunk = by > 1 ? ` ÷${by}` : ""; });
+    const traces = rows.map((row, i) => lineTrace(row, signals[i], row.name === page.ekg.name ? ekg : shrinks[i] * uvPerMm, pixels));
+    const smaller = rows.filter((row) => row.shrunk).map((row) => row.name + row.shrunk);
     const layout = layoutOf(rows, uvPerMm, `${ekg < 1000 ? `${ekg} µV` : `${ekg / 1000} mV`}/mm`);
     figure.style.height = `${layout.height}px`;
-    await hbac.show(figure, { data: [...lines, ...maps.map(mapTrace)], layout, config: { modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
+    await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace)], layout, config: { displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
     const missing = Object.keys(found.gaps);
-    control("said").textContent = missing.length ? `Gaps: samples that were not recorded (${missing.join(", ")}).` : "";
-    document.documentElement.dataset.eeg = [shown.label_id, montage, band, ...range()].join(" ");
-    const next = page.windows[state.at + 1];
+    control("said").textContent = [said(found.mains, lines),
+      smaller.length ? `Drawn smaller, for it would fill the page: ${smaller.join(", ")}.` : "",
+      missing.length ? `Gaps: samples that were not recorded (${missing.join(", ")}).` : ""].filter(Boolean).join(" ");
+    document.documentElement.dataset.eeg = [shown.label_id, montage, low, high, lines[0] ?? 0, ...range()].join(" ");
+    const next = page.windows[state.listed[place + 1]];
     if (next) hbacEEG.load(next.label_id).catch(() => {}); // said when it is asked for
   }
 
   function show(at) {
     state.at = Math.max(0, Math.min(page.windows.length - 1, at));
-    state.from = page.central[0];
+    toCentre();
     const shown = page.windows[state.at];
     history.replaceState(null, "", `#${shown.label_id}`);
     control("title").textContent = `EEG ${shown.eeg_id}`;
@@ -152,50 +186,103 @@ document.addEventListener("DOMContentLoaded", () => {
     return draw();
   }
 
+  function goTo(from) { state.from = Math.max(0, Math.min(page.window_s - span(), from)); }
+  function toCentre() { goTo((page.central[0] + page.central[1] - span()) / 2); }
+
   /* Forward or back by a page within the window. */
   function turnPage(by) {
-    if (whole()) return;
-    state.from = Math.max(0, Math.min(page.window_s - page.page_s, state.from + by * page.page_s));
+    goTo(state.from + by * span());
     draw();
   }
 
+  /* Another entry of a control's list, the first again after the last where it goes round. */
+  function step(name, by, round = true) {
+    const list = control(name), n = list.options.length, at = list.selectedIndex + by;
+    list.selectedIndex = round ? (at + n) % n : Math.max(0, Math.min(n - 1, at));
+    draw();
+  }
+
+  function help() {
+    const keys = control("keys");
+    keys.hidden = !keys.hidden;
+    control("help").setAttribute("aria-expanded", String(!keys.hidden));
+  }
+
+  /* Entropy of the votes in nats: how much the experts disagreed. */
+  const dispute = (shown) => -shown.votes.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0);
+  const most = (shown) => shown.votes.indexOf(Math.max(...shown.votes));
+  const orders = { kl: (one, other) => other.kl - one.kl, dispute: (one, other) => dispute(other) - dispute(one) };
+
+  /* The windows that the reader wants, in the order that the reader wants. */
   function listWindows() {
+    const [only, votes, order] = ["class", "population", "order"].map(option), text = option("search").trim();
+    const wanted = (shown) => (only === "" || page.classes[most(shown)] === only) && (votes === "" || shown.populations.includes(votes))
+      && [shown.eeg_id, shown.label_id, shown.patient_id].some((id) => String(id).includes(text));
+    state.listed = page.windows.map((_, at) => at).filter((at) => wanted(page.windows[at]));
+    if (order in orders) state.listed.sort((one, other) => orders[order](page.windows[one], page.windows[other]));
+    const found = [];
     let why, list;
-    page.windows.forEach((shown, at) => {
-      if (shown.why !== why) {
-        why = shown.why;
-        control("list").append(element("h2", "", why));
-        list = control("list").appendChild(element("ol"));
+    for (const at of state.listed) {
+      const shown = page.windows[at], heading = order in orders ? "" : shown.why;
+      if (heading !== why) {
+        why = heading;
+        found.push(element("h2", "", why), list = element("ol"));
       }
       const button = list.appendChild(element("li")).appendChild(element("button"));
       button.type = "button";
       button.value = at;
-      const dot = button.appendChild(element("i"));
-      dot.style.background = `var(--${page.classes[shown.votes.indexOf(Math.max(...shown.votes))]})`;
-      button.append(element("span", "", String(shown.eeg_id)), element("span", "muted", `n ${shown.n_votes}`));
-      button.append(element("b", "", shown.kl === null ? "" : shown.kl.toFixed(2)));
+      button.appendChild(element("i")).style.background = `var(--${page.classes[most(shown)]})`;
+      button.append(element("span", "", page.class_names[most(shown)]), element("span", "", String(shown.eeg_id)),
+        element("span", "muted", `n ${shown.n_votes}`), element("b", "", shown.kl === null ? "" : shown.kl.toFixed(2)));
       button.addEventListener("click", () => show(at));
-    });
+    }
+    if (!found.length) found.push(element("p", "muted", "No window is like this."));
+    control("windows").replaceChildren(...found);
+  }
+
+  /* To the next window of the list, or the one before. */
+  function move(by) {
+    const at = state.listed[state.listed.indexOf(state.at) + by];
+    if (at !== undefined) show(at);
   }
 
   const keys = {
-    ArrowRight: (shift) => shift ? turnPage(1) : show(state.at + 1), ArrowLeft: (shift) => shift ? turnPage(-1) : show(state.at - 1),
-    ArrowDown: () => show(state.at + 1), ArrowUp: () => show(state.at - 1),
+    ArrowRight: (shift) => shift ? move(1) : turnPage(1), ArrowLeft: (shift) => shift ? move(-1) : turnPage(-1),
+    ArrowUp: () => step("sensitivity", -1, false), ArrowDown: () => step("sensitivity", 1, false),
+    c: () => { toCentre(); draw(); }, n: () => step("notch", 1), "?": help,
+    m: (shift) => step("montage", shift ? -1 : 1), f: (shift) => step("high", shift ? -1 : 1), l: (shift) => step("low", shift ? -1 : 1),
   };
   document.addEventListener("keydown", (event) => {
-    const choosing = event.target.tagName === "SELECT" && /Up|Down/.test(event.key); // which changes the choice
-    if (!(event.key in keys) || choosing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const choosing = event.target.tagName === "INPUT" || (event.target.tagName === "SELECT" && /Up|Down/.test(key));
+    if (!(key in keys) || choosing || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    keys[event.key](event.shiftKey);
+    keys[key](event.shiftKey);
   });
-  for (const name of ["montage", "band", "sensitivity", "span"]) {
-    control(name).addEventListener("change", () => { state.from = page.central[0]; draw(); });
+  for (const name of ["montage", "low", "high", "notch", "sensitivity", "span"]) {
+    let byHand = false; // after a choice with the mouse, the keys are those of the page again
+    control(name).addEventListener("pointerdown", () => { byHand = true; });
+    control(name).addEventListener("keydown", () => { byHand = false; });
+    control(name).addEventListener("change", () => {
+      if (name === "span") { // around the same middle
+        goTo(state.from + (state.span - span()) / 2);
+        state.span = span();
+      }
+      if (byHand) control(name).blur();
+      draw();
+    });
   }
-  const buttons = { back: () => show(state.at - 1), next: () => show(state.at + 1), earlier: () => turnPage(-1), later: () => turnPage(1) };
+  const buttons = { back: () => move(-1), next: () => move(1), earlier: () => turnPage(-1), later: () => turnPage(1), help };
   for (const [name, act] of Object.entries(buttons)) control(name).addEventListener("click", act);
   const asked = () => page.windows.findIndex((shown) => `#${shown.label_id}` === location.hash);
   window.addEventListener("hashchange", () => { if (asked() >= 0 && asked() !== state.at) show(asked()); });
   document.documentElement.addEventListener("hbac-theme", draw); // names of rows have their colours in their text
+  for (const name of ["class", "population", "order", "search"]) {
+    control(name).addEventListener("input", () => {
+      listWindows();
+      if (state.listed.length) show(state.listed.includes(state.at) ? state.at : state.listed[0]);
+    });
+  }
   listWindows();
   show(Math.max(0, asked()));
 });

@@ -1,11 +1,11 @@
-/* Windows as the page needs them: loaded when asked for, unpacked to the step that Python wrote, brought to a montage.
-   Nothing is filtered here. The counterpart in Python is eeg_packing.py. */
+/* Windows as the page needs them: loaded when asked for, unpacked to the step that Python wrote, filtered, brought to a
+   montage. The counterpart in Python is eeg_packing.py; the filters are those of scipy.signal. */
 "use strict";
 
 const hbacEEG = (() => {
   const waiting = new Map(); // label id, to what to do when its file has arrived
   const loaded = new Map(); // label id, to the promise of its window; the last few only
-  const KEPT = 12, MISSING = 255;
+  const KEPT = 12, KEPT_FILTERS = 3, MISSING = 255;
   let page; // what Python wrote into the page
 
   /* A file of eeg/ calls this. */
@@ -26,7 +26,7 @@ const hbacEEG = (() => {
         };
         script.src = `eeg/${labelId}.js`;
         document.head.append(script);
-      }).then((content) => ({ ...content, unpacked: new Map() })));
+      }).then((content) => ({ ...content, filtered: new Map() })));
       if (loaded.size > KEPT) loaded.delete(loaded.keys().next().value);
     }
     return loaded.get(labelId);
@@ -39,8 +39,8 @@ const hbacEEG = (() => {
   }
 
   /* Channels in microvolt, one Float32Array each. */
-  function unpackSignal(content) {
-    const { own, neighbour, shift, neighbours, steps_uv: steps } = page.packing;
+  function unpackSignal(content, steps) {
+    const { own, neighbour, shift, neighbours } = page.packing;
     const nLags = own + neighbour, nChannels = steps.length, head = 4 * nChannels * nLags;
     const coefficients = new Int32Array(content.buffer.slice(0, head));
     const size = (content.length - head) / 2, nTimes = size / nChannels;
@@ -61,22 +61,68 @@ const hbacEEG = (() => {
     return channels.map((x, c) => Float32Array.from(x, (value) => value * steps[c]));
   }
 
-  async function electrodes(window, band) {
-    if (!window.unpacked.has(band)) window.unpacked.set(band, unpackSignal(await bytes(window.bands[band])));
-    return window.unpacked.get(band);
+  /* A Butterworth filter of order 2 as one section [b0, b1, b2, a1, a2], by the bilinear transform. */
+  function butterworth(kind, hz) {
+    const k = Math.tan(Math.PI * hz / page.sfreq), scale = 1 / (1 + Math.SQRT2 * k + k * k);
+    const b = kind === "high-pass" ? [1, -2, 1] : [k * k, 2 * k * k, k * k];
+    return [...b.map((value) => value * scale), 2 * (k * k - 1) * scale, (1 - Math.SQRT2 * k + k * k) * scale];
+  }
+
+  /* A second-order notch; scipy calls it iirnotch. */
+  function notch(hz) {
+    const scale = 1 / (1 + Math.tan(Math.PI * page.notch_hz / page.sfreq));
+    const middle = -2 * scale * Math.cos(2 * Math.PI * hz / page.sfreq);
+    return [scale, middle, scale, middle, 2 * scale - 1];
+  }
+
+  /* One section over a signal in place, as if its first sample had been there for ever. */
+  function run([b0, b1, b2, a1, a2], x) {
+    const rest = (b0 + b1 + b2) / (1 + a1 + a2) * x[0]; // what it would give
+    let s1 = rest - b0 * x[0], s2 = b2 * x[0] - a2 * rest;
+    for (let t = 0; t < x.length; t += 1) {
+      const y = b0 * x[t] + s1;
+      s1 = b1 * x[t] - a1 * y + s2;
+      s2 = b2 * x[t] - a2 * y;
+      x[t] = y;
+    }
+  }
+
+  /* Forward and backward, over the signal and its mirror images at both ends. */
+  function filtered(signal, sections) {
+    const n = signal.length, pad = Math.min(n - 1, Math.round(page.pad_s * page.sfreq));
+    const x = new Float64Array(n + 2 * pad);
+    x.set(signal, pad);
+    for (let t = 1; t <= pad; t += 1) { x[pad - t] = signal[t]; x[pad + n - 1 + t] = signal[n - 1 - t]; }
+    for (let way = 0; way < 2; way += 1) {
+      for (const section of sections) run(section, x);
+      x.reverse();
+    }
+    return Float32Array.from(x.subarray(pad, pad + n));
+  }
+
+  /* Channels of a window, filtered: edges in hertz (0: none), and the frequencies to take out. */
+  async function electrodes(window, low, high, lines) {
+    const key = [low, high, ...lines].join(" ");
+    window.raw ??= unpackSignal(await bytes(window.signal), window.steps_uv);
+    if (!window.filtered.has(key)) {
+      const sections = [...lines.map(notch), ...(low ? [butterworth("high-pass", low)] : []), ...(high ? [butterworth("low-pass", high)] : [])];
+      if (window.filtered.size >= KEPT_FILTERS) window.filtered.delete(window.filtered.keys().next().value);
+      window.filtered.set(key, window.raw.map((x) => filtered(x, sections)));
+    }
+    return window.filtered.get(key);
   }
 
   /* One row of a montage in microvolt, NaN where one of its own electrodes was not recorded. The mean of all electrodes,
      as a reference, goes on with those that are left. */
-  function derive(channels, row, window, sfreq) {
+  function derive(channels, row, window) {
     const x = new Float32Array(channels[0].length);
     for (const [c, weight] of row.weights) {
       const channel = channels[c];
       for (let t = 0; t < x.length; t += 1) x[t] += weight * channel[t];
     }
     for (const name of row.electrodes) {
-      for (const [start, stop] of window.gaps[name] ?? []) { // in samples as stored
-        x.fill(NaN, Math.floor(start * sfreq / page.sfreq), Math.ceil(stop * sfreq / page.sfreq));
+      for (const [start, stop] of window.gaps[name] ?? []) {
+        x.fill(NaN, start, stop);
       }
     }
     return x;
@@ -94,7 +140,8 @@ const hbacEEG = (() => {
 
   /* The part of a signal between two times, thinned to the lowest and the highest sample of each pixel where there are
      more samples than that, in the order in which they came. Returns times and values. */
-  function excerpt(x, sfreq, from, to, pixels) {
+  function excerpt(x, from, to, pixels) {
+    const sfreq = page.sfreq;
     const first = Math.max(0, Math.floor(from * sfreq)), last = Math.min(x.length, Math.ceil(to * sfreq) + 1);
     const perPixel = (last - first) / pixels;
     const picked = [];

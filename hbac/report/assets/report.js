@@ -5,6 +5,7 @@
 const hbac = (() => {
   const root = document.documentElement;
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const NARROW = 560; // pixels
   const specs = new Map(); // the div of a figure, to what Python wrote
 
   function remembered() {
@@ -50,6 +51,13 @@ const hbac = (() => {
     return themedLayout;
   }
 
+  /* Where names would take the figure's room: the rank alone where there is one, and no more than a word else. */
+  function shorten(layout, data) {
+    const names = [...new Set(data.flatMap(({ y }) => Array.isArray(y) ? y : []).filter((name) => typeof name === "string"))];
+    const short = (name) => /^\d+(?=\s)/.exec(name)?.[0] ?? (name.length > 12 ? `${name.slice(0, 11)}…` : name);
+    if (names.length) layout.yaxis = { ...layout.yaxis, tickmode: "array", tickvals: names, ticktext: names.map(short) };
+  }
+
   /* Draws a figure, or draws it again in the colours of today. */
   function draw(div) {
     const spec = specs.get(div);
@@ -57,7 +65,8 @@ const hbac = (() => {
       ...spec.config };
     const layout = themed(spec.layout);
     // On a narrow screen a long legend would take the figure's room; what a point is also stands beside the pointer.
-    if (div.clientWidth < 560 && spec.data.length > 8) layout.showlegend = false;
+    if (div.clientWidth < NARROW && spec.data.length > 8) layout.showlegend = false;
+    if (div.clientWidth < NARROW) shorten(layout, spec.data);
     return Plotly.react(div, coloured(spec.data), layout, config);
   }
 

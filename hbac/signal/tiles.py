@@ -189,7 +189,7 @@ class ImageLayout(nn.Module):
             sized[source] = image
         some = sized[self.sources[0]]
         planes = 1 if self.kind == "tiles" else self.n_chans
-        image_BCHW = some.new_zeros((len(some), planes, self.height, self.width))
+        image_BCHW = some.new_zeros((some.shape[0], planes, self.height, self.width))
         for tile in self.tiles:
             self.part(image_BCHW, tile).copy_(sized[tile.source][:, tile.index : tile.index + 1])
         return image_BCHW.expand(-1, self.n_chans, -1, -1)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hbac.common.errors import UserError
-from hbac.signal.layout import ImageLayout
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import channel_mirror, get_montage
+from hbac.signal.tiles import ImageLayout
 from tests.signal.recordings import noise
 
 REGIONS = ("LL", "LP", "RP", "RL")

@@ -1,0 +1,39 @@
+"""Whether a run is there already: all its files, as they were written."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hbac.common.errors import UserError
+from hbac.runs.folder import DONE_FILE, TABLE_FILE, WEIGHTS_HASH, check_weights, read_facts, read_scores
+
+log = logging.getLogger("hbac.train")
+
+
+def score_of_finished(folder: Path) -> float | None:
+    """Return the score of a run that is complete and undamaged.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    float or None
+        KL divergence of its held-out rows, NaN where there is none; None where it is to be trained. A warning says what
+        is wrong with a run that had been finished.
+    """
+    from hbac.predictions import PredictionTable
+
+    if not (folder / DONE_FILE).is_file():
+        return None
+    try:
+        score = read_scores(folder)["kl"]["all"]
+        check_weights(folder, read_facts(folder).get(WEIGHTS_HASH))
+        PredictionTable.read(folder / TABLE_FILE)
+    except UserError as error:
+        log.warning("%s: finished, but no longer whole, and made again: %s", folder, error)
+        return None
+    return float("nan") if score is None else float(score)

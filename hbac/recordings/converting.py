@@ -1,0 +1,221 @@
+"""One recording on its way into a store: read a stretch at a time, checked by its samples, resampled, rounded."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hbac.common.errors import UserError
+from hbac.common.files import hash_of_file
+from hbac.recordings.amplitudes import N_LOOKS, VOLTS_BELOW, count_looks, looks_of, spans
+from hbac.recordings.declared import Declared
+from hbac.recordings.footers import Footer
+from hbac.recordings.mapped import BLOCK_BYTES, ITEM_BYTES
+from hbac.recordings.resample import resample
+from hbac.recordings.timeline import Timeline, time_column
+from hbac.vocabulary import WINDOW_SAMPLES
+
+# What is decoded at a time in each thread.
+_BATCH_BYTES = 8 << 20
+# Of each column at a time; without it a column of a whole row group is held.
+_READ_BYTES = 1 << 16
+_FLOAT16_MAX = np.float16(65504)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One recording that is written.
+
+    Parameters
+    ----------
+    position : int
+        Its place in the plan.
+    source : tuple of (int, int, str)
+        Size, time of change in ns and hash of the file that it was made from.
+    sha256 : str
+        Hash of its stored rows.
+    crc : tuple of int
+        CRC-32 of each of its blocks (`hbac.recordings.mapped.BLOCK_BYTES`).
+    empty : str
+        Which columns are NaN throughout, packed to hexadecimal bits.
+    looks : tuple of int
+        How many windows look like what (`hbac.recordings.amplitudes`).
+    """
+
+    position: int
+    source: tuple[int, int, str]
+    sha256: str
+    crc: tuple[int, ...]
+    empty: str
+    looks: tuple[int, ...]
+
+
+def convert(
+    footer: Footer,
+    names: tuple[str | None, ...],
+    kind: str,
+    declared: Declared,
+    position: int,
+    write: Callable[[memoryview, int], None],
+) -> Converted:
+    """Copy one recording, a stretch at a time.
+
+    Parameters
+    ----------
+    footer : Footer
+        What its file says about itself.
+    names : tuple of str or None
+        What the file calls the store's columns; None where it has no such.
+    kind : {"eeg", "spectrogram"}
+        What it is.
+    declared : Declared
+        Rate and unit.
+    position : int
+        Its place in the plan.
+    write : callable
+        Is given bytes, and where they go, counted from the recording's first.
+
+    Returns
+    -------
+    Converted
+        Hashes, and what the samples look like.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read, or cannot be what it should. The message has no path: the caller adds it.
+    """
+    n_columns = len(names)
+    block_rows = rows_of_block(n_columns)
+    empty = np.ones(n_columns, bool)
+    looks = np.zeros(N_LOOKS, np.int64)
+    digest, crcs, crc, n_rows = hashlib.sha256(), [], 0, 0
+    wanted = declared.n_stored(footer.n_rows) if kind == "eeg" else footer.n_rows
+    pieces = _pieces(footer, names, kind, declared)
+    for piece_CT in resample(pieces, declared.ratio) if kind == "eeg" else pieces:
+        rows = memoryview(np.ascontiguousarray(_to_float16(piece_CT).T))  # type: ignore[arg-type]
+        if n_rows + len(rows) > wanted:
+            raise UserError("more rows than its footer says: changed while it was read?")
+        empty &= np.isnan(piece_CT).all(axis=1)
+        if kind == "eeg":
+            looks += _looks_of_windows(piece_CT)
+        digest.update(rows)
+        for start, stop in _parts(n_rows, len(rows), block_rows):
+            crc = zlib.crc32(rows[start:stop], crc)
+            if (n_rows + stop) % block_rows == 0:
+                crcs.append(crc)
+                crc = 0
+        write(rows.cast("B"), n_rows * n_columns * ITEM_BYTES)
+        n_rows += len(rows)
+    if n_rows != wanted:
+        raise UserError(f"{n_rows} rows, its footer says {wanted}: changed while it was read?")
+    if n_rows % block_rows:
+        crcs.append(crc)
+    source = (footer.size, footer.mtime_ns, _hash_of_source(footer.path))
+    packed = np.packbits(empty).tobytes().hex()
+    return Converted(position, source, digest.hexdigest(), tuple(crcs), packed, tuple(looks.tolist()))
+
+
+def rows_of_block(n_columns: int) -> int:
+    """Return how many rows have one checksum.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the store.
+
+    Returns
+    -------
+    int
+        Rows.
+    """
+    return max(1, BLOCK_BYTES // (n_columns * ITEM_BYTES))
+
+
+def _parts(before: int, n: int, block_rows: int) -> Iterator[tuple[int, int]]:
+    """Cut rows where blocks end, having written some before."""
+    start = 0
+    while start < n:
+        stop = min(n, start + block_rows - (before + start) % block_rows)
+        yield start, stop
+        start = stop
+
+
+def _looks_of_windows(piece_CT: NDArray[np.float32]) -> NDArray[np.int64]:
+    cuts = range(0, max(1, piece_CT.shape[1] - WINDOW_SAMPLES // 2), WINDOW_SAMPLES)  # no window of a few samples
+    windows = [spans(window.T) for window in np.split(piece_CT, list(cuts)[1:], axis=1)]
+    return count_looks(looks_of(*(np.stack(ends) for ends in zip(*windows, strict=True))))
+
+
+def _pieces(
+    footer: Footer, names: tuple[str | None, ...], kind: str, declared: Declared
+) -> Iterator[NDArray[np.float32]]:
+    """Yield stretches (columns, n) in microvolt or power, NaN where missing; check what only the samples tell."""
+    found = [name for name in names if name is not None]
+    time = time_column([name for name, _ in footer.schema if name not in found])
+    timeline = None if time is None else Timeline(time, kind, declared.rate_hz)
+    batch_rows = max(256, _BATCH_BYTES // (4 * len(names)))
+    factor = np.float32(declared.uv if kind == "eeg" else 1.0)
+    peak, changes = 0.0, False
+    for batch in _batches(footer.path, [*found, *([] if time is None else [time])], batch_rows):
+        if not batch.num_rows:
+            continue
+        values_CT = np.full((len(names), batch.num_rows), np.nan, np.float32)
+        with np.errstate(over="ignore"):
+            for values_T, name in zip(values_CT, names, strict=True):
+                if name is not None and not pa.types.is_null(batch.schema.field(name).type):
+                    values_T[:] = batch.column(name).to_numpy(zero_copy_only=False)
+            values_CT *= factor
+        values_CT[np.isinf(values_CT)] = np.nan
+        if timeline is not None:
+            timeline.add(batch.column(time))
+        if kind == "spectrogram" and (least := np.fmin.reduce(values_CT, axis=None)) < 0:
+            raise UserError(f"values down to {least:g}: power is never below 0; these look like decibels or logarithms")
+        if kind == "eeg" and declared.unit is None:
+            low, high = spans(values_CT.T)
+            peak = max(peak, float(np.fmax.reduce(np.maximum(-low, high))))
+            changes = changes or bool((high > low).any())
+        yield values_CT
+    if timeline is not None:
+        timeline.finish()
+    if changes and peak < VOLTS_BELOW:
+        raise UserError(
+            f"no value above {peak:g}: this looks like volts, must be microvolts; dataset.unit=V (or mV) declares the "
+            "unit of the files, dataset.unit=uV that it is microvolt"
+        )
+
+
+def _batches(path: Path, names: list[str], batch_rows: int) -> Iterator[Any]:
+    """Yield a file's record batches; what goes wrong here is the source's fault, not the store's disk."""
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
+            for batch in file.iter_batches(batch_rows, columns=names, use_threads=False):
+                if lost := [name for name in names if batch.schema.names.count(name) != 1]:
+                    raise UserError(f"column {lost[0]} cannot be read by its name: damaged")
+                yield batch
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}") from error
+
+
+def _hash_of_source(path: Path) -> str:
+    try:
+        return hash_of_file(path)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error}") from error
+
+
+def _to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    if np.isinf(half).any():
+        half = np.clip(half, -_FLOAT16_MAX, _FLOAT16_MAX)
+    return half

@@ -1,0 +1,85 @@
+"""What a user says about the recordings of a data set: their rate and their unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
+from hbac.vocabulary import SFREQ
+
+UNITS_UV = {"V": 1e6, "mV": 1e3, "uV": 1.0}
+LOWEST_HZ, HIGHEST_HZ = 80.0, 100_000.0
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Rate and unit of a data set's EEGs.
+
+    Parameters
+    ----------
+    sfreq : float or None
+        Rate of the files in hertz, which are resampled to 200 Hz; None: 200, and whatever speaks against it is an
+        error.
+    unit : str or None
+        ``V``, ``mV`` or ``uV``; None: microvolt, and values that cannot be are an error.
+
+    Raises
+    ------
+    UserError
+        For a rate below 80 Hz, one that is no number, or another unit.
+    """
+
+    sfreq: float | None = None
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit is not None:
+            check_choice("dataset.unit", self.unit, tuple(UNITS_UV))
+        if self.sfreq is None:
+            return
+        valid = isinstance(self.sfreq, int | float) and not isinstance(self.sfreq, bool)
+        if not valid or not LOWEST_HZ <= self.sfreq <= HIGHEST_HZ:
+            raise UserError(
+                f"dataset.sfreq={self.sfreq}: must be the rate of the EEG files in hertz, {LOWEST_HZ:g} or more (null: "
+                f"{SFREQ:g})"
+            )
+
+    @property
+    def rate_hz(self) -> float:
+        """Samples per second of the files."""
+        return SFREQ if self.sfreq is None else float(self.sfreq)
+
+    @property
+    def uv(self) -> float:
+        """Microvolts that a 1 in the files stands for."""
+        return UNITS_UV[self.unit or "uV"]
+
+    @property
+    def ratio(self) -> Fraction:
+        """Stored samples for each sample of a file."""
+        return (Fraction(SFREQ) / Fraction(self.rate_hz).limit_denominator(1000)).limit_denominator(2000)
+
+    def n_stored(self, n_rows: int) -> int:
+        """Return how many rows of a store a file becomes.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the file.
+
+        Returns
+        -------
+        int
+            Samples at 200 Hz.
+        """
+        return math.ceil(n_rows * self.ratio)
+
+    def described(self) -> list[object]:
+        """Return what a fingerprint covers: nothing where nothing is declared that changes a value."""
+        return [] if self.ratio == 1 and self.uv == 1 else [self.rate_hz, self.uv]
+
+
+UNDECLARED = Declared()

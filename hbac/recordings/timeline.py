@@ -1,0 +1,119 @@
+"""The time that a file gives each of its rows, checked while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from hbac.common.errors import UserError
+from hbac.recordings.declared import LOWEST_HZ
+from hbac.vocabulary import SPECTROGRAM_ROW_S
+
+_NAMES = ("time", "times", "timestamp")
+_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+# Times are rounded: to whole milliseconds, say, of which 200 Hz has five.
+_TOLERANCE = 1e-3
+
+
+def time_column(names: Iterable[str]) -> str | None:
+    """Find the column that says when a row was.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Columns of a file.
+
+    Returns
+    -------
+    str or None
+        ``time``, ``times`` or ``timestamp``, in any case.
+    """
+    return next((name for name in names if name.strip().lower() in _NAMES), None)
+
+
+class Timeline:
+    """Check that rows are in order, and as far apart as they should be.
+
+    Parameters
+    ----------
+    name : str
+        The column, for messages.
+    kind : {"eeg", "spectrogram"}
+        What the file is. Times of a spectrogram are seconds; those of an EEG seconds, milliseconds, microseconds, dates
+        or the number of the sample, whichever fits.
+    rate_hz : float
+        Samples of an EEG per second.
+    """
+
+    def __init__(self, name: str, kind: str, rate_hz: float) -> None:
+        self.name, self.kind, self.rate_hz = name, kind, rate_hz
+        self.first = self.last = np.nan
+        self.n = 0
+
+    def add(self, column: Any) -> None:
+        """Take the times of the next rows.
+
+        Parameters
+        ----------
+        column : pyarrow.Array
+            Numbers, times or durations; any other type is left alone.
+
+        Raises
+        ------
+        UserError
+            When time goes back.
+        """
+        time_T = column.to_numpy(zero_copy_only=False)
+        if time_T.dtype.kind in "mM":
+            time_T = np.where(np.isnat(time_T), np.nan, time_T.astype(f"{time_T.dtype.kind}8[ns]").view(np.int64) / 1e9)
+        elif time_T.dtype.kind not in "iuf":
+            return
+        if not len(time_T):
+            return
+        time_T = np.concatenate([[self.last], time_T.astype(np.float64)])
+        step_T = np.diff(time_T)
+        back = step_T <= 0 if self.kind == "spectrogram" else step_T < 0
+        if back.any():
+            row = int(np.argmax(back))
+            raise UserError(
+                f"column {self.name!r} goes from {time_T[row]:g} to {time_T[row + 1]:g} at row {self.n + row:,}: "
+                "its rows are not in the order of time"
+            )
+        if self.n == 0:
+            self.first = time_T[1]
+        self.last = time_T[-1]
+        self.n += len(step_T)
+
+    def finish(self) -> None:
+        """Compare the mean step with what it must be.
+
+        Raises
+        ------
+        UserError
+            Says which rate the file has.
+        """
+        if self.n < 2:
+            return
+        step = (self.last - self.first) / (self.n - 1)
+        if not step > 0:  # all missing, or a column that does not move and is no time
+            return
+        if self.kind == "spectrogram":
+            if abs(step - SPECTROGRAM_ROW_S) > 1e-6:
+                raise UserError(
+                    f"a time step of {step:g} s on average, must be {SPECTROGRAM_ROW_S:g} s (column {self.name!r})"
+                )
+            return
+        rates = {unit: 1 / (step * seconds) for unit, seconds in _UNITS.items()}
+        tolerance = _TOLERANCE + 1 / self.n
+        if step == 1 or any(abs(rate / self.rate_hz - 1) < tolerance for rate in rates.values()):
+            return
+        # What a rate may be; the unit that the times are in is not known.
+        unit, rate = next(((u, r) for u, r in rates.items() if 20 <= r <= 50_000), ("s", rates["s"]))
+        whole = abs(rate - round(rate)) < 0.02
+        hint = f": dataset.sfreq={round(rate)} declares the rate of the files" if whole and rate >= LOWEST_HZ else ""
+        raise UserError(
+            f"column {self.name!r} goes by {step:g} {unit} on average, which is {rate:g} Hz; must be "
+            f"{self.rate_hz:g} Hz without gaps{hint}"
+        )
