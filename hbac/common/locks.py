@@ -12,7 +12,7 @@ from filelock import FileLock
 
 log = logging.getLogger("hbac.common")
 
-_NOT_SUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_NOT_SUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # for ENOSYS filelock makes a file of its own
 _told: set[Path] = set()  # folders, each once
 
 
