@@ -36,7 +36,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--method", default="all", choices=["all", *SINGLE])
     parser.add_argument("--tables", nargs="*", default=[], help="real tables; then the stand-in isn't used")
+    parser.add_argument("--smoke", action="store_true", help="smallest sizes, in seconds; promises are not checked")
     arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.members, arguments.rows = 3, 300
 
     start = time.perf_counter()
     if arguments.tables:

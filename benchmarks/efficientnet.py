@@ -52,7 +52,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backbone", default="efficientnet_b0")
     parser.add_argument("--bf16", action="store_true", help="also where the processor has none (then slow)")
+    parser.add_argument("--smoke", action="store_true", help="smallest sizes, in seconds; promises are not checked")
     options = parser.parse_args()
+    if options.smoke:
+        options.batch, options.rounds = 2, 1
     settings = {
         "plain float32": {"channels_last": False, "bf16": False},
         "channels-last": {"channels_last": True, "bf16": False},

@@ -35,7 +35,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--windows", type=int, default=2640)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--smoke", action="store_true", help="smallest sizes, in seconds; promises are not checked")
     options = parser.parse_args()
+    if options.smoke:
+        options.windows = 4
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         # Few recordings, seen again and again: the store would be as fast with many.
@@ -51,7 +54,7 @@ def main() -> None:
     outside = 1 - networks.forward_s / spent_s
     print(f"{len(networks.models)} networks, {len(networks.groups)} front-ends, {options.windows} windows")
     print(f"{options.windows / spent_s:.2f} windows/s, {100 * outside:.1f} % of the time outside the forward passes")
-    sys.exit(0 if outside < LIMIT else 1)
+    sys.exit(0 if outside < LIMIT or options.smoke else 1)
 
 
 if __name__ == "__main__":

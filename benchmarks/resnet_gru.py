@@ -73,7 +73,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true", help="smallest sizes, in seconds; promises are not checked")
     options = parser.parse_args()
+    if options.smoke:
+        options.batch, options.rounds = 2, 1
     torch.manual_seed(0)
     public, ours = PublicResNetGRU(n_chans=8, n_times=N_TIMES), ResNetGRU(n_chans=18, n_times=N_TIMES)
     speed = windows_per_second(
@@ -100,7 +103,7 @@ def main() -> None:
     print(f"ratio   training {ratio:.1f} (at least 8), inference {forward:.1f}")
     bf16 = speed["ours, training in bfloat16"] / speed["ours, training"]
     print(f"bfloat16 autocast instead of float32: ratio {bf16:.2f} (below 1: this processor has to emulate it)")
-    if ratio < 8:
+    if ratio < 8 and not options.smoke:
         raise SystemExit(1)
 
 

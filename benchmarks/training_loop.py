@@ -12,6 +12,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -39,7 +40,7 @@ def make(part: Part, epochs: int) -> tuple[EEGDataModule, Classifier]:
     torch.manual_seed(0)
     data = EEGDataModule(part, EEGFrontEnd(), batch_size=32)
     data.train_set = TrainingWindows([WindowDataset(part, members=np.tile(np.arange(len(part.rows)), REPEATS))])
-    task = Classifier(ResNetGRU(), lambda parameters: torch.optim.AdamW(parameters, lr=LR), warmup_cosine)
+    task = Classifier(ResNetGRU(), partial(torch.optim.AdamW, lr=LR), warmup_cosine)
     return data, task
 
 
@@ -90,7 +91,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--smoke", action="store_true", help="smallest sizes, in seconds; promises are not checked")
     options = parser.parse_args()
+    if options.smoke:
+        options.rounds, options.epochs = 1, 1
     quiet()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -51,7 +51,10 @@ def main() -> None:
     parser.add_argument("--size", default="small")
     parser.add_argument("--epochs", type=int, default=15, help="15 is what a training has")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true", help="smallest sizes, in seconds; promises are not checked")
     options = parser.parse_args()
+    if options.smoke:
+        options.size, options.epochs, options.rounds = "tiny", 1, 1
     run = (f"dataset.size={options.size}", f"trainer.max_epochs={options.epochs}")
     spent: dict[str, list[dict[str, float]]] = {"csv": [], "wandb": []}
     with tempfile.TemporaryDirectory() as name:

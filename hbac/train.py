@@ -59,7 +59,10 @@ def train(cfg: DictConfig) -> float:
     from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
     from hbac.experiment.sources import fold_table_of
+    from hbac.training.slurm import requeue_on_signal
 
+    if cfg.requeue:
+        requeue_on_signal()
     job = make_job(cfg)
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
     part = build(cfg.dataset, "dataset", cfg.allow).part("train", official="official" in job.front_end.sources)

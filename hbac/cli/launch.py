@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from hbac import __version__
+from hbac.cli.failures import SweepJobError, end_failed_sweep, note_failure
 from hbac.cli.ground import keep_below, open_streams, unusable
 from hbac.cli.settings import check_settings
 from hbac.cli.spelling import check_flags, check_overrides, explained
 from hbac.common.errors import UserError, fail
+from hbac.common.processes import ends_cleanly
 
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
                      "--config-dir", "-cd", "--experimental-rerun")  # fmt: skip
@@ -90,8 +92,13 @@ def launch(job: str, config_name: str) -> None:
     ------
     SystemExit
         With status 2 and one message, where the user's input is wrong: a `UserError`, or a config that
-        cannot be composed.
+        cannot be composed. With 128 and the number of the signal, where one ended it.
     """
+    with ends_cleanly():
+        _launch(job, config_name)
+
+
+def _launch(job: str, config_name: str) -> None:
     # OpenMP's threads spin where they wait for one another, by default so long that a training of two threads all but
     # stops when other programs want the two cores; fewer spins cost an idle machine nothing that could be measured.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded
@@ -114,8 +121,9 @@ def launch(job: str, config_name: str) -> None:
         return
 
     import hydra
-    import hydra.core.hydra_config
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -128,18 +136,21 @@ def launch(job: str, config_name: str) -> None:
     def task(cfg: Any) -> Any:
         nonlocal started
         started = True
+        settings = HydraConfig.get()
         try:
             check_settings(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
             keep_below(Path(str(cfg.outputs)))
             return getattr(import_module(module), function)(cfg)
-        except (UserError, OmegaConfBaseException, OSError) as error:
+        except Exception as error:
             if isinstance(error, OSError):
                 error = unusable(error)
             elif isinstance(error, OmegaConfBaseException):
                 error = UserError(explained(error, [], conf_dir(), config_name))
-            if "BasicLauncher" in hydra.core.hydra_config.HydraConfig.get().launcher._target_:
+            if settings.mode == RunMode.MULTIRUN:
+                note_failure(error, settings)
+            if isinstance(error, UserError):
                 fail(error)  # at once, and without Hydra's own summary before it
-            raise  # other launchers carry an exception home, but not an exit
+            raise
 
     task.__module__ = module  # the name Hydra gives the job
     _, overrides = _apart(sys.argv[1:])
@@ -152,10 +163,9 @@ def launch(job: str, config_name: str) -> None:
         fail(unusable(error))
     except (HydraException, OmegaConfBaseException) as error:
         fail(UserError(explained(error, overrides, conf_dir(), config_name)))
+    except SweepJobError as error:
+        end_failed_sweep(error.sweep, overrides, merged=config_name == "train")
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
         if started:
             raise
         fail(UserError(f"{' '.join(overrides)}: no config can be made of this: {error}"))
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; type the same command again to go on\n")
-        raise SystemExit(130) from None

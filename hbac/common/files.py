@@ -7,15 +7,57 @@ import itertools
 import json
 import math
 import os
+import platform
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hbac.common.errors import UserError
+from hbac.common.processes import is_running
 from hbac.common.shapes import check_shape
 
 SEAL = "sha256"  # the entry of a JSON file that holds the hash of all others
+_looked_at: set[Path] = set()
+
+
+def beside(path: Path, what: str) -> Path:
+    """Name what this process keeps beside a file or folder while it writes it.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    what : str
+        ``partial`` or ``old``.
+
+    Returns
+    -------
+    Path
+        A name that tells `remove_left_over` whose it is.
+    """
+    return path.with_name(f"{path.name}.{what}-{platform.node()}-{os.getpid()}")
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove what killed processes of this machine left beside files and folders; a process looks once.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `beside` names something.
+    """
+    if folder in _looked_at:
+        return
+    _looked_at.add(folder)
+    left = re.compile(rf".+\.(?:partial|old)-{re.escape(platform.node())}-(\d+)")
+    for path in folder.iterdir():
+        found = left.fullmatch(path.name)
+        if found and not is_running(int(found[1])):
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextmanager
@@ -46,9 +88,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     ...     [found.name for found in Path(folder).iterdir()]
     ['a.txt']
     """
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    partial = beside(path, "partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_left_over(path.parent)
         yield partial
         partial.replace(path)
     except OSError as error:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hbac.common.errors import UserError
+from hbac.common.processes import end_with_parent
 from hbac.data.cache import feature_cache
 from hbac.data.epoch import EpochShuffle, TrainingWindows
 from hbac.data.windows import Batch, WindowDataset, identity
@@ -46,6 +47,18 @@ def check_cache(stages: Collection[str], jitter_s: float = 0.0) -> None:
                 f"data.cache: {setting} changes the windows anew in each epoch, before the front-end; "
                 f"{setting}={none} leaves it out, data.cache=false computes each window anew"
             )
+
+
+class LateLoader(DataLoader[Batch]):
+    """A DataLoader whose workers begin with its first batch.
+
+    Lightning makes the iterator of a training before it tells the sampler which epoch it is, and workers would have
+    the first batches of epoch 0 by then where a run goes on.
+    """
+
+    def __iter__(self) -> Any:
+        """Return the batches."""
+        yield from super().__iter__()
 
 
 class WindowDataModule(L.LightningDataModule):
@@ -160,11 +173,12 @@ class WindowDataModule(L.LightningDataModule):
         return self._loader(self.held_out_set)
 
     def _loader(self, windows: WindowDataset | TrainingWindows, **settings: Any) -> DataLoader[Batch]:
-        return DataLoader(
+        return LateLoader(
             windows,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=end_with_parent if self.num_workers else None,
             pin_memory=torch.cuda.is_available(),
             collate_fn=identity,
             **settings,

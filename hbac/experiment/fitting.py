@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +95,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
             job.config["front_end"],
             {"fold": cfg.fold, **hashes, "lineage": lineage},
         )
-        trainer.predict(task, data, return_predictions=False)
+        with interrupts():
+            trainer.predict(task, data, return_predictions=False)
         rows_trained.append(data.rows_trained)
         write_model_card(folder, pd.concat(rows_trained).drop_duplicates(ignore_index=True))
         table = PredictionTable.read(folder / TABLE_FILE)
@@ -155,35 +158,82 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         After the last epoch.
     """
     from hbac.common.instantiate import build
-    from hbac.training.callbacks import CHECKPOINTS, last_checkpoint, make_callbacks, restore
+    from hbac.training.callbacks import make_callbacks
+    from hbac.training.checkpoints import CHECKPOINTS, last_checkpoint, restore
 
     cfg = stage.cfg
     if not cfg.resume:
         shutil.rmtree(stage.folder / CHECKPOINTS, ignore_errors=True)
     asked_for = [build(node, "callback", cfg.allow) for node in (cfg.get("callbacks") or {}).values()]
-    trainer: L.Trainer = build(
-        cfg.trainer,
-        "trainer",
+    trainer = make_trainer(
+        stage,
+        job,
         logger=loggers,
         callbacks=[
             *make_callbacks(stage.folder, stage.seed, cfg.ema, cfg.patience, place_in_sweep()),
             *asked_for,
             *callbacks,
         ],
-        precision=job.precision,
-        default_root_dir=str(stage.folder),
-        enable_model_summary=False,
         enable_progress_bar=False,  # `hbac.training.progress` has its own
         num_sanity_val_steps=0,
     )
-    try:
-        trainer.fit(task, data, ckpt_path=last_checkpoint(stage.folder), weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
+    with interrupts():
+        trainer.fit(task, data, ckpt_path=last_checkpoint(stage.folder, cfg.export), weights_only=True)
     if profile := trainer.profiler.summary():  # type: ignore[attr-defined]
         log.info("%s", profile)
     restore(task, stage.folder, cfg.export)
     return trainer
+
+
+def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
+    """Make a stage's Trainer.
+
+    Parameters
+    ----------
+    stage : Stage
+        Its settings.
+    job : Job
+        Has the precision.
+    **settings
+        Further arguments of ``lightning.Trainer``.
+
+    Returns
+    -------
+    lightning.Trainer
+        That writes whole checkpoints, and predicts with the weights that it is given.
+    """
+    from hbac.common.instantiate import build
+    from hbac.training.checkpoints import CHECKPOINTS, WholeCheckpoints
+    from hbac.training.slurm import environment
+
+    trainer: L.Trainer = build(
+        stage.cfg.trainer,
+        "trainer",
+        precision=job.precision,
+        # Lightning looks here for checkpoints of its own, and would load one that an older version left in the run's
+        # folder, or anyone in the current one.
+        default_root_dir=str(stage.folder / CHECKPOINTS),
+        enable_model_summary=False,
+        plugins=[WholeCheckpoints(), *environment()],
+        **settings,
+    )
+    return trainer
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Let what interrupts a Trainer through, of which Lightning makes an exit with status 1.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Of Ctrl-C, or of a signal (`hbac.common.processes.Stopped`).
+    """
+    try:
+        yield
+    except SystemExit as error:
+        cause = error.__context__
+        raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from None
 
 
 def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> pd.DataFrame:
@@ -273,19 +323,12 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
         fold=0,
         cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
     )
-    trainer: L.Trainer = build(
-        cfg.trainer,
-        "trainer",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        precision=job.precision,
-    )
+    trainer = make_trainer(teacher, job, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     log.info(
         "fold %d of %s: stage %s predicts %d rows (%s)", cfg.fold, job.member, teacher.name, int(wanted.sum()), split
     )
-    batches: Any = trainer.predict(make_task(teacher, job), data)
+    with interrupts():
+        batches: Any = trainer.predict(make_task(teacher, job), data)
     prob_NK = np.full((len(wanted), N_CLASSES), np.nan)
     rows, prob = (torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in ("row", "prob"))
     prob_NK[np.flatnonzero(wanted)[rows]] = prob

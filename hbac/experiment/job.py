@@ -144,7 +144,7 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
     from hbac.runs.folder import run_of_fold
-    from hbac.training.callbacks import EXPORTS
+    from hbac.training.checkpoints import EXPORTS
     from hbac.training.precision import choose_precision
     from hbac.training.quiet import quiet
 
@@ -196,6 +196,7 @@ def try_out(stage: Stage, job: Job) -> None:
     import torch
 
     from hbac.common.instantiate import build
+    from hbac.training.slurm import environment
 
     cfg, prefix = stage.cfg, _prefix(stage.name)
     made: dict[str, Any] = {}
@@ -218,7 +219,7 @@ def try_out(stage: Stage, job: Job) -> None:
     if device in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
         raise UserError(f"{prefix}trainer.accelerator={device}: there is no GPU; trainer=default takes what there is")
     with blamed_on(f"{prefix}trainer"):
-        build(cfg.trainer, "trainer", precision=job.precision, **silent)
+        build(cfg.trainer, "trainer", precision=job.precision, plugins=environment(), **silent)
 
 
 def _prefix(stage: str) -> str:

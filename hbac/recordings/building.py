@@ -25,7 +25,7 @@ import numpy as np
 from hbac.common.errors import UserError
 from hbac.recordings.converting import Converted, convert
 from hbac.recordings.mapped import DATA_NAME, FORMAT_VERSION, INDEX_NAME, write_index
-from hbac.recordings.origins import write_origins
+from hbac.recordings.origins import ORIGINS_NAME, write_origins
 from hbac.recordings.plan import Plan
 from hbac.recordings.problems import SHOWN, Problems
 
@@ -129,10 +129,28 @@ def _resume(plan: Plan, partial: Path) -> dict[int, Converted]:
     return done
 
 
+def foreign_files(folder: Path) -> list[str]:
+    """Name what is no part of a store.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a store, finished or not.
+
+    Returns
+    -------
+    list of str
+        Names of files and folders in it.
+    """
+    names = (DATA_NAME, INDEX_NAME, ORIGINS_NAME, JOURNAL_NAME, Path(JOURNAL_NAME).with_suffix(".new").name)
+    torn = tuple(f"{name}.partial-" for name in names)  # a kill may leave what was being written
+    found = sorted(path.name for path in folder.iterdir())
+    return [name for name in found if name not in names and not name.startswith(torn)]
+
+
 def _require_ours(partial: Path) -> None:
     """Refuse a folder that is called like one of ours and holds something else: it is about to be removed."""
-    ours = {DATA_NAME, INDEX_NAME, JOURNAL_NAME, Path(JOURNAL_NAME).with_suffix(".new").name}
-    others = [path.name for path in partial.iterdir() if path.name not in ours] if partial.is_dir() else [partial.name]
+    others = foreign_files(partial) if partial.is_dir() else [partial.name]
     if others:
         raise UserError(f"{partial}: {others[0]!r} is no part of an unfinished store; move it away")
 

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hbac.common.errors import UserError
+from hbac.common.files import whole_file
 
 # One read of this much fetches the whole footer of an EEG file.
 _TAIL_BYTES = 1 << 16
@@ -258,10 +259,5 @@ def _write_cache(cache: Path, footers: list[Footer]) -> None:
             "unit": pa.array([f.unit for f in footers], pa.string()),
         }
     )
-    unfinished = cache.with_name(f"{cache.name}.partial-{os.getpid()}")
-    with suppress(OSError):  # a cache on a full or read-only disk is no reason to stop
-        cache.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(UserError), whole_file(cache) as unfinished:  # on a full or read-only disk: no reason to stop
         pq.write_table(table, unfinished)
-        unfinished.replace(cache)
-    with suppress(OSError):
-        unfinished.unlink(missing_ok=True)

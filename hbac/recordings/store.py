@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
 from hbac.common.locks import locked
-from hbac.recordings.building import DISK_FULL, JOURNAL_NAME, Progress, build, partial_of
+from hbac.recordings.building import DISK_FULL, Progress, build, foreign_files, partial_of
 from hbac.recordings.columns import columns_of
 from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer
 from hbac.recordings.layout import Recordings
-from hbac.recordings.mapped import DATA_NAME, INDEX_NAME, ITEM_BYTES, DamagedStoreError, Store
-from hbac.recordings.origins import ORIGINS_NAME, changed_files
+from hbac.recordings.mapped import ITEM_BYTES, DamagedStoreError, Store
+from hbac.recordings.origins import changed_files
 from hbac.recordings.plan import Plan, fingerprint, make_plan, stored_rows
 from hbac.recordings.problems import Problems
 from hbac.vocabulary import SPECTROGRAM_REGIONS
@@ -279,7 +279,7 @@ def _open_matching(folder: Path, plan: Plan) -> Store | None:
     try:
         store = Store.open(folder)
     except DamagedStoreError as error:
-        if not {path.name for path in folder.iterdir()} <= {DATA_NAME, INDEX_NAME, ORIGINS_NAME, JOURNAL_NAME}:
+        if foreign_files(folder):
             raise  # somebody else's folder
         log.warning("%s; it is built again", str(error).partition(": the store is damaged")[0])
         return None

@@ -24,13 +24,13 @@ from hbac.data.windows import Source
 from hbac.report.eeg_packing import pack_bytes, pack_signal, quantise
 from hbac.signal import Multitaper
 from hbac.signal.front_end import fill_missing_
+from hbac.signal.mains import MAINS_HZ, MainsFinder
 from hbac.signal.montage import REGIONS
 from hbac.tracking.reading_order import CHAINS
 from hbac.vocabulary import CHANNELS, ELECTRODES, SFREQ, WINDOW_SAMPLES
 
 # B window, T sample, C stored channel, I region, H frequency, W column
 
-MAINS_HZ = (50, 60)
 N_HARMONICS = 5
 _LINE = 20.0  # so many times the spectrum beside it is a line
 _LINE_UV = 1.0  # and no less, root mean square
@@ -39,6 +39,11 @@ MAX_HZ = 20.0
 N_COLUMNS, N_ROWS = 250, 48
 _MISSING = 255  # the code of a column without a recording; levels are 0 to 254
 _CHUNK = 8  # windows at a time
+
+
+@cache
+def _mains_finder() -> MainsFinder:
+    return MainsFinder(WINDOW_SAMPLES, SFREQ)
 
 
 @cache
@@ -68,31 +73,30 @@ def mains(x_CT: NDArray[np.floating]) -> dict[str, Any] | None:
 
     Parameters
     ----------
-    x_CT : ndarray, shape (20, T)
+    x_CT : ndarray, shape (20, 10000)
         Microvolt at 200 Hz, without NaN.
 
     Returns
     -------
     dict or None
-        ``hz``: 50 or 60; ``lines``: where it and its harmonics are seen, in hertz. Harmonics beyond half the sampling
-        rate are where the sampling folded them to: those of 60 Hz at 80, 20 and 40. None where no electrode has it.
+        ``hz``: 50 or 60, found as by a front-end with ``notch=auto``; ``lines``: it, and where its harmonics are seen.
+        Those beyond half the sampling rate are where the sampling folded them to: of 60 Hz at 80, 20 and 40. None where
+        there is no mains.
     """
+    found = int(_mains_finder()(torch.fft.rfft(torch.from_numpy(x_CT[: len(ELECTRODES)]))))
+    if not found:
+        return None
+    hz = MAINS_HZ[found - 1]
     frequency_S, power_CS = welch(x_CT[: len(ELECTRODES)], SFREQ, nperseg=round(4 * SFREQ))
 
-    def height(hz: float) -> float:
-        near_S, beside_S = (abs(frequency_S - hz) <= 1), (abs(abs(frequency_S - hz) - 4) < 2)
-        level_C = np.median(power_CS[:, beside_S], axis=1)
-        rms_C = np.sqrt(np.maximum((power_CS[:, near_S] - level_C[:, None]).sum(axis=1) * frequency_S[1], 0))
-        return float(np.max(power_CS[:, near_S].max(axis=1) / (level_C + 1e-12), where=rms_C > _LINE_UV, initial=0))
+    def is_line(at_hz: float) -> bool:
+        near_S, beside_S = (abs(frequency_S - at_hz) <= 1), (abs(abs(frequency_S - at_hz) - 4) < 2)
+        level_C1 = np.median(power_CS[:, beside_S], axis=1, keepdims=True)
+        rms_C = np.sqrt(np.maximum((power_CS[:, near_S] - level_C1).sum(axis=1) * frequency_S[1], 0))
+        return bool(((power_CS[:, near_S].max(axis=1) > _LINE * level_C1[:, 0]) & (rms_C > _LINE_UV)).any())
 
-    hz = max(MAINS_HZ, key=height)
-    if height(hz) < _LINE:
-        return None
-    folded = {hz} | {abs((k * hz + SFREQ / 2) % SFREQ - SFREQ / 2) for k in range(2, N_HARMONICS + 1)}
-    return {
-        "hz": hz,
-        "lines": sorted((f for f in folded if 5 < f < SFREQ / 2 - 2 and height(f) > _LINE), key=lambda f: (f != hz, f)),
-    }
+    folded = sorted({abs((k * hz + SFREQ / 2) % SFREQ - SFREQ / 2) for k in range(2, N_HARMONICS + 1)} - {hz})
+    return {"hz": hz, "lines": [hz, *(f for f in folded if 5 < f < SFREQ / 2 - 2 and is_line(f))]}
 
 
 def gaps(eeg_TC: NDArray[np.floating]) -> dict[str, list[list[int]]]:

@@ -1,7 +1,9 @@
 """A synthetic data set in exactly the HMS layout, with realistic EEG and a known Bayes floor.
 
-The modules, in the order the data goes: `head` (geometry), `patient`, `background`, `patterns` and `seizures`,
-`artefacts` and `electrodes`, `recording` (the plan and its rendering), `votes`, `spectrogram`, `dataset`.
+Labels come first: `reference` (the competition's figures), `population` and `raters`, `labels`, `votes` (the floor),
+`comparison`. Then the EEG that has to look like them: `head` (geometry), `patient`, `background`, `patterns` and
+`seizures`, `looks`, `artefacts` and `electrodes`, `recording` (the plan and its rendering), `spectrogram`. Both go into
+`dataset`.
 """
 
 from __future__ import annotations

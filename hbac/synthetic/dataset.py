@@ -26,6 +26,7 @@ from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
 from hbac.common.locks import locked
+from hbac.common.processes import end_with_parent, signals_held
 from hbac.synthetic import spectrogram
 from hbac.synthetic.draws import Array, uniform
 from hbac.synthetic.electrodes import add_gaps
@@ -92,8 +93,9 @@ def write_synthetic(
     """Write a synthetic data set in the HMS layout, or return at once where it already is.
 
     Besides the layout's own files it leaves ``synthetic.json`` (seed, size, version, counts, and the Bayes floors: the
-    KL of a predictor that knows the distribution the votes were drawn from) and ``truth.csv``, ``test_truth.csv`` (that
-    distribution for each row). What is written depends on `size` and `seed` only. A killed run goes on when called
+    KL of a predictor that knows how the votes on each window are distributed) and ``truth.csv``, ``test_truth.csv``:
+    for each row the votes' mean shares, their expected KL, what the EEG shows, what else it could be, and how much of
+    the evidence speaks for that. What is written depends on `size` and `seed` only. A killed run goes on when called
     again; several callers at once wait for one of them.
 
     Parameters
@@ -101,9 +103,9 @@ def write_synthetic(
     root : str or os.PathLike
         Folder of the data set; made where missing.
     size : str
-        ``tiny`` (a few EEGs, to try commands on), ``small`` (716 EEGs with 977 label rows, of 640 patients; 1 GB with
-        the test part), ``medium`` (1,400 with 2,600, of 1,200; 2 GB) or ``large`` (12,800 with 75,000, of 1,950; about
-        as large as HMS). In the first two patterns are clearer than they are in life, so that a few minutes of
+        ``tiny`` (a few EEGs, to try commands on), ``small`` (717 EEGs with 1,092 label rows, of 640 patients; 1 GB
+        with the test part), ``medium`` (1,380 with 8,475, of 1,200; 2.5 GB) or ``large`` (12,830 with 78,700, of 1,950;
+        about as large as HMS). In the first two patterns are clearer than they are in life, so that a few minutes of
         training get somewhere; train for real EEG on the others.
     seed : int
         Seed, 0 or more.
@@ -194,8 +196,12 @@ def _write_patients(
                 progress(done, len(jobs))
         return
     # spawn, not fork: the caller may hold torch's threads
-    with ProcessPoolExecutor(min(n_jobs, max(len(open_jobs), 1)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_patient, root, size, seed, part, i, labels[part][i]) for part, i in open_jobs]
+    n_jobs = min(n_jobs, max(len(open_jobs), 1))
+    with signals_held():  # twice, since the first makes Python's own helper process, and that ends the holding
+        pool = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=end_with_parent)
+    with pool:
+        with signals_held():
+            futures = [pool.submit(_write_patient, root, size, seed, part, i, labels[part][i]) for part, i in open_jobs]
         try:
             for future in as_completed(futures):
                 future.result()

@@ -132,7 +132,7 @@ def show(
     label, second = wish.evidence.label, wish.evidence.second
     shares = wish.evidence.shares
     main, aside = float(shares[label]), float(shares[second])
-    part = aside / (main + aside)
+    part = (1 - clarity) * aside / (main + aside)
     seen = float(np.clip(1 - shares[_OTHER] - 0.5 * (1 - main - aside), 0.0, 1.0))
     if label == _OTHER and (aside < 0.05 or chance(rng, clarity)):
         return Shown(tuple(_mimics(rng, patient, wish, start_s, stop_s, clarity)))
@@ -141,6 +141,8 @@ def show(
         if shown == _SEIZURE:
             return _seizure(rng, patient, wish, start_s, stop_s, clarity, seen)
         return _pattern(rng, draw_pattern(rng, patient, shown, clarity), wish, start_s, stop_s, clarity, seen)
+    if label != _SEIZURE and part < 0.06:
+        return _pattern(rng, draw_pattern(rng, patient, label, clarity), wish, start_s, stop_s, clarity, seen)
     pair = {label, second}
     if label == _SEIZURE:
         return _seizure(rng, patient, wish, start_s, stop_s, clarity, seen, disputed=part)
@@ -176,9 +178,9 @@ def show(
     return Shown(both.episodes + too.episodes)
 
 
-def _bounds(kind: type[Pattern], seen: float) -> tuple[float, float]:
+def _bounds(kind: type[Pattern], seen: float, clarity: float) -> tuple[float, float]:
     half, steep = _HALF_SEEN[kind]
-    least = half * float(np.exp(_logit(seen) / steep))
+    least = (1 + 2 * clarity) * half * float(np.exp(_logit(seen) / steep))
     return least, np.inf if seen > _CLEAR else 1.1 * least
 
 
@@ -193,7 +195,7 @@ def _pattern(
 ) -> Shown:
     """Let a pattern be seen by so many experts: by its height, its length or its regularity."""
     dim = "no" if seen > _CLEAR else pick(rng, {"faint": 0.5, "short": 0.3, "loose": 0.2})
-    least, most = _bounds(type(pattern), seen if dim in ("no", "faint") else 0.93)
+    least, most = _bounds(type(pattern), seen if dim in ("no", "faint") else 0.93, clarity)
     if dim == "loose" and isinstance(pattern, Periodic):
         pattern = replace(pattern, variation=float(np.clip(0.42 - 0.05 * _logit(seen), 0.2, 0.8)))
     elif dim == "loose" and isinstance(pattern, Rhythmic):
@@ -201,7 +203,7 @@ def _pattern(
     if dim == "short":
         waves = 3.2 + 0.6 * _logit(seen) if isinstance(pattern, Periodic) else 5.0 + 1.0 * _logit(seen)
         return Shown(tuple(_runs(rng, pattern, wish, start_s, stop_s, waves / pattern.rate_hz, least, most)))
-    if chance(rng, 0.6 + 0.35 * clarity):
+    if chance(rng, 0.6 + 0.4 * clarity):
         first, last = wish.start_s - loguniform(rng, 5, 500), wish.stop_s + loguniform(rng, 5, 500)
         ramp = uniform(rng, 0.5, 3)
         return Shown((Episode(max(first, start_s), min(last, stop_s), ramp, pattern, 1.0, least, most),))
@@ -249,7 +251,7 @@ def _seizure(
     span = wish.stop_s - wish.start_s
     length = max(loguniform(rng, 14, 160), span + 4)
     first = wish.start_s - uniform(rng, 0, 1) * (length - span)
-    place = pick(rng, {"through": 0.55 + clarity, "starts": 0.25, "ends": 0.2})
+    place = pick(rng, {"through": 0.55 + clarity, "starts": 0.25 * (1 - clarity), "ends": 0.2 * (1 - clarity)})
     if place == "starts":
         first = wish.start_s + uniform(rng, -6, 3)
     elif place == "ends":
@@ -261,7 +263,7 @@ def _seizure(
     last = first + length
     seizure = draw_seizure(rng, patient, first, last, disputed=disputed)
     seizure = replace(seizure, height=seizure.height * (1 + clarity))
-    least, most = _bounds(Seizure, 0.93 if dim == "short" else seen)
+    least, most = _bounds(Seizure, 0.93 if dim == "short" else seen, clarity)
     found = [Episode(first, last, uniform(rng, 0.3, 2.5), seizure, 1.0, least, most)]
     if chance(rng, 0.35):  # periodic discharges before, between seizures
         label = _LPD if abs(seizure.lateral) > 0.34 else _GPD

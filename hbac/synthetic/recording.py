@@ -122,7 +122,8 @@ def draw_session(
     if clarity > 0:
         less = 1 - 0.7 * clarity
         artefacts = replace(artefacts, muscle_uv=artefacts.muscle_uv * less, movement_hz=artefacts.movement_hz * less)
-        recorder = replace(recorder, faults=tuple(fault for fault in recorder.faults if chance(rng, less)))
+        faults = tuple(fault for fault in recorder.faults if chance(rng, less))
+        recorder = replace(recorder, faults=faults, mains_uv=recorder.mains_uv * np.float32(less**2))
     return Session(
         patient=patient,
         background=background,

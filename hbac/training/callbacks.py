@@ -16,17 +16,14 @@ from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
     LearningRateMonitor,
-    ModelCheckpoint,
     ThroughputMonitor,
 )
 
 from hbac.common.errors import UserError
 from hbac.predictions import PredictionTable, TableMetadata
 from hbac.training.averaging import weight_average
+from hbac.training.checkpoints import checkpoint_callbacks
 from hbac.training.progress import EpochLines, Place
-
-CHECKPOINTS = "checkpoints"
-EXPORTS = ("last", "best")
 
 
 class Pace(Callback):
@@ -159,6 +156,52 @@ class SeedSteps(Callback):
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
+class StopWhereNotFinite(Callback):
+    """End a training whose loss is no longer a number: nothing better would ever come of it.
+
+    What a step returns is looked at on its device; the answer is fetched from there only now and then, since waiting
+    for it at each step would leave a GPU idle.
+    """
+
+    EVERY = 50  # steps
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to count."""
+        self.finite: torch.Tensor | None = None  # steps before the first bad one
+        self.ok: torch.Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count steps with a finite loss, up to the first without."""
+        fine = torch.isfinite(outputs["loss"].detach())
+        self.ok = fine if self.ok is None else self.ok & fine
+        self.finite = self.ok.long() if self.finite is None else self.finite + self.ok
+        if not fine.is_cuda or (batch_idx + 1) % self.EVERY == 0:
+            self._check(trainer, batch_idx + 1)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look at the epoch's last steps, and at what became of the weights in the very last."""
+        self._check(trainer, trainer.num_training_batches)
+        if not torch.isfinite(trainer.callback_metrics["val/kl"]):
+            self._stop(trainer, "the validation KL is not finite after")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look at the epoch's last steps where nothing was validated, before a checkpoint is written."""
+        self._check(trainer, trainer.num_training_batches)
+
+    def _check(self, trainer: L.Trainer, n_steps: float) -> None:
+        if self.finite is not None and (finite := int(self.finite)) < n_steps:
+            self._stop(trainer, f"the loss is not finite in step {finite + 1} of")
+
+    def _stop(self, trainer: L.Trainer, what: str) -> None:
+        lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+        raise UserError(
+            f"{what} epoch {trainer.current_epoch + 1}, at a learning rate of {lr:.3g}: training has diverged; "
+            "a lower optimizer.lr may help"
+        )
+
+
 class Patience(EarlyStopping):
     """Lightning's early stopping, which also stops where a run that had just been stopped is typed again."""
 
@@ -261,44 +304,12 @@ def make_callbacks(
         if not isinstance(patience, int) or patience < 1:
             raise UserError(f"patience={patience}: must be a whole number of epochs, 1 or more, or null")
         asked_for.append(Patience("val/kl", patience=patience, check_on_train_epoch_end=False))
-    # Two, because `save_last` of one that monitors writes only when the monitored value has improved.
-    where: dict[str, Any] = {"dirpath": folder / CHECKPOINTS, "enable_version_counter": False}
-    where["save_on_train_epoch_end"] = True  # a checkpoint from inside an epoch would repeat a part of it
-    best = ModelCheckpoint(filename="best", monitor="val/kl", **where)
-    last = ModelCheckpoint(filename="last", **where)
-    lines = EpochLines(place)
-    return [SeedSteps(seed), Pace(), *asked_for, best, last, LearningRateMonitor(logging_interval="epoch"), lines]
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """Return the checkpoint that an interrupted run goes on from.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-
-    Returns
-    -------
-    str or None
-        Path of the last epoch's checkpoint, None where no epoch was finished.
-    """
-    path = folder / CHECKPOINTS / "last.ckpt"
-    return str(path) if path.is_file() else None
-
-
-def restore(task: L.LightningModule, folder: Path, export: str) -> None:
-    """Put the weights that the run shall keep into the module.
-
-    Parameters
-    ----------
-    task : lightning.LightningModule
-        Trained.
-    folder : Path
-        The run's folder.
-    export : str
-        One of `EXPORTS`. ``last``: of the last epoch. ``best``: of the epoch with the best validation KL; the
-        out-of-fold score is then optimistic, since the epoch was chosen on the very rows that are scored.
-    """
-    checkpoint = torch.load(folder / CHECKPOINTS / f"{export}.ckpt", map_location="cpu", weights_only=True)
-    task.load_state_dict(checkpoint["state_dict"])
+    return [
+        SeedSteps(seed),
+        Pace(),
+        StopWhereNotFinite(),
+        *asked_for,
+        *checkpoint_callbacks(folder),
+        LearningRateMonitor(logging_interval="epoch"),
+        EpochLines(place),
+    ]

@@ -32,8 +32,8 @@ def test_the_page_s_filters_get_channels_without_mean_and_gaps() -> None:
     ("parts", "found"),
     [
         ({}, None),
-        ({60: 3.0}, {"hz": 60, "lines": [60]}),
-        ({50: 3.0}, {"hz": 50, "lines": [50]}),
+        ({60: 30.0}, {"hz": 60, "lines": [60]}),
+        ({50: 30.0}, {"hz": 50, "lines": [50]}),
         ({60: 1000.0, 80: 20.0, 20: 20.0}, {"hz": 60, "lines": [60, 20, 80]}),
         ({10: 100.0}, None),
         ({60: 0.5}, None),

@@ -110,7 +110,7 @@ def test_truncated_weights(tmp_path: Path) -> None:
     save_model(tmp_path, build(NETWORK, "network"), NETWORK, FRONT_END, {})
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"weights\.safetensors: not the weights that were written"):
+    with pytest.raises(UserError, match=r"weights\.safetensors: (not the weights that were|cannot be)"):
         hbac.load(tmp_path)
 
 

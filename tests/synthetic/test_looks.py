@@ -55,9 +55,14 @@ def test_standing_out_is_a_ratio() -> None:
 
 
 @pytest.mark.parametrize("label", ["seizure", "lpd", "gpd", "lrda", "grda"])
-def test_the_more_other_the_less_a_pattern_stands_out(label: str) -> None:
+def test_a_faint_pattern_stands_out_less_than_a_clear_one(label: str) -> None:
     clear = [energy_in_the_centre(window(wish(label, "other", 0.02), seed)) for seed in range(12)]
-    faint = [energy_in_the_centre(window(wish("other", label, 0.15), seed)) for seed in range(12)]
+    found = [window(wish("other", label, 0.15), seed) for seed in range(16)]
+    # The others are as tall, but short or irregular.
+    faint = [
+        energy_in_the_centre(r) for r in found if any(e.most < np.inf for layer in r.layers for e in layer.episodes)
+    ]
+    assert len(faint) >= 3
     assert np.median(clear) > 1.5 * np.median(faint)
     assert np.mean(np.array(clear) > 0.8) >= 0.8
 

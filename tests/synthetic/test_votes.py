@@ -127,7 +127,7 @@ def test_the_floor_of_a_whole_data_set_is_what_its_votes_cost() -> None:
 
 
 def test_panels_differ_and_so_do_their_experts() -> None:
-    shown = evidence("gpd", "other", 0.3).shares[None]
+    shown = evidence("seizure", "other", 0.5).shares[None]
     few, many = panel(False).shares(shown)[0], panel(True).shares(shown)[0]
     assert (len(few), len(many)) == (120, 28)
     assert many.std(axis=0).max() > 0.1

@@ -6,65 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from hbac.common.errors import UserError
 from hbac.training.averaging import weight_average
-from hbac.training.callbacks import CHECKPOINTS, last_checkpoint, make_callbacks, restore
-from hbac.training.quiet import quiet
-
-N_STEPS = 4  # in an epoch
-
-
-class Line(L.LightningModule):
-    """A weight that falls by 1 at each step; its validation KL is the weight."""
-
-    def __init__(self, worse_from: int = 1000) -> None:
-        super().__init__()
-        self.weight, self.worse_from = nn.Parameter(torch.zeros(())), worse_from
-        self.validated: list[float] = []
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=1.0)
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        self.log("train/kl", self.weight.detach(), on_epoch=True, on_step=False)
-        return self.weight * 1.0
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self.validated.append(float(self.weight))
-        late = self.current_epoch >= self.worse_from
-        self.log("val/kl", float(self.current_epoch) if late else float(self.weight))
-
-
-class Rows(L.LightningDataModule):
-    batch_size = 1
-
-    def train_dataloader(self) -> DataLoader[dict[str, int]]:
-        return DataLoader([{"row": row} for row in range(N_STEPS)])  # type: ignore[arg-type]
-
-    def val_dataloader(self) -> DataLoader[dict[str, int]]:
-        return DataLoader([{"row": 0}])  # type: ignore[arg-type]
-
-
-def fitted(folder: Path, epochs: int, ema: float = 0.0, patience: int | None = None, **task: int) -> tuple[Line, int]:
-    quiet()
-    line = Line(**task)
-    trainer = L.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=L.pytorch.loggers.CSVLogger(folder),
-        callbacks=make_callbacks(folder, 0, ema, patience),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(line, Rows(), ckpt_path=last_checkpoint(folder), weights_only=True)
-    return line, trainer.current_epoch
+from hbac.training.callbacks import make_callbacks
+from hbac.training.checkpoints import CHECKPOINTS, restore
+from tests.training.line import N_STEPS, Line, fitted
 
 
 def mean_after(n_steps: int, decay: float) -> float:

@@ -1,0 +1,90 @@
+"""Jobs of a sweep that failed: the others go on, and at the end it says which failed, why, and what to type."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hbac.common.commands import command_line, override
+from hbac.common.errors import BAD_INPUT, UserError
+from hbac.common.files import read_json, write_json
+
+FAILED = "failed"  # in a sweep's folder: one file for each job that failed, whatever launcher ran it
+_BUG = 1  # exit status
+
+
+class SweepJobError(Exception):
+    """A job of a sweep has failed and said why; launchers carry this home.
+
+    Parameters
+    ----------
+    sweep : str
+        The sweep's folder.
+    """
+
+    def __init__(self, sweep: str) -> None:
+        super().__init__(sweep)
+        self.sweep = Path(sweep)
+
+
+def note_failure(error: Exception, hydra: Any) -> NoReturn:
+    """Say at once why a job failed, and keep it for the sweep's end.
+
+    Parameters
+    ----------
+    error : Exception
+        Why.
+    hydra : DictConfig
+        Hydra's own config of the job.
+
+    Raises
+    ------
+    SweepJobError
+        Always.
+    """
+    bug = not isinstance(error, UserError)
+    if bug:
+        traceback.print_exception(error)
+    why = f"{type(error).__name__}: {error}" if bug else str(error)
+    sys.stderr.write(f"job {hydra.job.num} failed: {why}\n")
+    note = {"job": list(hydra.overrides.task), "why": why, "bug": bug}
+    write_json(Path(hydra.sweep.dir) / FAILED / f"{hydra.job.num:05d}.json", note)
+    raise SweepJobError(str(hydra.sweep.dir)) from None
+
+
+def end_failed_sweep(sweep: Path, typed: Sequence[str], merged: bool) -> NoReturn:
+    """List the jobs of a sweep that failed, and end.
+
+    Parameters
+    ----------
+    sweep : Path
+        Its folder.
+    typed : sequence of str
+        The overrides of the command line; a job is called by its others.
+    merged : bool
+        Whether its jobs would have been merged in the end.
+
+    Raises
+    ------
+    SystemExit
+        Always; with status 2 where all of it can be mended by the user.
+    """
+    notes = [read_json(path) for path in sorted((sweep / FAILED).glob("*.json"))]
+    reasons: dict[str, list[str]] = {}
+    for note in notes:
+        own = [override for override in note["job"] if override not in typed] or note["job"]
+        reasons.setdefault(note["why"], []).append(shlex.join(own))
+    what = f"{len(notes)} jobs of the sweep" if len(notes) > 1 else "one job of the sweep"
+    lines = [f"error: {what} failed{', and so nothing was merged' if merged else ''}:"]
+    for why, names in reasons.items():
+        lines += [f"  {'; '.join(names)}", f"    {why}"]
+    lines.append("Type the command again with other settings for these: what is finished is kept, the rest goes on.")
+    if merged:
+        again = command_line("ensemble", override("members", [str(sweep)]))
+        lines.append(f"To blend what there is: {again}")
+    sys.stderr.write("\n".join(lines) + "\n")
+    raise SystemExit(_BUG if any(note["bug"] for note in notes) else BAD_INPUT)
