@@ -101,7 +101,9 @@ def main() -> None:
     torch.set_num_threads(1)
     kept = True
     with tempfile.TemporaryDirectory() as folder:
-        root = write_hms_layout(Path(folder) / "data", n_eegs=8 if options.smoke else 60, n_test=0, with_spectrograms=True)
+        root = write_hms_layout(
+            Path(folder) / "data", n_eegs=8 if options.smoke else 60, n_test=0, with_spectrograms=True
+        )
         part = HMS(root, Path(folder) / "stores").part("train")
         print("windows per second of processor time, one thread")
         print(f"{'':20s}{'model':>8s}{'loader':>10s}{'ratio':>8s}{'loader and front-end':>24s}{'ratio':>8s}")

@@ -64,7 +64,7 @@ def main() -> None:
         open_s = time_opening(out / "index.html", folder / "profile")
     print(f"{options.members} members, {len(ensembles)} ensembles, {options.windows} windows")
     print(f"written in {build_s:.1f} s ({cpu_s:.1f} s of one core), {size_mb:.1f} MB, opens in {open_s:.2f} s")
-    sys.exit(0 if build_s < BUILD_S and size_mb < SIZE_MB and open_s < OPEN_S or options.smoke else 1)
+    sys.exit(0 if (build_s < BUILD_S and size_mb < SIZE_MB and open_s < OPEN_S) or options.smoke else 1)
 
 
 def time_opening(index: Path, profile: Path) -> float:

@@ -287,6 +287,7 @@ class Synthetic(HMS):
         """
         facts = read_json(self.root / "synthetic.json", {name: {"votes": Maybe({str: dict})}})
         return {
-            population: float(values.get("bayes_floor", "nan"))
+            population: float(values["bayes_floor"])
             for population, values in (facts[name].get("votes") or {}).items()
+            if isinstance(values.get("bayes_floor"), int | float)  # none of a population without rows
         }
