@@ -168,7 +168,7 @@ def test_what_is_printed_can_be_typed(tmp_path: Path) -> None:
     third = next_line(second)
     assert not any(word.startswith("dataset") for word in third)  # the ensemble knows it
     inferred = command(tmp_path, *third, "logger=csv")
-    assert f"test part of {root.name} (3 of 3 rows, split=test)" in inferred.stdout
+    assert f"test part of {root} (3 of 3 rows, split=test)" in inferred.stdout
     (submission,) = tmp_path.glob("our [[]out]/submissions/*/submission.csv")
     check_submission(pd.read_csv(submission), pd.read_csv(root / "test.csv")["eeg_id"])
     assert next_line(inferred)[0] == "hbac.report"
