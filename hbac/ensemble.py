@@ -35,13 +35,18 @@ def ensemble(cfg: DictConfig) -> float:
     UserError
         When no members are given, or they do not go together.
     """
+    from hbac.common.commands import several
+    from hbac.common.files import fresh_folder
     from hbac.common.instantiate import build
-    from hbac.experiment.merge import blend, blend_settings
+    from hbac.experiment.job import named, typed
+    from hbac.experiment.merge import blend, blend_settings, kept_settings
 
     logger = build(cfg.logger, "logger", cfg.allow)
-    if not cfg.members:
+    members = [str(member) for member in several(cfg.members)]
+    if not members:
         raise UserError("members=[PATH,…] is needed: run, sweep or ensemble folders, or prediction tables")
-    return blend(list(cfg.members), Path(cfg.out), cfg.folds, logger, **blend_settings(cfg))
+    with fresh_folder(Path(cfg.out), found=bool(named("out"))) as out:
+        return blend(members, out, cfg.folds, logger, kept=kept_settings(typed()), **blend_settings(cfg))
 
 
 if __name__ == "__main__":

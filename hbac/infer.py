@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hbac.cli.launch import launch
+from hbac.cli.launch import conf_dir, launch
 from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,23 +50,29 @@ def infer(cfg: DictConfig) -> None:
     logger = build(cfg.logger, "logger", cfg.allow)  # before all that is heavy, see `hbac.tracking.loggers`
 
     from hbac.cli.console import ensemble_table, next_command
+    from hbac.common.commands import command_line, override, several
+    from hbac.common.files import new_folder
     from hbac.common.outputs import check_free, replacing
     from hbac.data.windows import WindowDataset
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
-    from hbac.ensembling.ensemble_file import Ensemble
+    from hbac.experiment.dataset import dataset_to_predict, folds_of
+    from hbac.experiment.job import all_folds, named, typed
+    from hbac.experiment.merge import kept_settings
+    from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks, forget, kept_folder, members_of_runs, predict_runs
     from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.pseudo import FOLDS
     from hbac.predictions.submission import write_submission
     from hbac.recordings.amplitudes import describe
+    from hbac.runs.dataset import dataset_overrides
     from hbac.signal.tta import check_variants
-    from hbac.tracking.loggers import RunFacts
+    from hbac.tracking.loggers import RunFacts, never_fatal
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
     split = check_choice("split", cfg.split, SPLITS)
-    variants = check_variants([cfg.tta] if isinstance(cfg.tta, str) else cfg.tta)
+    variants = check_variants(several(cfg.tta))
     out = Path(cfg.out)
     if out.suffix == ".csv" and split != "test":
         raise UserError(f"out={out}: split={split} writes tables and no submission; name a folder")
@@ -77,13 +83,17 @@ def infer(cfg: DictConfig) -> None:
     last = submission if split == "test" else f"{name}_predictions.parquet"
     own_folders = () if alone else (FOLDS,)
     check_free(folder, COMMAND, {last} if alone else {last, f"{name}_predictions.parquet"}, own_folders)
-    path = Path(cfg.ensemble) if cfg.ensemble else newest_ensemble(Path(cfg.outputs))
-    ensemble = Ensemble.read(path)
+    path = newest_ensemble(Path(cfg.outputs)) if cfg.ensemble is None else Path(str(cfg.ensemble))
+    ensemble = ensemble_of(path)
     networks = Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow, cfg.population)
-    dataset = build(cfg.dataset, "dataset", cfg.allow)
-    part = dataset.part("test" if split == "test" else "train", official="official" in networks.sources)
+    runs = [run for member in ensemble.members for run in member.runs]
+    dataset = dataset_to_predict(cfg, runs)
+    recordings = build(dataset, "dataset", cfg.allow)
+    part = recordings.part("test" if split == "test" else "train", official="official" in networks.sources)
     members = rows_of_split(part.rows, split)
     windows = WindowDataset(part, networks.sources, members)
+    read_from = f"{part.recordings.part} part of {part.recordings.root}"
+    sys.stdout.write(f"data set:   {read_from} ({len(members):,} of {len(part.rows):,} rows, split={split})\n")
     if cfg.dry_run:
         dry_run(networks, windows, cfg.batch_size, variants)
         return
@@ -103,6 +113,8 @@ def infer(cfg: DictConfig) -> None:
 
     if text := describe(networks.looks):
         log.warning("%s", text)
+    if not named("out"):
+        folder = new_folder(out)  # of two commands in one second each gets its own
     rows = part.rows.iloc[members].reset_index(drop=True)
     metadata = TableMetadata(
         member="ensemble",
@@ -125,18 +137,25 @@ def infer(cfg: DictConfig) -> None:
     described = path if path.is_dir() else path.parent
     where = Path(cfg.outputs) if alone else folder
     facts = RunFacts(f"infer-{split}", described.name, _facts(cfg, metadata), where, "infer")
-    with logger.single(facts) as run:
+    with never_fatal(), logger.single(facts) as run:
         if run is not None:
             run.summary.update({"windows": len(rows), "networks": len(networks.models), "seconds": spent_s})
     if split == "test" and (described / OOF_FILE).is_file():
-        ensemble_table(described, folder / submission)
-    elif split == "test":  # an ensemble file that travelled without its tables
+        ensemble_table(described)
+    kept_typed = kept_settings(typed())
+    if split == "test":
         sys.stdout.write(f"submission: {folder / submission}\n")
+        next_command(command_line("report", override("runs", [described]), *kept_typed))
     else:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
         )
-        next_command(f"python -m hbac.train labels.pseudo={folder} -m fold=0,1,2,3,4")
+        n_folds, made_by = folds_of(runs[0], conf_dir())
+        data = named("dataset")
+        if not any(line.lstrip("+").startswith("dataset=") for line in data):
+            data = dataset_overrides(dataset)
+        again = [*data, *made_by, override("labels.pseudo", folder), *kept_typed]
+        next_command(command_line("train", *again, flags=all_folds(n_folds)))
 
 
 def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:

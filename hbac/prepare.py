@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,9 +35,10 @@ def prepare(cfg: DictConfig) -> None:
         sys.stdout.write(listed(cfg.list, conf_dir()))
         return
     from hbac.cli.console import next_command, part_table
+    from hbac.common.commands import command_line
     from hbac.common.instantiate import build
     from hbac.experiment.audit import audit
-    from hbac.experiment.job import typed
+    from hbac.experiment.job import all_folds, named
     from hbac.experiment.sources import fold_table_of
 
     dataset = build(cfg.dataset, "dataset", cfg.allow)
@@ -51,9 +51,8 @@ def prepare(cfg: DictConfig) -> None:
     report = audit(train, folds, Path(cfg.outputs), compare=cfg.audit or None)
     sys.stdout.write("".join(f"leak audit: {line}\n" for line in report.lines()))
     report.require_none(f"data set {train.recordings.root}")
-    chosen = [line for line in typed() if line.startswith(("dataset", "labels", "outputs"))]
-    all_folds = ",".join(map(str, range(folds.n_folds)))
-    next_command(shlex.join(["python", "-m", "hbac.train", *chosen, "-m", f"fold={all_folds}"]))
+    chosen = named("dataset", "labels", "outputs")
+    next_command(command_line("train", *chosen, flags=all_folds(folds.n_folds)))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ One job trains one fold of one member into its run folder. At the end of a sweep
 from __future__ import annotations
 
 import logging
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hbac.cli.launch import launch
 from hbac.common.errors import UserError
-from hbac.experiment.job import in_sweep, make_job, register_job, typed
+from hbac.experiment.job import all_folds, in_sweep, make_job, named, register_job, typed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -51,9 +50,11 @@ def train(cfg: DictConfig) -> float:
     # Before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once.
     build(cfg.logger, "logger", cfg.allow)
 
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    from hbac.cli.console import run_table
+    from hbac.cli.console import next_command, run_table
+    from hbac.common.commands import command_line
+    from hbac.common.locks import locked
     from hbac.experiment.audit import require_no_leak
     from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
@@ -72,7 +73,7 @@ def train(cfg: DictConfig) -> float:
     job = job.of(part, folds)
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(job.folder / ".lock", timeout=0):
+        with locked(job.folder / ".lock", timeout_s=0):
             register_job(job.folder)
             if cfg.resume and (found := score_of_finished(job.folder, counted.name)) is not None:
                 score = found
@@ -90,14 +91,9 @@ def train(cfg: DictConfig) -> float:
             f"{job.folder}: another process is training this run; wait for it, or change the seed"
         ) from None
     if not in_sweep():
-        again = [line for line in typed() if not line.startswith("fold=")]
-        all_folds = ",".join(map(str, range(folds.n_folds)))
-        run_table(
-            job.folder,
-            cfg.population,
-            part.floor,
-            shlex.join(["python", "-m", "hbac.train", *again, "-m", f"fold={all_folds}"]),
-        )
+        run_table(job.folder, cfg.population, part.floor)
+        again = [line for line in typed() if line not in named("fold")]
+        next_command(command_line("train", *again, flags=all_folds(folds.n_folds)))
     return score
 
 

@@ -35,6 +35,13 @@ def command(folder: Path, *arguments: str, ok: bool = True) -> subprocess.Comple
     return result
 
 
+def next_line(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """What the last line of a command's output says to type, as the shell takes it apart."""
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("next:       python -m hbac."), last
+    return shlex.split(last.removeprefix("next:       python -m "))
+
+
 def readme_commands() -> list[list[str]]:
     """The lines of the README's block of daily use."""
     text = (ROOT / "README.md").read_text()
@@ -63,7 +70,7 @@ def test_the_readme_s_lines_on_the_synthetic_data_set(tmp_path: Path) -> None:
     trained = command(tmp_path, *train, "dataset.size=tiny", *SMALL_NET)
     for words in ("uniform prediction", "Bayes floor", "ensemble", "95 % interval"):
         assert words in trained.stdout
-    inferred = command(tmp_path, *infer, "dataset.size=tiny")
+    inferred = command(tmp_path, *infer)
     (submission,) = tmp_path.glob("outputs/submissions/*/submission.csv")
     assert str(submission.relative_to(tmp_path)) in inferred.stdout
     wanted = pd.read_csv(next(tmp_path.glob("outputs/data/*/test.csv")))["eeg_id"]
@@ -147,6 +154,47 @@ def test_infer_with_a_named_ensemble_into_a_named_file(swept: Path, data_root: P
     data = ["dataset=hms", f"dataset.root={data_root}"]
     command(swept, "hbac.infer", f"ensemble={ensemble}", *data, "out=mine/submission.csv")
     check_submission(pd.read_csv(swept / "mine/submission.csv"), pd.read_csv(data_root / "test.csv")["eeg_id"])
+
+
+def test_what_is_printed_can_be_typed(tmp_path: Path) -> None:
+    """From training to pseudo-labels and a submission by the printed commands alone, with a path that needs quotes."""
+    root = write_hms_layout(tmp_path / "my data [1]", n_eegs=20, seed=1)
+    more = tmp_path / "my conf" / "labels"
+    more.mkdir(parents=True)
+    (more / "two.yaml").write_text("# two folds\ndefaults:\n  - default\n  - _self_\nn_folds: 2\n")
+    settings = ["--config-dir", "my conf", "labels=two", 'dataset.root="my data [1]"', "outputs='our [out]'"]
+    first = command(tmp_path, "hbac.train", "dataset=hms", *settings, "logger=csv", *SMALL_NET)
+    second = command(tmp_path, *next_line(first))
+    third = next_line(second)
+    assert not any(word.startswith("dataset") for word in third)  # the ensemble knows it
+    inferred = command(tmp_path, *third, "logger=csv")
+    assert f"test part of {root} (3 of 3 rows, split=test)" in inferred.stdout
+    (submission,) = tmp_path.glob("our [[]out]/submissions/*/submission.csv")
+    check_submission(pd.read_csv(submission), pd.read_csv(root / "test.csv")["eeg_id"])
+    assert next_line(inferred)[0] == "hbac.report"
+    said = command(tmp_path, *third, "logger=csv", "split=few_votes", "out='x y'")
+    again = next_line(said)
+    assert 'labels.pseudo="x y"' in again
+    assert again[-2:] == ["-m", "fold=0,1"]
+    command(tmp_path, *again, *SMALL_NET, "logger=csv")
+    prepared = command(tmp_path, "hbac.prepare", "dataset=hms", *settings)
+    assert next_line(prepared)[1:] == [*settings[:2], "dataset=hms", *settings[2:], "-m", "fold=0,1"]
+    # A run is an ensemble of one, and its data are found from any folder.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run = next(tmp_path.glob("our [[]out]/runs/*/fold0"))
+    single = command(elsewhere, "hbac.infer", f'ensemble="{run}"', "logger=csv", "-m", "tta=swap,reverse")
+    assert f"test part of {root} (3 of 3 rows" in single.stdout
+    assert len(list(elsewhere.glob("outputs/submissions/*/submission.csv"))) == 2  # both began in one second
+
+
+def test_data_that_were_moved_are_named_by_their_root_alone(swept: Path, data_root: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(data_root, moved)
+    pd.read_csv(moved / "test.csv")[:2].to_csv(moved / "test.csv", index=False)
+    member = next(swept.glob("outputs/runs/*"))
+    result = command(tmp_path, "hbac.infer", f"ensemble={member}", f"dataset.root={moved}", "logger=csv")
+    assert f"test part of {moved} (2 of 2 rows, split=test)" in result.stdout
 
 
 def test_a_missing_fold_is_named(swept: Path, tmp_path: Path) -> None:

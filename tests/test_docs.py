@@ -100,7 +100,7 @@ def test_the_documentation_builds_without_warnings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", **IDS)
 def test_commands_are_ones_that_hbac_takes(page: Path) -> None:
     for name, overrides in commands(page):
-        assert (ROOT / "hbac" / f"{name}.py").is_file(), name
+        assert any((ROOT / "hbac" / file).is_file() for file in (f"{name}.py", f"{name}/__main__.py")), name
         assert (conf_dir() / f"{name}.yaml").is_file(), name
         if OPTUNA not in overrides:
             for combination in each_alone(overrides):

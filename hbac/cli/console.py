@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.recordings.datasets import Part
 
+UNIFORM = "uniform prediction"
 _MAX_SETTINGS = 4  # columns of what was swept; the table has to fit a terminal
 
 
@@ -35,13 +36,13 @@ def next_command(line: str) -> None:
     Parameters
     ----------
     line : str
-        A command.
+        A command, as `hbac.common.commands.command_line` writes it. It is the last line of the output.
     """
     sys.stdout.write(f"next:       {line}\n")
 
 
-def run_table(folder: Path, population: str, floor: Mapping[str, float], again: str) -> None:
-    """Print the scores of one fold, between the uniform prediction and the floor, and what comes next.
+def run_table(folder: Path, population: str, floor: Mapping[str, float]) -> None:
+    """Print the scores of one fold, between the uniform prediction and the floor.
 
     Parameters
     ----------
@@ -51,8 +52,6 @@ def run_table(folder: Path, population: str, floor: Mapping[str, float], again: 
         The setting: whose scores come first.
     floor : mapping of str to float
         KL of a perfect predictor by vote population, over all folds; empty where nobody knows it.
-    again : str
-        The command for all folds.
     """
     import numpy as np
 
@@ -65,23 +64,23 @@ def run_table(folder: Path, population: str, floor: Mapping[str, float], again: 
     held_out = PredictionTable.read(folder / TABLE_FILE)
     n_votes = held_out.frame["n_votes"]
     rows = {
-        "uniform prediction": kl_by_population(
-            held_out.targets, np.full(held_out.targets.shape, 1 / N_CLASSES), n_votes
-        ),
+        UNIFORM: kl_by_population(held_out.targets, np.full(held_out.targets.shape, 1 / N_CLASSES), n_votes),
         held_out.metadata.member: kl_by_population(held_out.targets, held_out.probs, n_votes),
     }
     if floor:
         rows["Bayes floor (perfect predictor, all folds)"] = dict(floor)
     title = f"Fold {held_out.folds[0]}: {len(held_out.frame):,} rows held out"
     shown = counted_first(population)
-    table = Table("run", *(f"KL {group.title}" for group in shown.values()), title=title)
+    table = Table(_name("run"), *(f"KL {group.title}" for group in shown.values()), title=title)
     table.title_justify, table.title_style = "left", "bold"
     for name, kl in rows.items():
         style = "bold" if name == held_out.metadata.member else None
         table.add_row(name, *(_number(float(kl[group])) for group in shown), style=style)
+    counted = next(iter(shown))
+    own = {held_out.metadata.member: float(rows[held_out.metadata.member][counted])}
+    _say_what_has_not_learnt(table, own, float(rows[UNIFORM][counted]))
     show(table)
     sys.stdout.write(f"run:        {folder}\n")
-    next_command(again)
 
 
 def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
@@ -103,15 +102,13 @@ def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
         sys.stdout.write(f"{folds.n_folds} folds by patient, hash {folds.hash[:12]}\n")
 
 
-def ensemble_table(folder: Path, submission: Path | None = None) -> None:
-    """Print an ensemble's out-of-fold scores between the uniform prediction and the floor, and what comes next.
+def ensemble_table(folder: Path) -> None:
+    """Print an ensemble's out-of-fold scores between the uniform prediction and the floor.
 
     Parameters
     ----------
     folder : Path
         The ensemble's folder.
-    submission : Path, optional
-        The submission that was written with it.
     """
     import numpy as np
     import pandas as pd
@@ -135,8 +132,8 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
 
     swept = settings_of(summary)
     shown = swept[:_MAX_SETTINGS]
-    columns = [
-        "member",
+    columns: list[Column | str] = [
+        _name("member"),
         *shown,
         "folds",
         f"KL {counted.title}",
@@ -152,7 +149,7 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
         first, *others = (_number(float(kl[name])) for name in groups)
         return [first, interval, *([_number(calibrated)] if after else []), *others]
 
-    table.add_row("uniform prediction", *blank, *scores(chance))
+    table.add_row(UNIFORM, *blank, *scores(chance))
     for row in summary.to_dict("records"):
         low, high = (row[f"kl_{counted.name}_{end}"] for end in ("low", "high"))
         found = scores(
@@ -160,6 +157,8 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
         )
         bold = "bold" if row["kind"] == "ensemble" else None
         table.add_row(str(row["name"]), *(_text(row[name]) for name in shown), str(row["folds"]), *found, style=bold)
+    own = dict(zip(summary["name"].astype(str), summary[f"kl_{counted.name}"], strict=True))
+    _say_what_has_not_learnt(table, own, float(chance[counted.name]))
     if "floor_all" in known:
         floor = {name: float(known[f"floor_{name}"]) for name in groups}
         table.add_row("Bayes floor (perfect predictor)", *blank, *scores(floor))
@@ -168,11 +167,20 @@ def ensemble_table(folder: Path, submission: Path | None = None) -> None:
         sys.stdout.write(f"members also differ in {', '.join(swept[len(shown) :])}: see {folder / SUMMARY_FILE}\n")
     gap = ensemble.nested.estimate - ensemble.in_sample.estimate
     sys.stdout.write(f"ensemble:   {folder / ENSEMBLE_FILE}  ({ensemble.method}, nested by fold, over-fit {gap:.4f})\n")
-    if submission is None:
-        next_command(f"python -m hbac.infer ensemble={folder}")
-    else:
-        sys.stdout.write(f"submission: {submission}\n")
-        next_command(f"python -m hbac.report runs=[{folder}]")
+
+
+def _name(title: str) -> Column:
+    """Return a column of names, which are folded where the terminal is narrow: one cut short cannot be found again."""
+    return Column(title, overflow="fold")
+
+
+def _say_what_has_not_learnt(table: Table, scores: Mapping[str, float], uniform: float) -> None:
+    """Say below a table whose score is worse than no knowledge at all, or the program would be taken for broken."""
+    worse = [name for name, kl in scores.items() if kl > uniform]
+    if worse:
+        which = "this run has" if len(scores) == 1 else f"{len(worse)} of {len(scores)} have"
+        table.caption = f"KL above the uniform prediction's: {which} learnt nothing yet; it takes more epochs or rows"
+        table.caption_justify = "left"
 
 
 def _text(value: object) -> str:

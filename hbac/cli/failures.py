@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hbac.common.commands import command_line, override
 from hbac.common.errors import BAD_INPUT, UserError
 from hbac.common.files import read_json, write_json
 
@@ -83,7 +84,7 @@ def end_failed_sweep(sweep: Path, typed: Sequence[str], merged: bool) -> NoRetur
         lines += [f"  {'; '.join(names)}", f"    {why}"]
     lines.append("Type the command again with other settings for these: what is finished is kept, the rest goes on.")
     if merged:
-        again = shlex.join(["python", "-m", "hbac.ensemble", f"members=[{sweep}]"])
+        again = command_line("ensemble", override("members", [str(sweep)]))
         lines.append(f"To blend what there is: {again}")
     sys.stderr.write("\n".join(lines) + "\n")
     raise SystemExit(_BUG if any(note["bug"] for note in notes) else BAD_INPUT)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import wrap
 
 import yaml
 
 
-def help_text(conf: Path, config_name: str) -> str:
+def help_text(conf: Path, config_name: str, width: int | None = None) -> str:
     """Return what ``python -m hbac.<config_name> --help`` prints.
 
     Parameters
@@ -21,6 +22,8 @@ def help_text(conf: Path, config_name: str) -> str:
         Folder of the configs.
     config_name : str
         The primary config.
+    width : int, optional
+        Columns of the terminal; lines are as long as they are where it is not given.
 
     Returns
     -------
@@ -42,7 +45,15 @@ def help_text(conf: Path, config_name: str) -> str:
         "--cfg job        show the whole config instead of running; --resolve with its references filled in",
         "--help           this page",
     ]
-    return "\n".join(lines) + "\n"
+    folded = [line for long in lines for line in (_folded(long, width) if width else [long])]
+    return "\n".join(folded) + "\n"
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """Break a line between words, and begin what follows under its second column."""
+    second = re.match(r"\s*\S+(?: \S+)*\s{2,}", line)
+    indent = len(second[0]) if second and len(second[0]) < width // 2 else 8
+    return wrap(line, max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False) or [""]
 
 
 def _options(conf: Path, group: str, default: str | None, purpose: str) -> list[str]:

@@ -6,6 +6,7 @@ Only light imports here: ``--help`` and ``--cfg job`` must answer before torch c
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,12 +15,14 @@ from typing import Any
 
 from hbac import __version__
 from hbac.cli.failures import SweepJobError, end_failed_sweep, note_failure
+from hbac.cli.ground import keep_below, open_streams, unusable
+from hbac.cli.settings import check_settings
 from hbac.cli.spelling import check_flags, check_overrides, explained
 from hbac.common.errors import UserError, fail
 from hbac.common.processes import ends_cleanly
 
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
-                     "--config-dir", "-cd", "--info", "-i", "--experimental-rerun")  # fmt: skip
+                     "--config-dir", "-cd", "--experimental-rerun")  # fmt: skip
 
 
 def conf_dir() -> Path:
@@ -62,7 +65,11 @@ def _apart(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     overrides: list[str] = []
     rest = iter(argv)
     for argument in rest:
-        if argument.startswith("-"):
+        if argument in ("--info", "-i"):  # its value may be left out, and an override is none
+            value = next(rest, "all")
+            flags.append(f"--info={value if '=' not in value else 'all'}")
+            overrides += [value] if "=" in value else []
+        elif argument.startswith("-"):
             flags.append(argument)
             if argument in _FLAGS_WITH_VALUE:
                 flags.extend(value for value in [next(rest, None)] if value is not None)
@@ -95,8 +102,11 @@ def _launch(job: str, config_name: str) -> None:
     # OpenMP's threads spin where they wait for one another, by default so long that a training of two threads all but
     # stops when other programs want the two cores; fewer spins cost an idle machine nothing that could be measured.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded
+    open_streams()
     try:
-        check_flags(sys.argv[1:])
+        if sys.platform == "win32":
+            raise UserError("hbac runs on Linux and macOS; on Windows use its Linux subsystem: wsl --install")
+        check_flags(sys.argv[1:], conf_dir(), config_name)
     except UserError as error:
         fail(error)
     sys.argv[1:] = flags_first(sys.argv[1:])
@@ -106,28 +116,39 @@ def _launch(job: str, config_name: str) -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         from hbac.cli.help import help_text
 
-        sys.stdout.write(help_text(conf_dir(), config_name))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+        sys.stdout.write(help_text(conf_dir(), config_name, width))
         return
 
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     # Without this Hydra prints its own summary of any exception and exits with 1 before we see it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     module, function = job.split(":")
 
+    started = False
+
     def task(cfg: Any) -> Any:
+        nonlocal started
+        started = True
         settings = HydraConfig.get()
         try:
+            check_settings(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+            keep_below(Path(str(cfg.outputs)))
             return getattr(import_module(module), function)(cfg)
         except Exception as error:
-            known = isinstance(error, UserError | OmegaConfBaseException)
+            if isinstance(error, OSError):
+                error = unusable(error)
+            elif isinstance(error, OmegaConfBaseException):
+                error = UserError(explained(error, [], conf_dir(), config_name))
             if settings.mode == RunMode.MULTIRUN:
-                note_failure(UserError(str(error)) if known else error, settings)
-            if known:
+                note_failure(error, settings)
+            if isinstance(error, UserError):
                 fail(error)  # at once, and without Hydra's own summary before it
             raise
 
@@ -138,7 +159,13 @@ def _launch(job: str, config_name: str) -> None:
         hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(task)()
     except UserError as error:
         fail(error)
+    except OSError as error:
+        fail(unusable(error))
     except (HydraException, OmegaConfBaseException) as error:
         fail(UserError(explained(error, overrides, conf_dir(), config_name)))
     except SweepJobError as error:
         end_failed_sweep(error.sweep, overrides, merged=config_name == "train")
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        if started:
+            raise
+        fail(UserError(f"{' '.join(overrides)}: no config can be made of this: {error}"))

@@ -21,6 +21,8 @@ GROUPS = {
     "schedules": "schedule",
     "trainers": "trainer",
     "loggers": "logger",
+    "callbacks": "callbacks",
+    "debug": "debug",
 }
 LISTS = ("models", "bands", "montages", "votes", *(name for name in GROUPS if name != "models"))
 

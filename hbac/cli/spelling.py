@@ -17,26 +17,40 @@ FLAGS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve"
          "--config-dir", "-cd", "--experimental-rerun", "--info", "-i")  # fmt: skip
 _EXTRAS = {"optuna": "optuna", "ray": "ray", "ray_aws": "ray", "submitit_slurm": "slurm", "submitit_local": "slurm"}
 _WORDS_TOO = ("trainer.devices", "trainer.deterministic")  # auto, warn
+_WAYS = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info"}  # of them one at a time
 _LISTED = 20  # more settings than this are left to --help
 _NUMBER = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
-def check_flags(argv: Sequence[str]) -> None:
-    """Refuse a flag that there is not.
+def check_flags(argv: Sequence[str], conf: Path, config_name: str) -> None:
+    """Refuse a flag that there is not, and flags that exclude one another.
 
     Parameters
     ----------
     argv : sequence of str
         Arguments without the program's name.
+    conf : Path
+        Folder of the configs.
+    config_name : str
+        The primary config.
 
     Raises
     ------
     UserError
-        With the flag that was meant.
+        With the flag, or the setting, that was meant.
     """
-    for argument in argv:
-        name = argument.partition("=")[0]
-        if argument.startswith("-") and name not in FLAGS:
+    names = [argument.partition("=")[0] for argument in argv if argument.startswith("-")]
+    ways = {_WAYS.get(name, name) for name in names} & set(_WAYS.values())
+    if len(ways) > 1:
+        raise UserError(
+            f"{' '.join(sorted(ways))}: one of these at a time; --cfg job shows the config of one job: leave out -m, "
+            "and give one value where you would sweep"
+        )
+    for name in names:
+        if name not in FLAGS:
+            setting = name.lstrip("-").replace("-", "_")
+            if _is_of(setting, conf, config_name):
+                raise UserError(f"{name}: settings are written without dashes, key=value: {setting}=…")
             raise UserError(f"{name}: there is no such flag; --help lists what there is.{hint(name, FLAGS)}")
 
 
@@ -71,12 +85,43 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
         if override.is_delete() and not key.startswith("hydra"):
             raise UserError(f"{override.input_line}: a setting cannot be taken away; give it another value, maybe null")
         value = override.value()
+        if (conf / key).is_dir():
+            _check_options(key, value, conf)
+        _check_not_empty(override, value, "." in key or any(True for _ in _written(conf, config_name, key)))
         words = _words(value.list if isinstance(value, ChoiceSweep) else [value])
         kinds = {type(value) for value in _written(conf, config_name, key) if value is not None} if words else set()
         if kinds and kinds <= set(_NUMBER) and key not in _WORDS_TOO:
             needed = " or ".join(text for kind, text in _NUMBER.items() if kind in kinds)
             near = hint(words[0], ("true", "false")) if bool in kinds else ""
             raise UserError(f"{key}={words[0]}: must be {needed}.{near}")
+
+
+def _check_options(group: str, value: Any, conf: Path) -> None:
+    """Refuse what is no name where an option of a group is chosen; Hydra itself would end in a traceback."""
+    from hydra.core.override_parser.types import ChoiceSweep, Sweep
+
+    values = value.list if isinstance(value, ChoiceSweep) else [] if isinstance(value, Sweep) else [value]
+    several = isinstance(value, ChoiceSweep)
+    for option in values:
+        text = getattr(option, "text", option)
+        if isinstance(text, str | list) or (text is None and not several):
+            continue
+        options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        shown = "null" if text is None else text
+        raise UserError(f"{group}={shown}: unknown {group}; there are: {', '.join(options)}.")
+
+
+def _check_not_empty(override: Any, value: Any, is_setting: bool) -> None:
+    """Refuse a sweep over nothing, which Hydra would end with status 0."""
+    from hydra.core.override_parser.types import Glob, RangeSweep
+
+    if isinstance(value, Glob) and is_setting:
+        raise UserError(
+            f"{override.input_line}: glob chooses among the options of a group, and this is a setting; write its "
+            "values: fold=0,1,2,3,4 or fold=range(0,5)"
+        )
+    if isinstance(value, RangeSweep) and not any(True for _ in value.range()):
+        raise UserError(f"{override.input_line}: there is nothing in this range")
 
 
 def explained(error: Exception, overrides: Sequence[str], conf: Path, config_name: str) -> str:
@@ -99,6 +144,10 @@ def explained(error: Exception, overrides: Sequence[str], conf: Path, config_nam
         What was found, what would be right; for errors of another kind, the error's own text.
     """
     text = str(error).strip()
+    if (key := getattr(error, "full_key", None)) and "Could not override" not in text:
+        if text.startswith("Missing mandatory value"):
+            return f"{key} is needed: {key}=…"
+        return f"{key}: {text.splitlines()[0]}"
     if (typed := getattr(error, "override", None)) is not None or "See https://hydra.cc" in text:
         reason = text.splitlines()[1 if text.startswith("Error parsing") else 0]
         return (
@@ -123,6 +172,16 @@ def _unknown_key(key: str, overrides: Sequence[str], conf: Path, config_name: st
     if (conf / key).is_dir() and "/" in key:
         examples = [path.read_text(encoding="utf-8").splitlines()[0] for path in sorted((conf / key).glob("*.yaml"))]
         return f"{key}: nothing here has that choice. It goes so: {examples[0].removeprefix('#').strip()}"
+    for group, options in _swept(overrides, conf):
+        lacking = [
+            option
+            for option in options
+            if key not in _keys(_composed([*overrides, f"{group}={option}"], conf, config_name))
+        ]
+        if lacking and len(lacking) < len(options):
+            has = ", ".join(f"{group}={option}" for option in options if option not in lacking)
+            without = ", ".join(f"{group}={option}" for option in lacking)
+            return f"{key}: {without} has no such setting, only {has}; sweep over them in two commands"
     keys = _keys(_composed(overrides, conf, config_name))
     groups = [str(path.relative_to(conf)) for path in conf.rglob("*") if path.is_dir()]
     parent, _, last = key.rpartition(".")
@@ -144,16 +203,25 @@ def _unknown_key(key: str, overrides: Sequence[str], conf: Path, config_name: st
     return f"{message}. Did you mean {meant!r}?" if meant else f"{message}."
 
 
+def _swept(overrides: Sequence[str], conf: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the groups over which somebody sweeps, each with its options."""
+    for override in overrides:
+        group, _, options = override.lstrip("+").partition("=")
+        if "," in options and (conf / group).is_dir():
+            yield group, options.split(",")
+
+
 def _composed(overrides: Sequence[str], conf: Path, config_name: str) -> Mapping[str, Any]:
     """Compose what there would be without the settings that were typed, with the groups that were."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    chosen = []
+    chosen: list[str] = []
     for override in overrides:
         group, _, options = override.lstrip("+").partition("=")
         option = options.split(",")[0]
+        chosen = [line for line in chosen if not line.startswith(f"{group}=")]
         if (conf / group / f"{option}.yaml").is_file():
             chosen.append(f"{group}={option}")
     GlobalHydra.instance().clear()

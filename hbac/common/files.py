@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -100,6 +101,70 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where its folder could not be made, there is nothing to remove
             partial.unlink(missing_ok=True)
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder that was not there before: of several commands that ask for one name, each gets its own.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; where it is there already, a number is put behind its name.
+
+    Returns
+    -------
+    Path
+        An empty folder.
+
+    Raises
+    ------
+    UserError
+        When it cannot be made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [new_folder(Path(folder) / "sweep").name for _ in range(3)]
+    ['sweep', 'sweep-2', 'sweep-3']
+    """
+    if path.name in ("", ".."):  # the current folder, or the one above it
+        path = path.resolve()
+    for number in itertools.count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from None
+        return folder
+    raise AssertionError("numbers do not end")
+
+
+@contextmanager
+def fresh_folder(path: Path, found: bool = False) -> Iterator[Path]:
+    """Make a folder as `new_folder` does, and take it away again where nothing was written to it.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    found : bool
+        Whether one that is there is taken as it is, since the user named it.
+
+    Yields
+    ------
+    Path
+        The folder.
+    """
+    folder = path if found else new_folder(path)
+    try:
+        yield folder
+    finally:
+        if not found:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def write_text(path: Path, content: str) -> None:

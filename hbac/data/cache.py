@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
+from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.data.windows import WindowDataset
 
@@ -118,7 +118,7 @@ def feature_cache(
     if (found := _opened(path, shape, row_bytes, len(rows))) is not None:
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if (found := _opened(path, shape, row_bytes, len(rows))) is None:
             _fill(path, rows, row_bytes, features)
     return found or FeatureCache(path, shape, _checksums(path.with_suffix(_CRC)))

@@ -12,10 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
+from hbac.common.locks import locked
 from hbac.common.progress import progress
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def require_no_leak(part: Part, folds: FoldTable, outputs: Path) -> None:
     """
     report = audit(part, folds, outputs)
     report.require_none(f"data set {part.recordings.root}")
-    if (lines := tuple(report.lines())) not in _told:
+    if (lines := tuple(report.told())) not in _told:
         _told.add(lines)
         for line in lines:
             log.info("leak audit: %s", line)
@@ -117,7 +116,7 @@ def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
     from hbac.labels.duplicates import METHOD, find_duplicates
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if (found := _read(part, path)) is None:
             with progress("comparing the EEGs with one another") as report:
                 found = find_duplicates(part.eeg, part.rows, report)

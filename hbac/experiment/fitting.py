@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.experiment.job import Job, Stage, command_of_job
+from hbac.experiment.job import Job, Stage, command_of_job, place_in_sweep
 from hbac.experiment.sources import Source, gather, make_data
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, TABLE_FILE, environment
     from hbac.runs.model import save_model
     from hbac.runs.naming import config_hash
-    from hbac.tracking.loggers import RunFacts, find_run, git_state
+    from hbac.tracking.loggers import RunFacts, find_run, git_state, never_fatal
     from hbac.tracking.model_card import write_model_card
     from hbac.tracking.results import log_results
     from hbac.training.callbacks import PredictionTableWriter
@@ -106,7 +106,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         found = scores(table.targets, table.probs, table.frame["n_votes"])
         score = {population: float(values.get("kl", "nan")) for population, values in found.items()}
         if (run := find_run(loggers)) is not None:
-            log_results(run, table, part, cfg.population, cfg.logger.worst_windows)
+            with never_fatal():
+                log_results(run, table, part, cfg.population, cfg.logger.worst_windows)
         content = {"kl": score, "scores": found, "epochs": trainer.current_epoch}
         write_json(folder / DONE_FILE, content, sealed=True)
     counted = population_of(cfg.population)
@@ -169,7 +170,7 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         After the last epoch.
     """
     from hbac.common.instantiate import build
-    from hbac.training.callbacks import make_callbacks, on_terminal
+    from hbac.training.callbacks import make_callbacks
     from hbac.training.checkpoints import CHECKPOINTS, last_checkpoint, restore
 
     cfg = stage.cfg
@@ -181,11 +182,11 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         job,
         logger=loggers,
         callbacks=[
-            *make_callbacks(stage.folder, stage.seed, task.monitor, cfg.ema, cfg.patience),
+            *make_callbacks(stage.folder, stage.seed, task.monitor, cfg.ema, cfg.patience, place_in_sweep()),
             *asked_for,
             *callbacks,
         ],
-        enable_progress_bar=on_terminal(),
+        enable_progress_bar=False,  # `hbac.training.progress` has its own
         num_sanity_val_steps=0,
     )
     with interrupts():

@@ -6,9 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hbac.cli.settings import blamed_on, check_settings
+from hbac.common.commands import command_line
 from hbac.common.errors import UserError
 from hbac.runs.naming import member_name
 
@@ -18,10 +21,13 @@ if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.labels.recipe import LabelRecipe
     from hbac.recordings.datasets import Part
+    from hbac.training.progress import Place
 
 # What a stage may have of its own. Network, front-end, data set, folds and seed are the run's.
 STAGE_SETTINGS = ("labels", "augment", "optimizer", "schedule", "trainer", "data", "ema", "patience")
 _FOLD_SETTINGS = ("n_folds", "seed")
+_expected: tuple[int, str] = (0, "job")  # of the sweep in this process
+_STEPS = 10  # of a schedule that is tried out
 STAGES = "stages"  # in a run's folder: one folder for each stage before the last
 
 
@@ -134,7 +140,6 @@ def make_job(cfg: DictConfig) -> Job:
         When a setting is wrong.
     """
     import lightning as L
-    from omegaconf import OmegaConf
 
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
@@ -146,21 +151,24 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.training.quiet import quiet
 
     quiet()
+    config = as_plain(cfg)
+    check_settings(config)
+    stages = stages_of(cfg)
     check_fold(cfg.fold, cfg.labels.n_folds)
     check_choice("export", cfg.export, EXPORTS)
     population_of(cfg.population)
-    stages = stages_of(cfg)
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
-    start = None if cfg.init_from is None else run_of_fold(Path(cfg.init_from), cfg.fold)
-    front_end = build(cfg.front_end, "front_end", cfg.allow)
+    start = None if cfg.init_from is None else run_of_fold(Path(str(cfg.init_from)), cfg.fold)
+    with blamed_on("front_end"):
+        front_end = build(cfg.front_end, "front_end", cfg.allow)
     check_montage(cfg.montage, config["front_end"])
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] |= front_end.network_arguments()
-    network = build(config["model"], "network", cfg.allow)
+    with blamed_on("model"):
+        network = build(config["model"], "network", cfg.allow)
     if cfg.task.population_head:
         network = PopulationHead(network, cfg.population)
     config["content"] = _content(config, stages, start)
-    return Job(
+    job = Job(
         config=config,
         member="",
         folder=Path(cfg.outputs) / "runs",
@@ -170,6 +178,80 @@ def make_job(cfg: DictConfig) -> Job:
         stages=[make_stage(stages, name) for name in stages],
         start=start,
     )
+    for stage in job.stages:
+        try_out(stage, job)
+    return job
+
+
+def try_out(stage: Stage, job: Job) -> None:
+    """Make once what a stage trains with: what is wrong with its settings is said before any file is read.
+
+    Parameters
+    ----------
+    stage : Stage
+        Its settings.
+    job : Job
+        The run that it belongs to.
+
+    Raises
+    ------
+    UserError
+        Names the group whose settings do not work.
+    """
+    import torch
+
+    from hbac.common.instantiate import build
+    from hbac.training.slurm import environment
+
+    cfg, prefix = stage.cfg, _prefix(stage.name)
+    made: dict[str, Any] = {}
+    for group in ("optimizer", "schedule", "task"):
+        with blamed_on(f"{prefix}{group}"):
+            needed = {"network": job.network, **made} if group == "task" else {}
+            made[group] = build(cfg[group], group, cfg.allow, **needed)
+    with blamed_on(f"{prefix}optimizer"):
+        optimizer = made["optimizer"]([torch.zeros(1, requires_grad=True)])
+    with blamed_on(f"{prefix}schedule"):
+        made["schedule"](optimizer, _STEPS)
+    for name, node in cfg.augment.items():
+        with blamed_on(f"{prefix}augment.{name}"):
+            piece = None if node is None else build(node, "augment", cfg.allow)
+            _ = piece(sfreq=job.front_end.sfreq) if isinstance(piece, partial) else piece
+    silent: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    device = str(cfg.trainer.accelerator)
+    if device in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
+        raise UserError(f"{prefix}trainer.accelerator={device}: there is no GPU; trainer=default takes what there is")
+    with blamed_on(f"{prefix}trainer"):
+        build(cfg.trainer, "trainer", precision=job.precision, plugins=environment(), **silent)
+
+
+def _prefix(stage: str) -> str:
+    return f"{STAGES}.{stage}." if stage else ""
+
+
+def as_plain(cfg: DictConfig) -> dict[str, Any]:
+    """Return a config as plain containers, all its references filled in.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        A composed config.
+
+    Returns
+    -------
+    dict
+        The same.
+
+    Raises
+    ------
+    MissingMandatoryValue
+        For a setting that has no default and was not given.
+    """
+    from omegaconf import OmegaConf
+
+    return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
 
 
 def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start: Path | None) -> dict[str, str]:
@@ -180,14 +262,14 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
 
     learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
     content = {
-        f"pseudo {name}".rstrip(): pseudo if pseudo in stages else pseudo_hash(Path(pseudo))
+        f"pseudo {name}".rstrip(): pseudo if pseudo in stages else pseudo_hash(Path(str(pseudo)))
         for name, pseudo in learned_from.items()
     }
     if start is not None:
         # Of all its folds, where it is known.
         content["init_from"] = read_facts(start).get("config_hash") or hash_of_file(start / WEIGHTS_FILE)
     if (weights := config["model"].get("pretrained_file")) is not None:
-        content["pretrained_file"] = hash_of_file(Path(weights))
+        content["pretrained_file"] = hash_of_file(Path(str(weights)))
     return content
 
 
@@ -212,8 +294,13 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if cfg.stages is not None and not isinstance(cfg.stages, Mapping):
+        raise UserError(f"stages={cfg.stages}: must have names and their settings, such as {{first: {{ema: 0.99}}}}")
     stages: dict[str, DictConfig] = {}
     for name, settings in (cfg.stages or {}).items():
+        if settings is not None and not isinstance(settings, Mapping):
+            raise UserError(f"stages.{name}={settings}: must be settings, such as {{ema: 0.99}}")
+        check_settings(as_plain(cast("DictConfig", settings)) if settings else {}, _prefix(str(name)))
         if not re.fullmatch(r"\w[\w.+-]*", str(name)):  # it names a folder in the run's
             raise UserError(f"stages.{name}: a stage's name has letters, digits and _ . + - only")
         for key in settings or {}:
@@ -308,6 +395,8 @@ def check_fold(fold: Any, n_folds: int) -> None:
     UserError
         Unless `fold` is a whole number in 0 … n_folds - 1.
     """
+    if not isinstance(n_folds, int):
+        raise UserError(f"labels.n_folds={n_folds}: must be a whole number, 2 or more")
     if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < n_folds:
         valid = ", ".join(map(str, range(n_folds)))
         raise UserError(f"fold={fold}: there is no such fold; labels.n_folds={n_folds} makes the folds {valid}")
@@ -328,7 +417,7 @@ def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
     UserError
         When ``montage=…`` was typed for images, which have a montage each.
     """
-    if "montage" in front_end or not any(override.startswith("montage=") for override in typed()):
+    if "montage" in front_end or not named("montage"):
         return
     names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})
     raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")
@@ -342,9 +431,23 @@ def command_of_job() -> str:
     str
         With what was typed for it, of a sweep its own values; the command alone where nothing was typed.
     """
-    import shlex
+    return command_line("train", *typed())
 
-    return shlex.join(["python", "-m", "hbac.train", *typed()])
+
+def all_folds(n_folds: int) -> tuple[str, str]:
+    """Return what trains every fold, at the end of a command.
+
+    Parameters
+    ----------
+    n_folds : int
+        How many folds there are.
+
+    Returns
+    -------
+    tuple of str
+        A flag and a sweep.
+    """
+    return "-m", f"fold={','.join(map(str, range(n_folds)))}"
 
 
 def typed() -> list[str]:
@@ -354,12 +457,58 @@ def typed() -> list[str]:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
+def named(*keys: str) -> list[str]:
+    """Return the settings among some that were typed.
+
+    Parameters
+    ----------
+    *keys : str
+        Settings or groups; with a group its settings count.
+
+    Returns
+    -------
+    list of str
+        As they were typed; empty where all of them have their defaults.
+    """
+    found = []
+    for line in typed():
+        key = line.lstrip("+~").partition("=")[0].partition("@")[0]
+        if any(key == name or key.startswith(f"{name}.") for name in keys):
+            found.append(line)
+    return found
+
+
 def in_sweep() -> bool:
     """Say whether this job is one of several."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def expect_jobs(n_jobs: int, what: str) -> None:
+    """Note how many jobs the sweep that begins has, where they run one after another in this process.
+
+    Parameters
+    ----------
+    n_jobs : int
+        0 where that is not known.
+    what : str
+        What it is over: ``fold``, or ``job``.
+    """
+    global _expected  # Hydra tells a job its number only
+    _expected = (n_jobs, what)
+
+
+def place_in_sweep() -> Place | None:
+    """Return where this job stands in its sweep; None where there is none, or its size is not known."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from hbac.training.progress import Place
+
+    if not in_sweep() or not _expected[0]:
+        return None
+    return Place(_expected[1], int(HydraConfig.get().job.num), _expected[0])
 
 
 def register_job(folder: Path) -> None:

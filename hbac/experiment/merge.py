@@ -6,16 +6,21 @@ only: Hydra makes it before every command, ``--cfg job`` included.
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
+from hbac.common.commands import command_line, override
 from hbac.common.errors import UserError, fail
+from hbac.common.files import new_folder
+from hbac.experiment.job import expect_jobs
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,7 +31,45 @@ _SHOWN = 3  # tables that a warning names
 
 
 class MergeSweep(Callback):
-    """Merge the out-of-fold tables of a sweep's runs and blend its members."""
+    """Give each sweep a folder of its own, merge the out-of-fold tables of its runs and blend its members."""
+
+    def on_run_start(self, config: Any, **kwargs: Any) -> None:
+        """Refuse what a command cannot work with.
+
+        Parameters
+        ----------
+        config : DictConfig
+            Of the command.
+        **kwargs
+            Not used.
+        """
+        _check(config.hydra)
+
+    def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+        """Make the sweep's folder: never one that is there, which is another sweep's.
+
+        Parameters
+        ----------
+        config : DictConfig
+            Of the sweep; its folder is changed where the name is taken.
+        **kwargs
+            Not used.
+        """
+        from omegaconf import open_dict, read_write
+
+        _check(config.hydra)
+        expect_jobs(*_jobs_of(config.hydra))
+        asked_for = str(config.hydra.sweep.dir)
+        try:
+            sweep = str(new_folder(Path(asked_for)))
+        except UserError as error:
+            fail(error)
+        if sweep != asked_for:
+            if any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra):
+                sys.stderr.write(f"hydra.sweep.dir={asked_for} is there already; this sweep is in {sweep}\n")
+            with read_write(config), open_dict(config):
+                config.hydra.sweep.dir = sweep
+                config.hydra.overrides.hydra.append(override("hydra.sweep.dir", sweep))  # for the jobs' own configs
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         """Write the ensemble into the sweep's folder and print its table.
@@ -42,13 +85,71 @@ class MergeSweep(Callback):
         from hbac.ensembling.collect import JOBS
 
         sweep = Path(config.hydra.sweep.dir)
-        if not (sweep / JOBS).is_dir():
+        if "fold" not in config:
             return  # of another command than training
         try:
-            blend([sweep], sweep, logger=build(config.logger, "logger", config.allow), **blend_settings(config))
+            if not (sweep / JOBS).is_dir():
+                raise UserError(
+                    f"{' '.join(config.hydra.overrides.task)}: this is a sweep over nothing; no job was run"
+                )
+            kept = kept_settings(config.hydra.overrides.task)
+            blend(
+                [sweep], sweep, logger=build(config.logger, "logger", config.allow), kept=kept, **blend_settings(config)
+            )
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)
+
+
+def _check(hydra: Any) -> None:
+    """Stop at settings of Hydra's that no command can work with."""
+    launcher = str(hydra.launcher._target_)
+    if launcher.endswith("SlurmLauncher") and not which("srun"):
+        fail(
+            UserError(
+                "hydra/launcher=submitit_slurm: there is no Slurm here (no srun); leave it out, or submitit_local"
+            )
+        )
+    if hydra.job.chdir:
+        fail(
+            UserError(
+                "hydra.job.chdir=true: all paths are relative to the folder you type the command in; leave it out"
+            )
+        )
+
+
+def _jobs_of(hydra: Any) -> tuple[int, str]:
+    """Say how many jobs a sweep has, and what it is over; 0 where jobs run elsewhere or a search decides."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if "BasicSweeper" not in hydra.sweeper._target_ or "BasicLauncher" not in hydra.launcher._target_:
+        return 0, "job"
+    given = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
+    counts = {}
+    try:
+        for parsed in OverridesParser.create().parse_overrides([*given, *hydra.overrides.task]):
+            swept = parsed.is_sweep_override()
+            counts[parsed.get_key_element()] = len(list(parsed.sweep_string_iterator())) if swept else 1
+    except HydraException:  # of options by a pattern it would have to look up
+        return 0, "job"
+    return math.prod(counts.values()), "fold" if math.prod(counts.values()) == counts.get("fold") else "job"
+
+
+def kept_settings(typed: Sequence[str]) -> list[str]:
+    """Choose what the next command has to be told again.
+
+    Parameters
+    ----------
+    typed : sequence of str
+        The overrides of this command.
+
+    Returns
+    -------
+    list of str
+        Where everything is written.
+    """
+    return [line for line in typed if line.startswith("outputs=")]
 
 
 def blend_settings(cfg: DictConfig) -> dict[str, Any]:
@@ -69,7 +170,12 @@ def blend_settings(cfg: DictConfig) -> dict[str, Any]:
 
 
 def blend(
-    paths: Sequence[str | Path], out: Path, folds: str | None = None, logger: Loggers | None = None, **settings: Any
+    paths: Sequence[str | Path],
+    out: Path,
+    folds: str | None = None,
+    logger: Loggers | None = None,
+    kept: Sequence[str] = (),
+    **settings: Any,
 ) -> float:
     """Collect tables, write the ensemble, print its table.
 
@@ -83,6 +189,8 @@ def blend(
         Fold table for tables of other code that say no fold.
     logger : Loggers, optional
         Is told of the ensemble (`hbac.tracking.loggers`).
+    kept : sequence of str
+        Settings that the next command has to be told again.
     **settings
         As `hbac.ensembling.build.build_ensemble` takes them.
 
@@ -91,23 +199,26 @@ def blend(
     float
         The nested score of the blend.
     """
-    from hbac.cli.console import ensemble_table
+    from hbac.cli.console import ensemble_table, next_command
     from hbac.ensembling.build import REPORT, build_ensemble
     from hbac.ensembling.collect import collect
+    from hbac.tracking.loggers import never_fatal
     from hbac.tracking.model_card import ensemble_card
     from hbac.tracking.results import log_ensemble
 
     with _told_once():
         result = build_ensemble(collect(paths, folds), out, card=ensemble_card, **settings)
     if logger is not None:
-        log_ensemble(logger, result, settings)
+        with never_fatal():
+            log_ensemble(logger, result, settings)
     ensemble_table(out)
     if settings.get("report"):
         sys.stdout.write(f"report:     {out / REPORT}\n")
-    for line in result.audit.lines():
+    for line in result.audit.told():
         sys.stdout.write(f"leak audit: {line}\n")
     for note in result.notes:
         sys.stdout.write(f"note:       {note}\n")
+    next_command(command_line("infer", override("ensemble", out), *kept))
     return float(result.nested_kl)
 
 

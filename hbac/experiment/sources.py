@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hbac.cli.settings import blamed_on
 from hbac.common.errors import UserError
 from hbac.experiment.job import Job, Stage, weights_at_start
 
@@ -147,7 +148,7 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
     pseudo = {}
     for stage in job.stages:
         if stage.cfg.labels.pseudo is not None and not stage.teacher:
-            path = Path(stage.cfg.labels.pseudo)
+            path = Path(str(stage.cfg.labels.pseudo))
             pseudo[stage.name], learned_from = read_pseudo(path, cfg.fold, folds.hash, job.dataset, part_of)
             lineage += learned_from
         elif stage.teacher and stage.cfg.labels.pseudo_split == "test":
@@ -186,20 +187,21 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
     from hbac.labels.audit import AuditReport, check_apart
 
     cfg, pseudo = stage.cfg, source.pseudo.get(stage.name)
-    data = build(
-        cfg.data,
-        "data",
-        cfg.allow,
-        part=source.part,
-        front_end=job.front_end,
-        fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
-        fold=cfg.fold,
-        labels=stage.labels,
-        pseudo=pseudo,
-        augment={name: build(node, "augment", cfg.allow) for name, node in cfg.augment.items() if node is not None},
-        seed=stage.seed,
-        cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
-    )
+    with blamed_on("data"):
+        data = build(
+            cfg.data,
+            "data",
+            cfg.allow,
+            part=source.part,
+            front_end=job.front_end,
+            fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
+            fold=cfg.fold,
+            labels=stage.labels,
+            pseudo=pseudo,
+            augment={name: build(node, "augment", cfg.allow) for name, node in cfg.augment.items() if node is not None},
+            seed=stage.seed,
+            cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
+        )
     if not len(data.train_set) or not len(data.held_out_set):
         prefix = f"stages.{stage.name}." if stage.name else ""
         raise UserError(

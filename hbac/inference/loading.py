@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hbac.common.errors import UserError
-from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
+from hbac.ensembling.blends import Arithmetic
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble, Member
+from hbac.evaluation.bootstrap import Interval
 from hbac.inference.networks import Networks, members_of_runs
-from hbac.runs.folder import MODEL_FILE
+from hbac.runs.folder import MODEL_FILE, read_facts
 from hbac.runs.model import Model, as_windows, load_run
 from hbac.signal.looks import check_windows
+from hbac.vocabulary import N_CLASSES
 
 
 @dataclass
@@ -60,6 +65,8 @@ class EnsembleModel:
             When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.looks`).
         """
         given = as_windows(self.sources, windows)
+        if not len(given[0]):
+            return given[0].new_zeros((0, N_CLASSES), dtype=torch.float32)
         if "eeg" in self.sources:
             check_windows(given[self.sources.index("eeg")])
         self.to(given[0].device)
@@ -84,6 +91,49 @@ class EnsembleModel:
         for model in self.networks.models:
             model.to(device)
         return self
+
+
+def ensemble_of(path: Path) -> Ensemble:
+    """Read an ensemble; a run, or a folder of one member's runs, is an ensemble of one.
+
+    Parameters
+    ----------
+    path : Path
+        An ``ensemble.json`` or its folder; a run's folder; the folder of a member's folds.
+
+    Returns
+    -------
+    Ensemble
+        Of a member without its own score where it is no ensemble file.
+
+    Raises
+    ------
+    UserError
+        When it is none of these.
+    """
+    runs = [path] if (path / MODEL_FILE).is_file() else [file.parent for file in path.glob(f"fold*/{MODEL_FILE}")]
+    if path.is_file() or (path / ENSEMBLE_FILE).is_file():
+        return Ensemble.read(path)
+    if not runs:
+        raise UserError(
+            f"{path}: neither an ensemble (with {ENSEMBLE_FILE}) nor a finished run (with {MODEL_FILE}), nor a folder "
+            "of one member's runs"
+        )
+    facts = {run: read_facts(run) for run in runs}
+    runs.sort(key=lambda run: int(facts[run]["fold"]))
+    first = facts[runs[0]]
+    unknown = Interval(math.nan, math.nan, math.nan)
+    member = Member(str(first["member"]), tuple(run.absolute() for run in runs), config_hash=str(first["config_hash"]))
+    return Ensemble(
+        members=(member,),
+        method="mean",
+        blend=Arithmetic(np.ones(1)),
+        population="all",
+        nested=unknown,
+        in_sample=unknown,
+        fold_hash=str(first.get("fold_hash", "")),
+        data_fingerprint=str(first.get("data_fingerprint", "")),
+    )
 
 
 def load(folder: str | Path, allow: str | Sequence[str] = ()) -> Model | EnsembleModel:

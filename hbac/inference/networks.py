@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -27,6 +27,7 @@ from hbac import __version__
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
+from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
@@ -262,7 +263,7 @@ def predict_runs(
     else:
         _writable(kept)
         try:
-            with FileLock(kept / ".lock", timeout=0):
+            with locked(kept / ".lock", timeout_s=0):
                 chunks = _chunks(networks, windows, batch_size, variants, starts, kept)
         except Timeout:
             raise UserError(f"{kept}: another process is making this very prediction; wait for it") from None

@@ -83,6 +83,18 @@ class AuditReport:
         """
         return [str(check) for check in self.checks]
 
+    def told(self) -> list[str]:
+        """Say in one line that nothing was found, or in a line each what was.
+
+        Returns
+        -------
+        list of str
+            The checks that found something or have a remark, before them how many found nothing.
+        """
+        quiet = [check for check in self.checks if not check.offenders and not check.remark]
+        first = [f"nothing leaks in {len(quiet)} checks"] if quiet else []
+        return first + [str(check) for check in self.checks if check not in quiet]
+
     def require_none(self, where: str) -> None:
         """Stop at a leak.
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from filelock import FileLock
 
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
+from hbac.common.locks import locked
 from hbac.labels.audit import AuditReport, check_folds, check_owners
 from hbac.labels.targets import consensus, sum_votes
 
@@ -266,7 +266,7 @@ def fold_table(rows: pd.DataFrame, path: str | Path, n_folds: int = 5, seed: int
     path = Path(path)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f"{path.name}.lock")):
+        with locked(path.with_name(f"{path.name}.lock")):
             if not path.is_file():
                 make_folds(rows, n_folds, seed).write(path)
     table = FoldTable.read(path)

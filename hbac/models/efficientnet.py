@@ -190,7 +190,11 @@ def _make_backbone(name: str, in_chans: int, drop_path: float) -> Any:
     if not isinstance(name, str) or not _NAME.fullmatch(name):  # timm reads folders and addresses, too
         raise UserError(f"model.backbone={name}: must be the name of one of timm's models, such as efficientnet_b0")
     import timm  # half a second that a run of another model needn't wait for
+    from timm.models import _registry
 
+    # timm says nowhere else what became of the names that recipes from before 2023 have; a missing table is none.
+    if today := getattr(_registry, "_deprecated_models", {}).get(name):
+        raise UserError(f"model.backbone={name}: timm calls it {today} today")
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=4)

@@ -20,10 +20,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
+from hbac.common.locks import locked
 from hbac.recordings.building import DISK_FULL, Progress, build, foreign_files, partial_of
 from hbac.recordings.columns import columns_of
 from hbac.recordings.declared import UNDECLARED, Declared
@@ -100,7 +100,7 @@ def build_store(
         return store
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with locked(folder.with_name(f"{folder.name}.lock")):
             if folder.exists() and _open_matching(folder, plan) is None:
                 shutil.rmtree(folder)
             if not folder.exists():

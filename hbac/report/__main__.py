@@ -38,6 +38,9 @@ def report(cfg: DictConfig) -> None:
     UserError
         When there is nothing to report, tables do not go together, or a setting is wrong.
     """
+    from hbac.common.commands import several
+    from hbac.common.files import new_folder
+    from hbac.experiment.job import named
     from hbac.report.build import check_out, write_report
     from hbac.report.gather import gather
     from hbac.report.windows import choose_windows
@@ -46,15 +49,17 @@ def report(cfg: DictConfig) -> None:
         raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
     out = Path(cfg.out)
     check_out(out)
-    found = gather([cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs), Path(cfg.outputs), cfg.population)
+    found = gather([str(run) for run in several(cfg.runs)], Path(cfg.outputs), cfg.population)
     windows, part, notes = None, None, []
-    if cfg.windows or cfg.label_ids:
-        windows = choose_windows(found, cfg.windows, list(cfg.label_ids), cfg.seed)
+    if cfg.windows or several(cfg.label_ids):
+        windows = choose_windows(found, cfg.windows, several(cfg.label_ids), cfg.seed)
         part, why = recordings_of(found, cfg)
         if part is None:
             notes = [f"No EEG page: {why}"]
             log.warning("%s", notes[0])
     command = shlex.join(["python", "-m", "hbac.report", *sys.argv[1:]])
+    if not named("out"):
+        out = new_folder(out)  # of two reports in one second each gets its own
     index = write_report(found, out, windows, part, command, tuple(notes))
     size_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     sys.stdout.write(

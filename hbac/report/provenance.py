@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hbac.common.commands import command_line, override
 from hbac.common.errors import UserError
 from hbac.common.files import read_json
 from hbac.labels.targets import population_of
 from hbac.report.gather import Gathered
 from hbac.report.page import Table
-from hbac.runs.dataset import dataset_of_run, dataset_overrides, override
+from hbac.runs.dataset import dataset_of_run, dataset_overrides
 from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE
 
 _SHORT = 12  # digits of a hash in a table; the whole stands in the details
@@ -97,12 +97,12 @@ def _ensemble(found: Gathered, name: str) -> dict[str, Any]:
         *([title, getattr(ensemble, key) or _UNKNOWN] for title, key in _HASHES),
     ]
     members = [[member.name, f"{member.kl:.4f}", member.config_hash[:_SHORT]] for member in ensemble.members]
-    command = ["python", "-m", "hbac.infer", override("ensemble", blended.folder)]
     runs = [run for member in ensemble.members for run in member.runs if (run / CONFIG_FILE).is_file()]
+    named: list[str] = []
     with suppress(UserError):  # of a damaged run
-        command += dataset_overrides(dataset_of_run(runs[0])) if runs else []
+        named += dataset_overrides(dataset_of_run(runs[0])) if runs else []
     return {
         "facts": Table(["", ""], facts),
         "members": Table(["member", "KL", "config hash"], members, [1]),
-        "command": shlex.join(command),
+        "command": command_line("infer", override("ensemble", blended.folder), *named),
     }

@@ -7,19 +7,18 @@ A config keeps paths as they were typed, relative to the folder of that day. A r
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hbac.common.commands import override
 from hbac.common.errors import UserError
 from hbac.common.files import read_json
 from hbac.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, TYPED_IN
 
 _PATHS = ("root", "stores")
 _NOT_ITS_OWN = ("stores", "n_jobs")  # follow from where and how a command is typed
-_PLAIN = re.compile(r"[\w/.+@%-]+", re.ASCII)  # what Hydra reads without quotation marks
 
 
 def dataset_of_run(run: Path) -> dict[str, Any]:
@@ -77,37 +76,8 @@ def dataset_overrides(dataset: Mapping[str, Any]) -> list[str]:
     Examples
     --------
     >>> dataset_overrides({"_target_": "hbac.recordings.datasets.HMS", "root": "/a b", "stores": "/s"})
-    ['dataset=hms', "dataset.root='/a b'"]
+    ['dataset=hms', 'dataset.root="/a b"']
     """
     name = str(dataset.get("_target_", "")).rpartition(".")[2].lower()
     settings = {key: value for key, value in dataset.items() if key[0] != "_" and key not in _NOT_ITS_OWN}
     return [f"dataset={name}", *(override(f"dataset.{key}", value) for key, value in settings.items())]
-
-
-def override(key: str, value: object) -> str:
-    r"""Write an override that Hydra reads as this value, whatever characters are in it.
-
-    Parameters
-    ----------
-    key : str
-        The setting.
-    value : object
-        A number or text.
-
-    Returns
-    -------
-    str
-        To be quoted for a shell.
-
-    Examples
-    --------
-    >>> override("ensemble", "it's (new)")
-    "ensemble='it\\'s (new)'"
-    """
-    text = str(value)
-    if _PLAIN.fullmatch(text):
-        return f"{key}={text}"
-    # Backslashes count as such, but before a quotation mark.
-    inside = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    inside = re.sub(r"(\\+)$", r"\1\1", inside)
-    return f"{key}='{inside}'"

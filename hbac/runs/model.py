@@ -16,6 +16,7 @@ from hbac.common.instantiate import build, find
 from hbac.common.shapes import Maybe
 from hbac.runs.folder import MODEL_FILE, STAGE_FILE, WEIGHTS_FILE, WEIGHTS_HASH, check_weights, read_facts
 from hbac.signal.looks import check_windows
+from hbac.vocabulary import N_CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,6 +152,8 @@ class Model:
         import torch
 
         given = as_windows(self.sources, windows)
+        if not len(given[0]):  # no window is no reason to stop somebody's loop
+            return given[0].new_zeros((0, N_CLASSES), dtype=torch.float32)
         if "eeg" in self.sources:
             check_windows(given[self.sources.index("eeg")])
         with torch.inference_mode():

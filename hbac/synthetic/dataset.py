@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
+from hbac.common.locks import locked
 from hbac.common.processes import end_with_parent, signals_held
 from hbac.synthetic import spectrogram
 from hbac.synthetic.draws import Array, uniform
@@ -134,7 +134,7 @@ def write_synthetic(
         return root
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".synthetic.lock"):
+        with locked(root / ".synthetic.lock"):
             if _is_complete(root, wanted):
                 return root
             _claim(root, wanted)

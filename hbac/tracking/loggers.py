@@ -6,10 +6,12 @@ opened, as failed where their block raised.
 
 from __future__ import annotations
 
+import logging
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,10 +22,13 @@ from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, kl_name
 
 if TYPE_CHECKING:
-    from lightning.pytorch.loggers import Logger
+    from lightning.pytorch.loggers import Logger, WandbLogger
     from wandb import Run
 
+log = logging.getLogger("hbac.tracking")
+
 MODES = ("offline", "online", "disabled")
+_NOT_IN_PROJECTS = "/\\#?%:"
 _SETTINGS: dict[str, Any] = {
     "console": "off",
     "silent": True,
@@ -104,6 +109,11 @@ class Loggers:
         if not isinstance(worst_windows, int) or worst_windows < 0:
             raise UserError(f"logger.worst_windows={worst_windows}: must be a whole number, 0 or more")
         check_choice("logger.mode", mode, MODES)
+        if wrong := sorted(set(_NOT_IN_PROJECTS) & set(str(project))):
+            raise UserError(
+                f"logger.project={project}: W&B takes no {' '.join(wrong)} in a project's name; the user or team "
+                "before it is logger.entity"
+            )
         self.tensorboard, self.wandb, self.worst_windows = tensorboard, wandb, worst_windows
         self.mode, self.project, self.entity, self.tags = mode, project, entity, tuple(tags)
         if wandb:
@@ -138,7 +148,10 @@ class Loggers:
                 _define_metrics(run)
             status = "failed"
             try:
-                yield [*loggers, *([] if run is None else [WandbLogger(save_dir=str(facts.folder), experiment=run)])]
+                yield [
+                    *loggers,
+                    *([] if run is None else [_patient(WandbLogger(save_dir=str(facts.folder), experiment=run))]),
+                ]
                 status = "success"
             finally:
                 for logger in loggers:
@@ -162,7 +175,7 @@ class Loggers:
             yield run
 
     @contextmanager
-    def _run(self, facts: RunFacts, mode: Literal["offline", "online", "disabled"]) -> Iterator[Run]:
+    def _run(self, facts: RunFacts, mode: Literal["offline", "online", "disabled"]) -> Iterator[Run | None]:
         import wandb
         from wandb.errors import Error
 
@@ -180,14 +193,19 @@ class Loggers:
                 reinit="finish_previous",  # a new run for each fold, also where several are trained in one process
                 settings=wandb.Settings(**_SETTINGS),
             )
-        except Error as error:
-            raise self._refused(error) from None
+        except (Error, OSError) as error:
+            if mode == "online":
+                raise self._refused(error) from None
+            log.warning("W&B writes nothing: %s", " ".join(str(error).split()))
+            yield None
+            return
         status = 1
         try:
             yield run
             status = 0
         finally:
-            run.finish(exit_code=status)
+            with never_fatal():
+                run.finish(exit_code=status)
 
     def _require_account(self) -> None:
         """Look for an account before anything is computed: W&B itself would ask a person, and wait for the answer."""
@@ -206,6 +224,32 @@ class Loggers:
             f"logger.mode={self.mode}: {str(reason).splitlines()[0]}; type `wandb login` or set WANDB_API_KEY, "
             "or take logger.mode=offline (`wandb sync` uploads such runs later)"
         )
+
+
+@contextmanager
+def never_fatal() -> Iterator[None]:
+    """Make a warning of any error of a logger: what was computed is never lost for it."""
+    try:
+        yield
+    except Exception as error:  # of W&B, its process, or the disk
+        log.warning("logging failed: %s: %s", type(error).__name__, " ".join(str(error).split()))
+
+
+def _patient(logger: WandbLogger) -> WandbLogger:
+    """Let a training go on whatever happens to W&B's process."""
+    for name in ("log_metrics", "log_hyperparams", "log_graph", "save", "finalize", "after_save_checkpoint"):
+        if hasattr(logger, name):
+            setattr(logger, name, _warning_only(getattr(logger, name)))
+    return logger
+
+
+def _warning_only(method: Callable[..., Any]) -> Callable[..., None]:
+    @wraps(method)
+    def careful(*args: Any, **kwargs: Any) -> None:
+        with never_fatal():
+            method(*args, **kwargs)
+
+    return careful
 
 
 def _define_metrics(run: Run) -> None:

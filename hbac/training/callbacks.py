@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
     LearningRateMonitor,
-    RichProgressBar,
     ThroughputMonitor,
 )
 
@@ -25,51 +23,7 @@ from hbac.common.errors import UserError
 from hbac.predictions import PredictionTable, TableMetadata
 from hbac.training.averaging import weight_average
 from hbac.training.checkpoints import checkpoint_callbacks
-
-
-class EpochLines(Callback):
-    """One line an epoch on standard error, for logs and pipes: KL, rate, time left.
-
-    Parameters
-    ----------
-    monitor : str
-        The validation metric to show.
-    """
-
-    def __init__(self, monitor: str) -> None:
-        self.monitor = monitor
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note when it began.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            At which epoch it starts.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
-        self.first_epoch, self.began = trainer.current_epoch, time.monotonic()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the line.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Knows metrics and epochs.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
-        done = trainer.current_epoch + 1
-        each_s = (time.monotonic() - self.began) / (done - self.first_epoch)
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        windows = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
-        left_s = each_s * ((trainer.max_epochs or done) - done)
-        sys.stderr.write(
-            f"  epoch {done}/{trainer.max_epochs}   train {values['train/kl']:.4f}   val {values[self.monitor]:.4f}"
-            f"   {windows / each_s:.0f} windows/s   {left_s:.0f} s left\n"
-        )
+from hbac.training.progress import EpochLines, Place
 
 
 class Pace(Callback):
@@ -316,7 +270,12 @@ class PredictionTableWriter(BasePredictionWriter):
 
 
 def make_callbacks(
-    folder: Path, seed: int, monitor: str, ema: float = 0.0, patience: int | None = None
+    folder: Path,
+    seed: int,
+    monitor: str,
+    ema: float = 0.0,
+    patience: int | None = None,
+    place: Place | None = None,
 ) -> list[Callback]:
     """Return the callbacks of every training run.
 
@@ -332,6 +291,8 @@ def make_callbacks(
         Decay of the running mean of the weights (`hbac.training.averaging`), in (0, 1); 0 for none.
     patience : int, optional
         Stop after so many epochs in which it has not improved; never where absent.
+    place : Place, optional
+        Of this training in its sweep.
 
     Returns
     -------
@@ -350,19 +311,12 @@ def make_callbacks(
         if not isinstance(patience, int) or patience < 1:
             raise UserError(f"patience={patience}: must be a whole number of epochs, 1 or more, or null")
         asked_for.append(Patience(monitor, patience=patience, check_on_train_epoch_end=False))
-    progress = RichProgressBar() if on_terminal() else EpochLines(monitor)
-    kept = checkpoint_callbacks(folder, monitor)
     return [
         SeedSteps(seed),
         Pace(),
         StopWhereNotFinite(),
         *asked_for,
-        *kept,
+        *checkpoint_callbacks(folder, monitor),
         LearningRateMonitor(logging_interval="epoch"),
-        progress,
+        EpochLines(monitor, place),
     ]
-
-
-def on_terminal() -> bool:
-    """Say whether a person watches: only then are there progress bars."""
-    return sys.stdout.isatty() and sys.stderr.isatty()

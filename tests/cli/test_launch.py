@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +29,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["a=1", "--multirun", "b=2", "--cfg", "job"], ["--multirun", "--cfg", "job", "a=1", "b=2"]),
         (["a=-1"], ["a=-1"]),
         (["x=1", "--config-dir", "more", "y=2"], ["--config-dir", "more", "x=1", "y=2"]),
+        (["--info", "x=1"], ["--info=all", "x=1"]),
+        (["x=1", "--info", "defaults"], ["--info=defaults", "x=1"]),
         ([], []),
     ],
 )
@@ -64,6 +68,39 @@ def test_every_setting_of_train_stands_in_its_help(conf: Path) -> None:
         assert word in text
 
 
+def test_help_wraps_at_the_terminal_s_width_without_losing_a_word(conf: Path) -> None:
+    wide, narrow = help_text(conf, "train"), help_text(conf, "train", 80)
+    assert max(map(len, wide.splitlines())) > 120
+    assert narrow.split() == wide.split()
+    words = max(len(word) for word in wide.split())
+    assert max(map(len, narrow.splitlines())) <= max(80, words + 40)
+
+
+def test_help_on_a_terminal_without_unicode(tmp_path: Path) -> None:
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "COLUMNS": "80"}
+    command = [sys.executable, "-m", "hbac.train", "--help"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert result.stderr == b""
+    assert b"python -m hbac.train" in result.stdout.replace(b"\n        ", b" ")
+    assert max(map(len, result.stdout.splitlines())) < 120
+
+
+@pytest.mark.parametrize("closing", [">&-", "| true"])
+def test_an_output_that_nobody_reads(closing: str, tmp_path: Path) -> None:
+    line = f"{shlex.quote(sys.executable)} -m hbac.prepare list=models {closing}"
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_outputs_that_are_a_file(tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("")
+    result = run(tmp_path, "hbac.prepare", "dataset.size=tiny")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "outputs" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -83,6 +120,14 @@ def test_every_setting_of_train_stands_in_its_help(conf: Path) -> None:
         (["dataset=hms", "dataset.root=nowhere"], ["nowhere"]),
         (["dataset=hms"], ["dataset.root"]),
         (["-m", "band=20-5,0.5-20"], ["20-5"]),
+        (["-m", "fold=glob(*)"], ["fold=glob(*)", "range(0,5)"]),
+        (["-m", "fold=range(3,3)"], ["nothing in this range"]),
+        (["hydra.job.chdir=true"], ["hydra.job.chdir=true"]),
+        (["trainer=gpu", "trainer.accelerator=cuda"], ["trainer.accelerator=cuda", "there is no GPU"]),
+        (["seed=-1"], ["seed=-1: must be a whole number"]),
+        (["data.batch_size=0"], ["data.batch_size=0: must be a whole number, 1 or more"]),
+        (["-m", "--cfg", "job"], ["one of these at a time"]),
+        (["blend=3"], ["blend=3: unknown blend"]),
     ],
 )
 def test_bad_settings_of_train(arguments: list[str], words: list[str], tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from hbac.cli.spelling import check_flags, check_overrides, explained
 from hbac.common.errors import UserError
@@ -125,10 +127,55 @@ def test_what_is_right_passes(override: str, conf: Path) -> None:
 
 
 @pytest.mark.parametrize(("flag", "meant"), [("--hlp", "--help"), ("--multi-run", "--multirun"), ("--cfgg", "--cfg")])
-def test_flags(flag: str, meant: str) -> None:
+def test_flags(flag: str, meant: str, conf: Path) -> None:
     with pytest.raises(UserError, match=rf"{flag}: there is no such flag; .* Did you mean '{meant}'\?$"):
-        check_flags(["a=1", flag])
-    check_flags(["--cfg=job", "-m", "a=-1"])
+        check_flags(["a=1", flag], conf, "train")
+    check_flags(["--cfg=job", "a=-1"], conf, "train")
+    check_flags(["-m", "--config-dir", "more", "a=-1"], conf, "train")
+
+
+def test_a_setting_written_as_a_flag(conf: Path) -> None:
+    with pytest.raises(UserError, match=r"^--fold: settings are written without dashes, key=value: fold=…$"):
+        check_flags(["--fold", "0"], conf, "train")
+
+
+@pytest.mark.parametrize("flags", [["-m", "--cfg", "job"], ["--info", "all", "-m"], ["-c", "job", "--info"]])
+def test_flags_that_exclude_one_another(flags: list[str], conf: Path) -> None:
+    with pytest.raises(UserError, match=r"one of these at a time; --cfg job shows the config of one job"):
+        check_flags(flags, conf, "train")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("blend=3", "blend=3: unknown blend; there are: "),
+        ("experiment=two_stage,null", "experiment=null: unknown experiment; there are: bands, "),
+        ("fold=glob(*)", "fold=glob(*): glob chooses among the options of a group"),
+        ("model.depth=glob(*)", "model.depth=glob(*): glob chooses"),
+        ("fold=range(3,3)", "fold=range(3,3): there is nothing in this range"),
+    ],
+)
+def test_sweeps_over_nothing_and_options_that_are_no_names(override: str, words: str, conf: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        check_overrides([override], conf, "train")
+    assert str(caught.value).startswith(words)
+
+
+def test_a_setting_that_only_some_of_the_swept_options_have(conf: Path) -> None:
+    with pytest.raises(HydraException) as caught, initialize_config_dir(str(conf), version_base="1.3"):
+        compose("train", ["model=resnet_gru", "model.backbone=x"])
+    typed = ["model=efficientnet,resnet_gru", "model.backbone=x"]
+    assert explained(caught.value, typed, conf, "train") == (
+        "model.backbone: model=resnet_gru has no such setting, only model=efficientnet; sweep over them in two commands"
+    )
+
+
+def test_a_setting_without_a_default(conf: Path) -> None:
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        cfg = compose("train", ["dataset=hms"])
+    with pytest.raises(MissingMandatoryValue) as caught:
+        OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert explained(caught.value, [], conf, "train") == "dataset.root is needed: dataset.root=…"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

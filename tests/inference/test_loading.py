@@ -11,7 +11,8 @@ import torch
 
 import hbac
 from hbac.common.errors import UserError
-from hbac.inference.loading import EnsembleModel
+from hbac.ensembling.ensemble_file import Ensemble
+from hbac.inference.loading import EnsembleModel, ensemble_of
 from hbac.runs.model import Model
 from hbac.vocabulary import CHANNELS, VOTE_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
@@ -82,3 +83,21 @@ def test_a_folder_that_is_neither(folder: Path, tmp_path: Path) -> None:
     for path in (tmp_path, member):
         with pytest.raises(UserError, match="neither a finished run .* nor an ensemble"):
             hbac.load(path)
+
+
+@pytest.mark.parametrize("kind", ["run", "ensemble"])
+def test_no_windows_have_no_probabilities(folder: Path, kind: str, eeg: torch.Tensor) -> None:
+    prob = hbac.load(folder if kind == "ensemble" else next(folder.glob("runs/*/fold0")))(eeg[:0])
+    assert prob.shape == (0, 6)
+    assert prob.dtype == torch.float32
+
+
+def test_a_run_and_a_member_are_ensembles_of_one(folder: Path) -> None:
+    member = next(folder.glob("runs/*"))
+    single, both = ensemble_of(member / "fold0"), ensemble_of(member)
+    assert [run.name for run in single.members[0].runs] == ["fold0"]
+    assert [run.name for run in both.members[0].runs] == ["fold0", "fold1"]
+    assert both.fold_hash == Ensemble.read(folder).fold_hash
+    assert len(ensemble_of(folder).members) == len(ensemble_of(folder / "ensemble.json").members) == len(BANDS)
+    with pytest.raises(UserError, match="neither an ensemble"):
+        ensemble_of(member.parent)

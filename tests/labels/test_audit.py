@@ -77,3 +77,12 @@ def test_rows_that_cannot_be_checked() -> None:
         check_folds(ROWS, [0, 1])
     with pytest.raises(UserError, match="missing column eeg_id"):
         check_folds(ROWS.drop(columns="eeg_id"), [0, 0, 0, 0])
+
+
+def test_what_found_nothing_is_told_in_one_line() -> None:
+    nothing = [Check("patients in more than one fold", 12), Check("EEGs in more than one fold", 12)]
+    skipped = Check("EEGs whose signal is in another fold", 0, remark="not compared")
+    assert AuditReport(tuple(nothing)).told() == ["nothing leaks in 2 checks"]
+    assert AuditReport((*nothing, skipped)).told() == ["nothing leaks in 2 checks", str(skipped)]
+    leak = Check("patients in more than one fold", 12, ("patient 3",))
+    assert AuditReport((leak,)).told() == ["1 of 12 patients in more than one fold"]

@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from hbac.cli.launch import conf_dir
+from hbac.common.commands import override
 from hbac.common.errors import UserError
 from hbac.common.instantiate import build
 from hbac.ensembling.build import build_ensemble
@@ -25,7 +26,6 @@ from hbac.recordings.datasets import Part
 from hbac.report.__main__ import recordings_of
 from hbac.report.build import write_report
 from hbac.report.gather import gather
-from hbac.runs.dataset import override
 from tests.helpers import write_hms_layout
 from tests.reports import write_runs
 

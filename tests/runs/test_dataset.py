@@ -11,8 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hbac.common.commands import override
 from hbac.common.errors import UserError
-from hbac.runs.dataset import dataset_of_run, dataset_overrides, override
+from hbac.runs.dataset import dataset_of_run, dataset_overrides
 
 
 def write_run(outputs: Path, typed_outputs: str, root: str, environment: dict[str, str] | None = None) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.tracking.loggers import Loggers
+from hbac.tracking.loggers import Loggers, RunFacts, _patient, never_fatal
 from tests.helpers import write_hms_layout
 from tests.test_commands import ROOT, SMALL_NET, command
 
@@ -193,3 +193,43 @@ def test_w_and_b_is_loaded_before_torch(tmp_path: Path) -> None:
 def test_a_mode_there_is_not() -> None:
     with pytest.raises(UserError, match="logger.mode"):
         Loggers(wandb=True, mode="cloud")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("home", ["/dev/null/nobody", None])
+def test_a_home_that_cannot_be_written_to(home: str | None, swept: Path, root: Path, tmp_path: Path) -> None:
+    kept = {name: value for name, value in without_account(tmp_path).items() if name != "HOME"}
+    environment = kept | ({} if home is None else {"HOME": home})
+    run = next(swept.glob("outputs/runs/*/fold0"))
+    line = [sys.executable, "-m", "hbac.infer", f"ensemble={run}", f"dataset.root={root}", "out=said"]
+    result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "said" / "submission.csv").is_file()
+    assert "logging failed" not in result.stderr
+    assert list((tmp_path / "said").glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_logging_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with never_fatal():
+        raise BrokenPipeError("the service is gone")
+    assert "logging failed: BrokenPipeError: the service is gone" in caplog.text
+    (tmp_path / "outputs").write_text("a file")  # where W&B would make its folder
+    loggers = Loggers(wandb=True)
+    with loggers.single(RunFacts("a", "b", {}, tmp_path / "outputs")) as run:
+        assert run is None
+    assert "W&B writes nothing" in caplog.text
+
+
+def test_what_a_training_logs_may_fail(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def log_metrics(self, metrics: dict[str, float]) -> None:
+            raise OSError(28, "No space left on device")
+
+    logger: Any = _patient(Broken())  # type: ignore[arg-type]
+    logger.log_metrics({"a": 1.0})
+    assert "No space left" in caplog.text
+
+
+@pytest.mark.parametrize("project", ["a/b", "a b?"])
+def test_a_project_that_cannot_be(project: str) -> None:
+    with pytest.raises(UserError, match=r"^logger.project=.*logger.entity"):
+        Loggers(project=project)

@@ -1,0 +1,69 @@
+"""What a command stands on: its streams, its environment, the disk; none of it may end in a traceback."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hbac.common.errors import UserError
+
+
+class _Forgiving(io.FileIO):
+    """A stream whose reader may go away (``| head``) while what is computed goes on."""
+
+    def write(self, data: Any, /) -> int:
+        """Write, or pretend to."""
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def open_streams() -> None:
+    """Make standard output and error writable whatever they are: closed, a pipe that closes, or without Unicode."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:  # closed: the next file to be opened would get its number, and what is printed
+            opened = os.open(os.devnull, os.O_WRONLY)
+            if opened != number:
+                os.dup2(opened, number)
+            stream = os.fdopen(number, "w", encoding="utf-8")
+        elif stream is getattr(sys, f"__{name}__") and hasattr(stream, "fileno"):
+            stream.flush()
+            buffer = io.BufferedWriter(_Forgiving(stream.fileno(), "w", closefd=False))
+            settings = {"encoding": stream.encoding, "errors": "replace", "line_buffering": stream.line_buffering}
+            stream = io.TextIOWrapper(buffer, write_through=name == "stderr", **settings)
+        setattr(sys, name, stream)
+
+
+def keep_below(outputs: Path) -> None:
+    """Keep what W&B writes besides its runs below `outputs`: a home directory may be read-only, or not there.
+
+    Parameters
+    ----------
+    outputs : Path
+        Where everything is written.
+    """
+    folder = str((outputs / "cache" / "wandb").absolute())
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
+        os.environ.setdefault(name, folder)
+
+
+def unusable(error: OSError) -> UserError:
+    """Say which file or folder could not be used, and why.
+
+    Parameters
+    ----------
+    error : OSError
+        As the operating system reports it.
+
+    Returns
+    -------
+    UserError
+        With its name, if it is known.
+    """
+    where = f"{error.filename}: " if error.filename else ""
+    return UserError(f"{where}cannot be used: {error.strerror or error}")

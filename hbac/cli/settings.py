@@ -1,0 +1,276 @@
+"""What values a setting may have: one table, and one message with the setting's key.
+
+What a constructor checks by itself (a montage's name, a kernel that must be odd) is not repeated here. This is for what
+torch, Lightning, numpy or a plain loop would stumble over later, somewhere else, in words of their own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hbac.common.errors import UserError
+
+_KINDS = {"whole": "a whole number", "number": "a number", "flag": "true or false", "text": "text", "name": "text"}
+_FORBIDDEN = {
+    "fast_dev_run": "it keeps no checkpoint, and so no weights to score; debug=fast is a run of a few batches",
+    "max_steps": "the schedule is made for whole epochs; set trainer.max_epochs",
+    "check_val_every_n_epoch": "each epoch is validated, once: the best weights and some schedules are chosen by it",
+    "val_check_interval": "each epoch is validated, once: the best weights and some schedules are chosen by it",
+    "max_time": "a run that was stopped goes on where it was; set trainer.max_epochs",
+    **dict.fromkeys(
+        ("logger", "callbacks", "default_root_dir", "enable_model_summary", "enable_progress_bar", "plugins",
+         "num_sanity_val_steps", "enable_checkpointing"),
+        "hbac decides this itself",
+    ),
+}  # fmt: skip
+_GROUPS = ("labels", "front_end", "augment", "data", "task", "optimizer", "schedule", "model", "trainer", "dataset",
+           "logger", "blend")  # fmt: skip
+_LEFT_ALONE = {"check_val_every_n_epoch": (1,), "val_check_interval": (None, 1), "max_steps": (-1,)}
+_OF_THE_RUN = ("band", "montage")  # settings of the whole run that a constructor is given
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The values that a setting may have.
+
+    Parameters
+    ----------
+    kind : str
+        ``whole``, ``number``, ``flag``, ``text``, or ``name``, which is no number.
+    low, high : float
+        Smallest and largest number.
+    above, below : bool
+        Whether the smallest, or the largest, is itself too small, or too large.
+    null : bool
+        Whether it may be null.
+    words : tuple of str
+        Words that it may also be.
+    several : bool
+        Whether it is a list of such values; one may then stand for a list of one.
+    is_list : bool
+        Whether it must be a list, of one or more.
+    """
+
+    kind: str
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+    null: bool = False
+    words: tuple[str, ...] = ()
+    several: bool = False
+    is_list: bool = False
+
+    def fits(self, value: Any) -> bool:
+        """Say whether a value is one of them.
+
+        Parameters
+        ----------
+        value : object
+            Plain.
+
+        Returns
+        -------
+        bool
+            True where it is.
+        """
+        if value is None:
+            return self.null
+        if isinstance(value, list):
+            return (self.several or (self.is_list and bool(value))) and all(self._fits(entry) for entry in value)
+        return not self.is_list and self._fits(value)
+
+    def _fits(self, value: Any) -> bool:
+        if isinstance(value, str) and value in self.words:
+            return True
+        if self.kind == "flag":
+            return isinstance(value, bool)
+        if self.kind == "name":
+            return isinstance(value, str) and bool(value)
+        if self.kind == "text":
+            return isinstance(value, str | int | float) and not isinstance(value, bool)  # 2024 may be a folder's name
+        if isinstance(value, bool) or not isinstance(value, int if self.kind == "whole" else int | float):
+            return False
+        if not math.isfinite(value):
+            return False
+        return (self.low < value if self.above else self.low <= value) and (
+            value < self.high if self.below else value <= self.high
+        )
+
+    def __str__(self) -> str:
+        text = _KINDS[self.kind]
+        if self.several or self.is_list:
+            text = "a list of whole numbers" if self.kind == "whole" else "a list: [A,B]"
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            text += f" {'above' if self.above else 'from'} {self.low} {'and below' if self.below else 'to'} {self.high}"
+        elif math.isfinite(self.low):
+            text += f" above {self.low}" if self.above else f", {self.low} or more"
+        return " or ".join([text, *self.words, *(["null"] if self.null else [])])
+
+
+FLAG = Rule("flag")
+TEXT = Rule("text")
+NAME = Rule("name")
+TEXT_OR_NULL = Rule("text", null=True)
+TEXTS = Rule("text", null=True, several=True)
+COUNT = Rule("whole", 1)
+SEED = Rule("whole", 0, 2**32 - 1)
+POSITIVE = Rule("number", 0, above=True)
+NOT_NEGATIVE = Rule("number", 0)
+SHARE = Rule("number", 0, 1)
+SHARE_BELOW_1 = Rule("number", 0, 1, below=True)
+BATCHES = Rule("number", 0, above=True)
+
+#: The first pattern that fits a setting's key counts.
+RULES: dict[str, Rule | tuple[Rule, ...]] = {
+    "outputs": NAME,
+    "n_jobs": Rule("whole", 1, 1024),
+    "seed": SEED,
+    "fold": Rule("whole", 0),
+    "ema": SHARE_BELOW_1,
+    "patience": Rule("whole", 1, null=True),
+    "init_from": TEXT_OR_NULL,
+    "export": TEXT,
+    "resume": FLAG,
+    "allow_missing_folds": FLAG,
+    "report": FLAG,
+    "dry_run": FLAG,
+    "audit": FLAG,
+    "out": NAME,
+    "ensemble": TEXT_OR_NULL,
+    "folds": TEXT_OR_NULL,
+    "list": TEXT_OR_NULL,
+    "members": TEXTS,
+    "runs": TEXTS,
+    "tta": TEXTS,
+    "label_ids": Rule("whole", null=True, several=True),
+    "windows": Rule("whole", 0),
+    "batch_size": COUNT,
+    "dataset.root": NAME,
+    "dataset.stores": NAME,
+    "dataset.seed": SEED,
+    "dataset.n_jobs": Rule("whole", 1, 1024),
+    "labels.n_folds": Rule("whole", 2, 1000),
+    "labels.seed": SEED,
+    "labels.pseudo": TEXT_OR_NULL,
+    "data.batch_size": COUNT,
+    "data.num_workers": Rule("whole", 0, 1024),
+    "data.cache": FLAG,
+    "trainer.max_epochs": COUNT,
+    "trainer.min_epochs": Rule("whole", 1, null=True),
+    "trainer.accumulate_grad_batches": COUNT,
+    "trainer.num_nodes": COUNT,
+    "trainer.devices": (Rule("whole", 1, words=("auto",)), Rule("whole", 0, is_list=True)),
+    "trainer.gradient_clip_val": Rule("number", 0, null=True),
+    "trainer.log_every_n_steps": COUNT,
+    "trainer.limit_*": BATCHES,
+    "trainer.overfit_batches": NOT_NEGATIVE,
+    "trainer.deterministic": Rule("flag", words=("warn",)),
+    "trainer.precision": TEXT,
+    "optimizer.lr": POSITIVE,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.momentum": SHARE_BELOW_1,
+    "optimizer.nesterov": FLAG,
+    "model.kernels": Rule("whole", 1, 10_000, is_list=True),
+    "model.backbone": NAME,
+    "model.pretrained": FLAG,
+    "model.pretrained_file": TEXT_OR_NULL,
+    "model.channels_last": FLAG,
+    "model.compress": FLAG,
+    "model.*dropout": SHARE_BELOW_1,
+    "model.drop_path": SHARE_BELOW_1,
+    "model.*_lr_factor": POSITIVE,
+    "model.step_s": POSITIVE,
+    "model.centre_s": POSITIVE,
+    "model.filters": Rule("whole", 1, 4096),
+    "model.width": Rule("whole", 1, 4096),
+    "model.gru_hidden": Rule("whole", 1, 4096),
+    "model.depth": Rule("whole", 1, 64),
+    "model.gru_layers": Rule("whole", 1, 16),
+    "front_end.tile_height": Rule("whole", 1, 4096),
+    "front_end.tile_width": Rule("whole", 1, 4096),
+    "front_end.in_chans": Rule("whole", 1, 256),
+    "front_end.clip_uv": POSITIVE,
+    "front_end.scale_uv": POSITIVE,
+    "logger*.worst_windows": Rule("whole", 0),
+    "logger*.tags": TEXTS,
+    "logger*.project": TEXT,
+    "logger*.entity": TEXT_OR_NULL,
+}
+
+
+def check_settings(settings: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse values that no command could work with.
+
+    Parameters
+    ----------
+    settings : mapping
+        The resolved config, plain containers.
+    prefix : str
+        What stands before each key, such as ``stages.first.``.
+
+    Raises
+    ------
+    UserError
+        Names the first such setting, what was found and what would be right.
+    """
+    for group in _GROUPS:
+        if group in settings and not isinstance(settings[group], Mapping):
+            raise UserError(f"{prefix}{group}={_shown(settings[group])}: must be an option of that group")
+    for key, value in _leaves(settings):
+        name = key.removeprefix("trainer.")
+        if name != key and name in _FORBIDDEN and value not in _LEFT_ALONE.get(name, (None, False)):
+            raise UserError(f"{prefix}{key}={_shown(value)}: {_FORBIDDEN[name]}")
+        rules = next((rule for pattern, rule in RULES.items() if fnmatchcase(key, pattern)), ())
+        either = (rules,) if isinstance(rules, Rule) else rules
+        if either and not any(rule.fits(value) for rule in either):
+            raise UserError(f"{prefix}{key}={_shown(value)}: must be {' or '.join(map(str, either))}")
+
+
+@contextmanager
+def blamed_on(key: str) -> Iterator[None]:
+    """Say of an error inside a constructor which setting it is about, in one line.
+
+    Parameters
+    ----------
+    key : str
+        The setting, or the group whose settings the constructor gets.
+
+    Raises
+    ------
+    UserError
+        In place of what torch, Lightning and others raise for arguments that they cannot take.
+    """
+    try:
+        yield
+    except UserError as error:
+        own = re.match(r"(\w+)=", str(error))
+        if own is None or own[1] in _OF_THE_RUN:
+            raise
+        raise UserError(f"{key}.{error}") from error
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError, AssertionError) as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise UserError(f"{key}: these settings do not work: {reason}") from error
+    except Exception as error:
+        if type(error).__name__ != "MisconfigurationException":  # Lightning's; not imported for its name
+            raise
+        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+
+
+def _shown(value: Any) -> Any:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and not any(fnmatchcase(name, pattern) for pattern in RULES):
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
