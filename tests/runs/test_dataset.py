@@ -59,7 +59,7 @@ def test_a_damaged_config_is_named(tmp_path: Path, content: str) -> None:
 
 def test_the_data_set_is_named_with_all_that_makes_it_this_one() -> None:
     settings = {"size": "tiny", "seed": 3, "root": "/a b", "stores": "/s", "n_jobs": 2, "_pretrained_": False}
-    wanted = ["dataset=synthetic", "dataset.size=tiny", "dataset.seed=3", "dataset.root='/a b'"]
+    wanted = ["dataset=synthetic", "dataset.size=tiny", "dataset.seed=3", 'dataset.root="/a b"']
     assert dataset_overrides({"_target_": "hbac.recordings.datasets.Synthetic", **settings}) == wanted
 
 
