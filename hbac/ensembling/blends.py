@@ -106,13 +106,19 @@ def blend_from_dict(content: Mapping[str, Any]) -> Blend:
     >>> blend_from_dict({"kind": "arithmetic", "weights": [0.25, 0.75]}).used.tolist()
     [True, True]
     """
+
+    def numbers(name: str) -> Array:
+        array = np.array(content[name], dtype=np.float64)
+        if not np.isfinite(array).all():
+            raise UserError(f"blend: its numbers make no probabilities: {name} has some that are not finite")
+        return array
+
     try:
         kind = content["kind"]
         if kind == "arithmetic":
-            return Arithmetic(np.array(content["weights"], dtype=np.float64))
+            return Arithmetic(numbers("weights"))
         if kind == "log_linear":
-            weights, bias = (np.array(content[name], dtype=np.float64) for name in ("weights", "bias"))
-            return LogLinear(weights, bias)
+            return LogLinear(numbers("weights"), numbers("bias"))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"blend: damaged description ({error!r})") from error
     raise UserError(f"blend: unknown kind {kind!r}; this hbac knows arithmetic, log_linear")

@@ -215,9 +215,7 @@ class Ensemble:
             ensemble = cls(
                 members=tuple(_member(entry, path.parent) for entry in content["members"]),
                 method=content["method"],
-                population=population_of(
-                    content.get("population", "all")
-                ).setting,  # all: what earlier versions fitted on
+                population=population_of(content.get("population", "all")).setting,  # earlier versions: all
                 blend=blend_from_dict(content["blend"]),
                 nested=_interval(content["score"]["nested"]),
                 in_sample=_interval(content["score"]["in_sample"]),
