@@ -2,10 +2,10 @@
 
     python benchmarks/ingredients.py --outputs outputs/ingredients --jobs 2
 
-Every recipe is trained on the folds of the simulated medium data set by the command that a user would type, each in one
-thread, `--jobs` of them at a time; what is there already is not trained again. Then follows a table in Markdown:
-out-of-fold KL on the rows with 10 or more votes, with up to 7 votes and on all, each with its 95 % interval over
-patients; the paired difference to the plain recipe (below 0: better); and the processor time of training all folds.
+Every fold of every recipe is trained on the simulated medium data set by the command that a user would type, in one
+thread, `--jobs` of them at a time, on a GPU where there is one; what is there already is not trained again. Then
+follows a table in Markdown: out-of-fold KL on the rows with 10 or more votes, with up to 7 votes and on all, each with
+its 95 % interval over patients; the paired difference to the plain recipe (below 0: better); and the processor time.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -27,69 +29,61 @@ from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions import PredictionTable
 
-# Where no augmentation needs the electrodes, the front-end's output is kept: the same figures in half the time.
-BASE = ("model=resnet_gru", "augment=none", "data.cache=true")
-PLAIN = (*BASE, "trainer.max_epochs=5")
+PLAIN = ("model=resnet_gru", "data.batch_size=64", "trainer.max_epochs=8")
+TWO_STAGES = (
+    "experiment=two_stage",
+    "data.batch_size=64",
+    "stages.all_rows.trainer.max_epochs=6",
+    "trainer.max_epochs=3",
+)
+HEAD = "task.population_head=true"
 # What a user types; the first is what the others are compared with.
 RECIPES: dict[str, tuple[str, ...]] = {
-    "plain: all rows, their own votes, no augmentation, 5 epochs": PLAIN,
-    "8 epochs": (*BASE, "trainer.max_epochs=8"),
-    "8 epochs, `augment=seed`": ("model=resnet_gru", "augment=seed", "trainer.max_epochs=8"),
-    "8 epochs, `augment=seed`, `augment.mixup.mix_p=0.5`": (
-        "model=resnet_gru",
-        "augment=seed",
-        "augment.mixup.mix_p=0.5",
-        "trainer.max_epochs=8",
-    ),
+    "plain: all rows alike, one stage of 8 epochs": PLAIN,
+    "`task.population_head=true`": (*PLAIN, HEAD),
     "`labels.weight=log_votes`": (*PLAIN, "labels.weight=log_votes"),
-    "`labels.vote_smoothing=sqrt`": (*PLAIN, "labels.vote_smoothing=sqrt"),
-    "`labels.target=eeg_mean`": (*PLAIN, "labels.target=eeg_mean"),
     "`labels.min_votes=10`": (*PLAIN, "labels.min_votes=10"),
-    "`ema=0.99`": (*PLAIN, "ema=0.99"),
-    "two stages: 4 epochs on all rows, 3 on those with 10 or more votes": (
-        *BASE,
-        "experiment=two_stage",
-        "stages.all_rows.trainer.max_epochs=4",
-        "trainer.max_epochs=3",
-    ),
-    "pseudo-labels for few votes: a teacher of 5 epochs on 10 or more votes, then 3 on all": (
-        *BASE,
-        "experiment=pseudo",
-        "stages.teacher.trainer.max_epochs=5",
-        "trainer.max_epochs=3",
-    ),
-    "`experiment=strong`": ("experiment=strong",),
+    "two stages: 6 epochs on all rows, 3 on those with 10 or more votes": TWO_STAGES,
+    "two stages and `task.population_head=true`": (*TWO_STAGES, HEAD),
+    "`experiment=strong`": ("experiment=strong", "data.batch_size=64"),
+    "`experiment=strong augment=strong`": ("experiment=strong", "augment=strong", "data.batch_size=64"),
     "`experiment=public_resnet_gru`": ("experiment=public_resnet_gru",),
 }
 
 
-def train(recipe: str, outputs: Path, folds: str, size: tuple[str, ...]) -> None:
-    """Train a recipe's folds in one thread, and add the processor time that it took to what is known."""
-    command = [
-        sys.executable, "-m", "hbac.train", *RECIPES[recipe], *size, "logger=csv", "blend=mean",
-        "allow_missing_folds=true", f"outputs={outputs}", f"hydra.sweep.dir={folder_of(recipe, outputs)}",
-        "-m", f"fold={folds}",
-    ]  # fmt: skip
-    log = folder_of(recipe, outputs) / "log.txt"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
+def train(recipe: str, fold: int, outputs: Path, size: tuple[str, ...]) -> None:
+    """Train a fold of a recipe in one thread; note its run and the processor time that it took."""
+    note = folder_of(recipe, outputs) / f"fold{fold}.json"
+    if note.exists():
+        return
+    command = [sys.executable, "-m", "hbac.train", *RECIPES[recipe], *size, "logger=csv", f"outputs={outputs}",
+               f"fold={fold}"]  # fmt: skip
+    note.parent.mkdir(parents=True, exist_ok=True)
+    output = note.with_suffix(".txt")
+    with output.open("w") as file:
         process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=file, stderr=file)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"{recipe}: training failed, see {log}")
-    spent = log.parent / "seconds.json"
-    before = json.loads(spent.read_text()) if spent.exists() else 0.0
-    spent.write_text(json.dumps(before + usage.ru_utime + usage.ru_stime))
+        raise SystemExit(f"{recipe}: training failed:\n{output.read_text()[-2000:]}")
+    [run] = re.findall(r"^run: +(.*)$", output.read_text(), re.MULTILINE)
+    note.write_text(json.dumps({"run": run, "seconds": usage.ru_utime + usage.ru_stime}))
+
+
+def notes(recipe: str, outputs: Path) -> list[dict[str, Any]]:
+    """Return what is known of the folds of a recipe."""
+    return [json.loads(note.read_text()) for note in sorted(folder_of(recipe, outputs).glob("fold*.json"))]
 
 
 def folder_of(recipe: str, outputs: Path) -> Path:
-    """Return the sweep folder of a recipe."""
-    return outputs / "sweeps" / f"{list(RECIPES).index(recipe):02d}"
+    """Return the folder of what is known of a recipe."""
+    return outputs / "ingredients" / f"{list(RECIPES).index(recipe):02d}"
 
 
 def table(outputs: Path, recipes: list[str]) -> str:
     """Compare the recipes that have been trained."""
-    tables: dict[str, PredictionTable] = {r: next(iter(collect([folder_of(r, outputs)]))) for r in recipes}
+    tables: dict[str, PredictionTable] = {
+        r: next(iter(collect([note["run"] for note in notes(r, outputs)]))) for r in recipes
+    }
     populations = list(POPULATIONS.items())
     head = ["recipe", *(f"KL {p.title}" for _, p in populations), *(f"change, {p.title}" for _, p in populations[:2])]
     lines = [" | ".join([*head, "CPU min"]), " | ".join(["---"] * (len(head) + 1))]
@@ -104,7 +98,7 @@ def table(outputs: Path, recipes: list[str]) -> str:
             inside = population.contains(own["n_votes"])
             pair = paired_bootstrap(own["kl"][inside], plain["kl"][inside], own["patient_id"][inside])
             cells.append("" if recipe == recipes[0] else show(pair, sign="+"))
-        seconds = json.loads((folder_of(recipe, outputs) / "seconds.json").read_text())
+        seconds = sum(note["seconds"] for note in notes(recipe, outputs))
         lines.append(" | ".join([*cells, f"{seconds / 60:.0f}"]))
     return "\n".join(f"| {line} |" for line in lines)
 
@@ -124,7 +118,7 @@ def show(interval: Interval, sign: str = "") -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--outputs", type=Path, default=Path("outputs/ingredients"))
-    parser.add_argument("--jobs", type=int, default=2, help="recipes at a time, each in one thread")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, each in one thread")
     parser.add_argument("--folds", default="0,1,2,3,4")
     parser.add_argument("--only", nargs="*", help="numbers of the recipes; all where absent")
     parser.add_argument("--table", action="store_true", help="train nothing: the table of what has been trained")
@@ -133,12 +127,23 @@ def main() -> None:
     size: tuple[str, ...] = ("dataset.size=medium",)
     if options.smoke:
         size = ("dataset.size=tiny", "trainer.max_epochs=1")
-        options.folds, options.only, options.outputs = "0,1", ["0", "2"], Path(tempfile.mkdtemp())
+        options.folds, options.only, options.outputs = "0,1", ["0", "5"], Path(tempfile.mkdtemp())
     recipes = [recipe for number, recipe in enumerate(RECIPES) if not options.only or str(number) in options.only]
+    folds = [int(fold) for fold in options.folds.split(",")]
     if not options.table:
+        prepare = [
+            sys.executable,
+            "-m",
+            "hbac.prepare",
+            f"outputs={options.outputs}",
+            f"n_jobs={options.jobs}",
+            size[0],
+        ]
+        subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
+        jobs = [(recipe, fold) for recipe in recipes for fold in folds]
         with ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(lambda recipe: train(recipe, options.outputs, options.folds, size), recipes))
-    print(table(options.outputs, [r for r in recipes if (folder_of(r, options.outputs) / "seconds.json").exists()]))
+            list(pool.map(lambda job: train(*job, options.outputs, size), jobs))
+    print(table(options.outputs, [recipe for recipe in recipes if len(notes(recipe, options.outputs)) == len(folds)]))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.experiment.job import Job, Stage, command_of_job, place_in_sweep
+from hbac.experiment.job import Job, Stage, command_of_job, make_task, place_in_sweep
 from hbac.experiment.sources import Source, gather, make_data
 
 if TYPE_CHECKING:
@@ -113,37 +113,6 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     counted = population_of(cfg.population)
     log.info("fold %d of %s: KL %.4f on %s, in %s", cfg.fold, job.member, score[counted.name], counted.rows, folder)
     return score[counted.name]
-
-
-def make_task(stage: Stage, job: Job) -> Classifier:
-    """Make a stage's LightningModule around the run's network.
-
-    Parameters
-    ----------
-    stage : Stage
-        Its optimiser and schedule.
-    job : Job
-        Has the network.
-
-    Returns
-    -------
-    Classifier
-        To be trained.
-    """
-    from hbac.common.instantiate import build
-
-    cfg = stage.cfg
-    optimizer, schedule = (build(cfg[name], name, cfg.allow) for name in ("optimizer", "schedule"))
-    task: Classifier = build(
-        {name: value for name, value in cfg.task.items() if name != "population_head"},  # it is the network's
-        "task",
-        cfg.allow,
-        network=job.network,
-        optimizer=optimizer,
-        schedule=schedule,
-        population=cfg.population,
-    )
-    return task
 
 
 def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: list[Any], *callbacks: Any) -> L.Trainer:

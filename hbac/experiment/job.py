@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.labels.recipe import LabelRecipe
     from hbac.recordings.datasets import Part
+    from hbac.training import Classifier
     from hbac.training.progress import Place
 
 # What a stage may have of its own. Network, front-end, data set, folds and seed are the run's.
@@ -204,15 +205,12 @@ def try_out(stage: Stage, job: Job) -> None:
     from hbac.training.slurm import environment
 
     cfg, prefix = stage.cfg, _prefix(stage.name)
-    made: dict[str, Any] = {}
-    for group in ("optimizer", "schedule", "task"):
-        with blamed_on(f"{prefix}{group}"):
-            needed = {"network": job.network, **made} if group == "task" else {}
-            made[group] = build(cfg[group], group, cfg.allow, **needed)
+    task = make_task(stage, job)
     with blamed_on(f"{prefix}optimizer"):
-        optimizer = made["optimizer"]([torch.zeros(1, requires_grad=True)])
+        optimizer = task.make_optimizer([torch.zeros(1, requires_grad=True)])
     with blamed_on(f"{prefix}schedule"):
-        made["schedule"](optimizer, _STEPS)
+        if task.make_schedule is not None:
+            task.make_schedule(optimizer, _STEPS)
     for name, node in cfg.augment.items():
         with blamed_on(f"{prefix}augment.{name}"):
             piece = None if node is None else build(node, "augment", cfg.allow)
@@ -225,6 +223,39 @@ def try_out(stage: Stage, job: Job) -> None:
         raise UserError(f"{prefix}trainer.accelerator={device}: there is no GPU; trainer=default takes what there is")
     with blamed_on(f"{prefix}trainer"):
         build(cfg.trainer, "trainer", precision=job.precision, plugins=environment(), **silent)
+
+
+def make_task(stage: Stage, job: Job) -> Classifier:
+    """Make a stage's LightningModule around the run's network.
+
+    Parameters
+    ----------
+    stage : Stage
+        Its optimiser and schedule.
+    job : Job
+        Has the network.
+
+    Returns
+    -------
+    Classifier
+        To be trained.
+
+    Raises
+    ------
+    UserError
+        Names the group whose settings do not work.
+    """
+    from hbac.common.instantiate import build
+
+    cfg, prefix = stage.cfg, _prefix(stage.name)
+    made = {}
+    for group in ("optimizer", "schedule"):
+        with blamed_on(f"{prefix}{group}"):
+            made[group] = build(cfg[group], group, cfg.allow)
+    own = {name: value for name, value in cfg.task.items() if name != "population_head"}  # which is the network's
+    with blamed_on(f"{prefix}task"):
+        task: Classifier = build(own, "task", cfg.allow, network=job.network, population=cfg.population, **made)
+    return task
 
 
 def _prefix(stage: str) -> str:
