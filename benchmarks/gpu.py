@@ -129,7 +129,7 @@ class Bench:
         """Write a data set in the HMS layout: few recordings, many windows of each."""
         root = self.folder / "data"
         if not root.is_dir():
-            n_eegs, n_rows = (12, 2) if self.smoke else (400, 80)
+            n_eegs, n_rows = (12, 2) if self.smoke else (800, 10)
             write_hms_layout(root, n_eegs=n_eegs, n_test=4, with_spectrograms=True, max_rows_per_eeg=n_rows)
         return root
 
@@ -243,7 +243,7 @@ class Bench:
         """Training as users type it, over the network alone."""
         import pandas as pd
 
-        epochs = 2 if self.smoke else 6
+        epochs = 2 if self.smoke else 10
         small = ["model.filters=8", "model.width=16", "model.depth=2"] if self.smoke else []
         image = ["model.backbone=test_efficientnet", "front_end.tile_height=32", "front_end.tile_width=64"]
         for name, settings, beside in (
