@@ -123,9 +123,10 @@ def test_a_model_s_config_shows_the_constructor_s_defaults(model: type) -> None:
             assert value == (list(default) if isinstance(default, tuple) else default), key
 
 
-@pytest.mark.parametrize("name", ["mel", "log_stft", "multitaper", "morlet"])
+@pytest.mark.parametrize("name", ["mel", "log_stft", "multitaper", "morlet", "raw"])
 def test_an_image_s_config_shows_all_its_settings_at_the_constructor_s_defaults(name: str) -> None:
-    config = yaml.safe_load((conf_dir() / "front_end" / "image" / f"{name}.yaml").read_text())[name]
+    node = yaml.safe_load((conf_dir() / "front_end" / "image" / f"{name}.yaml").read_text())
+    config = node["front_end"]["image"][name] if "front_end" in node else node[name]
     defaults = {
         parameter.name: parameter.default
         for parameter in inspect.signature(get_object(config.pop("_target_"))).parameters.values()
@@ -133,9 +134,21 @@ def test_an_image_s_config_shows_all_its_settings_at_the_constructor_s_defaults(
     }
     assert config.keys() == defaults.keys()
     set_elsewhere = {"band", "height", "width"}
-    assert {key: config[key] for key in defaults.keys() - set_elsewhere} == {
-        key: defaults[key] for key in defaults.keys() - set_elsewhere
-    }
+    for key in defaults.keys() - set_elsewhere:
+        default = defaults[key]
+        assert config[key] == (list(default) if isinstance(default, tuple) else default), key
+
+
+def test_raw_pictures_come_at_their_own_size_by_config_alone() -> None:
+    config = composed("train", "model=efficientnet", "data.sources=eeg", "front_end/image=raw")
+    front_end = build(config["front_end"], "front_end")
+    assert (front_end.in_chans, front_end.height, front_end.width) == (3, 160, 1000)
+    config = composed(
+        "train", "model=efficientnet", "data.sources=eeg", "front_end/image=raw", "front_end.image.raw.centres_s=[10]",
+        "front_end.image.raw.rows_per_derivation=20", "front_end.layout=stack",
+    )  # fmt: skip
+    front_end = build(config["front_end"], "front_end")
+    assert (front_end.in_chans, front_end.height, front_end.width) == (16, 24, 500)
 
 
 def test_the_contract_s_settings() -> None:
