@@ -15,7 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import hbac.models
-from hbac.models import MODELS, EfficientNet, PublicResNetGRU, ResNetGRU
+from hbac.models import (
+    MODELS,
+    ConvSqueezeformer,
+    EfficientNet,
+    EfficientNet1d,
+    PublicResNetGRU,
+    ResNetGRU,
+    SPaRCNet,
+)
 from hbac.vocabulary import N_CLASSES
 
 # A small instance of each: how to make it for so many channels and classes, and the shape of one window.
@@ -38,6 +46,22 @@ SMALL: dict[type[nn.Module], tuple[Make, Callable[[int], tuple[int, ...]]]] = {
             n_chans=n_chans, n_times=200, n_outputs=n_outputs, filters=8, depth=4, gru_hidden=8
         ),
         lambda n_chans: (n_chans, 200),
+    ),
+    SPaRCNet: (
+        lambda n_chans, n_outputs: SPaRCNet(n_chans=n_chans, n_times=512, n_outputs=n_outputs),
+        lambda n_chans: (n_chans, 512),
+    ),
+    EfficientNet1d: (
+        lambda n_chans, n_outputs: EfficientNet1d(
+            n_chans=n_chans, n_times=200, n_outputs=n_outputs, stem_width=8, widths=(8, 16), kernels=(3, 5), depth=1
+        ),
+        lambda n_chans: (n_chans, 200),
+    ),
+    ConvSqueezeformer: (
+        lambda n_chans, n_outputs: ConvSqueezeformer(
+            n_chans=n_chans, n_times=320, n_outputs=n_outputs, width=16, n_blocks=1, conv_kernel=5
+        ),
+        lambda n_chans: (n_chans, 320),
     ),
 }
 
@@ -166,6 +190,24 @@ def test_bfloat16_autocast_agrees_with_float32(model):
     with torch.autocast("cpu", torch.bfloat16):
         network(x).float().log_softmax(dim=1).mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+# timm's scripted activations, and the tracer's own notes on autocast.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@every_model
+def test_it_exports_for_any_number_of_windows(model: type[nn.Module]) -> None:
+    network = make(model).eval()
+    exported = torch.export.export(
+        network, (windows(model, 3),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    ).module()
+    for n in (3, 5):
+        torch.testing.assert_close(exported(windows(model, n)), network(windows(model, n)), atol=1e-5, rtol=1e-5)
+
+
+@every_model
+def test_evaluation_is_deterministic(model: type[nn.Module]) -> None:
+    network, x = make(model).eval(), windows(model, 2)
+    assert torch.equal(network(x), network(x))
 
 
 @every_model
