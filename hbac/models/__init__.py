@@ -11,8 +11,9 @@ from hbac.models.population_head import PopulationHead
 from hbac.models.public_resnet_gru import PublicResNetGRU
 from hbac.models.resnet_gru import ResNetGRU
 from hbac.models.sparcnet import SPaRCNet
+from hbac.models.volume import Volume
 
-MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU, SPaRCNet, EfficientNet1d, ConvSqueezeformer)
+MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU, SPaRCNet, EfficientNet1d, ConvSqueezeformer, Volume)
 
 __all__ = [
     "MODELS",
@@ -23,4 +24,5 @@ __all__ = [
     "PublicResNetGRU",
     "ResNetGRU",
     "SPaRCNet",
+    "Volume",
 ]

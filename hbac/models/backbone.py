@@ -42,8 +42,8 @@ def make_backbone(name: str, in_chans: int, drop_path: float, pretrained: bool, 
     Raises
     ------
     UserError
-        For an unknown name, one that reads a fixed image size only or gives no map, and weights that cannot be had or do
-        not fit.
+        For an unknown name, one that reads a fixed image size only or gives no map, and weights that cannot be had or
+        do not fit.
     """
     backbone = _make(name, in_chans, drop_path)
     if pretrained_file is not None:

@@ -195,10 +195,11 @@ class FeaturesAndPlaces(nn.Module):
 
     def forward(self, x_BFCT: Tensor) -> Tensor:
         """Return the same shape."""
-        weight_BF = (self.features(x_BFCT.mean((2, 3))) + self.features(x_BFCT.amax((2, 3)))).sigmoid()
+        weight_BF: Tensor = (self.features(x_BFCT.mean((2, 3))) + self.features(x_BFCT.amax((2, 3)))).sigmoid()
         x_BFCT = x_BFCT * weight_BF[:, :, None, None]
         seen_B2CT = torch.cat([x_BFCT.mean(1, keepdim=True), x_BFCT.amax(1, keepdim=True)], dim=1)
-        return x_BFCT * self.places(seen_B2CT).sigmoid()
+        weight_B1CT: Tensor = self.places(seen_B2CT).sigmoid()
+        return x_BFCT * weight_B1CT
 
 
 class SqueezeformerBlock(nn.Module):
@@ -291,7 +292,7 @@ def rotate(x_BTNF: Tensor) -> Tensor:
     speed_F = 10_000.0 ** (-torch.arange(half, device=x_BTNF.device, dtype=torch.float32) / half)
     moment_T = torch.arange(x_BTNF.shape[1], device=x_BTNF.device, dtype=torch.float32)
     angle_T1F = (moment_T[:, None] * speed_F)[:, None]
-    first, second = x_BTNF.split(half, dim=3)
+    first, second = torch.split(x_BTNF, half, dim=3)
     cos, sin = angle_T1F.cos(), angle_T1F.sin()
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=3)
 

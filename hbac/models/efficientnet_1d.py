@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -147,7 +148,7 @@ class EfficientNet1d(nn.Module):
             Where the windows are too short.
         """
         self._check_length(x_BCT.shape[2])
-        x_BCRT = x_BCT.unflatten(1, (self.n_chains, -1)).transpose(1, 2)
+        x_BCRT = torch.unflatten(x_BCT, 1, (self.n_chains, -1)).transpose(1, 2)
         f_BFRT = self.stages(self.stem(x_BCRT))
         logits_BK: Tensor = self.final_layer(self.head(self.pool(f_BFRT).flatten(1)))
         return logits_BK

@@ -87,7 +87,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x_BFHW: Tensor) -> Tensor:
         """Return the same shape."""
-        weight_BF11 = self.excite(F.elu(self.squeeze(x_BFHW.mean((2, 3), keepdim=True)))).sigmoid()
+        weight_BF11: Tensor = self.excite(F.elu(self.squeeze(x_BFHW.mean((2, 3), keepdim=True)))).sigmoid()
         return x_BFHW * weight_BF11
 
 

@@ -23,6 +23,7 @@ from hbac.models import (
     PublicResNetGRU,
     ResNetGRU,
     SPaRCNet,
+    Volume,
 )
 from hbac.vocabulary import N_CLASSES
 
@@ -62,6 +63,12 @@ SMALL: dict[type[nn.Module], tuple[Make, Callable[[int], tuple[int, ...]]]] = {
             n_chans=n_chans, n_times=320, n_outputs=n_outputs, width=16, n_blocks=1, conv_kernel=5
         ),
         lambda n_chans: (n_chans, 320),
+    ),
+    Volume: (
+        lambda n_chans, n_outputs: Volume(
+            "test_efficientnet", in_chans=n_chans, n_outputs=n_outputs, width=8, depth=1, head_width=16
+        ),
+        lambda n_chans: (n_chans, 32, 64),
     ),
 }
 
@@ -216,3 +223,36 @@ def test_its_layers_have_every_weight_once(model: type[nn.Module]) -> None:
     layers = [id(weight) for layer in network.layers() for weight in layer.parameters()]  # type: ignore[operator]
     assert len(network.layers()) > 3  # type: ignore[operator]
     assert sorted(layers) == sorted(id(weight) for weight in network.parameters())
+
+
+def rhythms(model: type[nn.Module], n: int) -> tuple[Tensor, Tensor]:
+    """Windows of six rhythms at any phase in noise, and which one each has."""
+    generator = torch.Generator().manual_seed(5)
+    x = 0.3 * windows(model, n)
+    class_N = torch.arange(n) % N_CLASSES
+    length = x.shape[-1]
+    phase = torch.rand(n, generator=generator)
+    cycles = (class_N + 1) * length / 40
+    rhythm_NT = torch.sin(2 * torch.pi * (cycles[:, None] * torch.arange(length) / length + phase[:, None]))
+    return x + rhythm_NT.view(n, *[1] * (x.ndim - 2), length), class_N
+
+
+@pytest.mark.slow
+@every_model
+def test_it_learns_64_windows_by_heart(model: type[nn.Module]) -> None:
+    network = make(model)
+    x, class_N = rhythms(model, 64)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    kl = torch.tensor(torch.inf)
+    for step in range(400):
+        loss = nn.functional.cross_entropy(network.train()(x), class_N)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        if step % 10 == 9:
+            with torch.no_grad():
+                kl = nn.functional.cross_entropy(network.eval()(x), class_N)  # of one-hot targets the KL
+            if kl < 0.05:
+                break
+    assert kl < 0.05
