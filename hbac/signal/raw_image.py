@@ -45,7 +45,7 @@ class RawImage(nn.Module):
         Their rate in hertz.
     rows_per_derivation : int
         Rows that the whole window takes; must divide its samples.
-    centres_s : sequence of float
+    centres_s : sequence of float, or float
         Stretches around the middle of the window, in seconds, that are shown again beneath.
     sfreq_out : float or None
         Rate in hertz of the samples that are folded; None for what the band needs.
@@ -87,14 +87,14 @@ class RawImage(nn.Module):
         n_times: int = WINDOW_SAMPLES,
         sfreq: float = SFREQ,
         rows_per_derivation: int = 10,
-        centres_s: Sequence[float] = (),
+        centres_s: Sequence[float] | float = (),
         sfreq_out: float | None = SFREQ,
         notch: float | str | None = None,
         clip_uv: float = 1024.0,
         scale_uv: float = 32.0,
     ) -> None:
         super().__init__()
-        centres_s = [float(seconds) for seconds in centres_s]
+        centres_s = [float(s) for s in ([centres_s] if isinstance(centres_s, int | float) else centres_s)]
         self.settings = arguments(locals()) | {"band": str(band)}
         self._signal = EEGFrontEnd(
             montage, band, n_times, sfreq, sfreq_out=sfreq_out, notch=notch, clip_uv=clip_uv, scale_uv=scale_uv

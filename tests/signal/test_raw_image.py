@@ -52,6 +52,10 @@ def test_the_centre_lies_beneath_each_derivation() -> None:
     assert np.array_equal(image[0, 0].numpy(), folded(signal[0], 20, (6000, 2000)))
 
 
+def test_one_centre_needs_no_brackets() -> None:
+    assert RawImage(centres_s=10).settings == RawImage(centres_s=[10.0]).settings
+
+
 def test_the_rate_that_the_band_needs() -> None:
     eeg = torch.from_numpy(noise(1)).transpose(1, 2)
     slow = RawImage(sfreq_out=None, rows_per_derivation=2)(eeg.transpose(1, 2))
