@@ -228,3 +228,17 @@ def test_an_experiment_s_sweep_is_over_settings_that_there_are(name: str) -> Non
     config = OmegaConf.create(composed("train", f"model={groups['override /model']}"))
     for key in node["hydra"]["sweeper"]["params"]:
         assert OmegaConf.select(config, key) is not None, key
+
+
+def test_recipes_of_the_networks_along_time_and_of_the_raw_picture() -> None:
+    config = composed("train", "experiment=raw_image", "model.pretrained=false")
+    front_end = build(config["front_end"], "front_end")
+    assert (front_end.sources, front_end.in_chans, front_end.height, front_end.width) == (("eeg",), 3, 160, 1000)
+    assert list(config["augment"]) == ["raw"]
+    for name, n_chans, sfreq in (("efficientnet_1d", 16, 40), ("conv_squeezeformer", 16, 200), ("sparcnet", 16, 200)):
+        config = composed("train", f"experiment={name}")
+        front_end = build(config["front_end"], "front_end")
+        assert (front_end.n_chans, front_end.sfreq) == (n_chans, sfreq)
+        network = build(config["model"] | front_end.network_arguments(), "network")
+        with torch.no_grad():
+            assert network.eval()(torch.zeros(1, front_end.n_chans, front_end.n_times)).shape == (1, 6)
