@@ -78,11 +78,11 @@ SLOTS = {
         limits=_SIGNAL | {"tile_height": 2048, "tile_width": 4096, "in_chans": 256, "clip_uv": 1e9, "scale_uv": 1e9},
     ),
     "image": Slot(
-        "a spectrogram image",
+        "a picture of the EEG",
         ("hbac.signal",),
-        ("hbac.signal.spectrogram.SpectrogramImage",),
+        ("hbac.signal.spectrogram.SpectrogramImage", "hbac.signal.RawImage"),
         limits=_SIGNAL | {"height": 1024, "width": 4096, "n_fft": 16_384, "window_s": 10, "n_tapers": 8,
-                          "half_bandwidth": 8},
+                          "half_bandwidth": 8, "clip_uv": 1e9, "scale_uv": 1e9},
     ),
     "augment": Slot(
         "an augmentation",

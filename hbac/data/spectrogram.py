@@ -112,5 +112,9 @@ class SpectrogramDataModule(WindowDataModule):
         sizes = [len(cast("tuple[str, ...]", picture.channels)) for picture in self.images.pictures.values()]
         images = dict(zip(self.images.pictures, torch.split(features, sizes, dim=1), strict=True))
         if key_B is not None and "image" in self.augment:
-            images = {name: self.augment["image"](image, key_B) for name, image in images.items()}
+            signals = self.images.layout.settings["signals"]
+            images = {
+                name: self.augment["image"](image, key_B, *([signals[name]] if name in signals else []))
+                for name, image in images.items()
+            }
         return self.images.compose(images)

@@ -4,11 +4,25 @@ Each takes plain keyword arguments, of which ``n_outputs`` and, for signals, ``n
 named as in braindecode; ``forward(x)`` gives logits (window, class); the last layer is ``final_layer``.
 """
 
+from hbac.models.conv_squeezeformer import ConvSqueezeformer
 from hbac.models.efficientnet import EfficientNet
+from hbac.models.efficientnet_1d import EfficientNet1d
 from hbac.models.population_head import PopulationHead
 from hbac.models.public_resnet_gru import PublicResNetGRU
 from hbac.models.resnet_gru import ResNetGRU
+from hbac.models.sparcnet import SPaRCNet
+from hbac.models.volume import Volume
 
-MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU)
+MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU, SPaRCNet, EfficientNet1d, ConvSqueezeformer, Volume)
 
-__all__ = ["MODELS", "EfficientNet", "PopulationHead", "PublicResNetGRU", "ResNetGRU"]
+__all__ = [
+    "MODELS",
+    "ConvSqueezeformer",
+    "EfficientNet",
+    "EfficientNet1d",
+    "PopulationHead",
+    "PublicResNetGRU",
+    "ResNetGRU",
+    "SPaRCNet",
+    "Volume",
+]

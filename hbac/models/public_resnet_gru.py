@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
+from hbac.models.parts import check_counts, start_uniform
 from hbac.vocabulary import N_CLASSES
 
 _POOL, _POOL_PADDING = 6, 2
@@ -103,9 +104,7 @@ class PublicResNetGRU(nn.Module):
     ) -> None:
         super().__init__()
         counts = {"n_chans": n_chans, "n_outputs": n_outputs, "filters": filters, "depth": depth}
-        for name, value in (counts | {"gru_hidden": gru_hidden}).items():
-            if value < 1:
-                raise UserError(f"model.{name}={value}: needs at least 1")
+        check_counts(counts | {"gru_hidden": gru_hidden})
         if not kernels or min(kernels) < 1:
             raise UserError(f"model.kernels={list(kernels)}: needs one or more lengths of at least 1 sample")
         if block_kernel < 1 or block_kernel % 2 == 0:
@@ -130,9 +129,7 @@ class PublicResNetGRU(nn.Module):
             )
         pooled = (length + 2 * _POOL_PADDING - _POOL) // _POOL + 1
         self.final_layer = nn.Linear(filters * pooled + 2 * gru_hidden, n_outputs)
-        # As in our other networks: training starts at the uniform prediction.
-        nn.init.normal_(self.final_layer.weight, std=0.01)
-        nn.init.zeros_(self.final_layer.bias)
+        start_uniform(self.final_layer)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
         """Map windows to logits.

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
+from hbac.models.parts import check_counts, check_shares, start_uniform
 from hbac.vocabulary import CENTRAL_S, N_CLASSES
 
 
@@ -113,16 +114,12 @@ class ResNetGRU(nn.Module):
             "n_chans": n_chans, "n_outputs": n_outputs, "filters": filters, "stem_pool": stem_pool,
             "depth": depth, "width": width, "gru_hidden": gru_hidden, "gru_layers": gru_layers,
         }  # fmt: skip
-        for name, value in counts.items():
-            if value < 1:
-                raise UserError(f"model.{name}={value}: needs at least 1")
+        check_counts(counts)
         if not kernels or min(kernels) < 2:
             raise UserError(f"model.kernels={list(kernels)}: needs one or more lengths of at least 2 samples")
         if block_kernel < 1 or block_kernel % 2 == 0:
             raise UserError(f"model.block_kernel={block_kernel}: must be odd")
-        for name, share in {"dropout": dropout, "head_dropout": head_dropout}.items():
-            if not 0 <= share < 1:
-                raise UserError(f"model.{name}={share}: must lie in [0, 1)")
+        check_shares({"dropout": dropout, "head_dropout": head_dropout})
         for name, seconds in {"sfreq": sfreq, "step_s": step_s, "centre_s": centre_s}.items():
             if not seconds > 0:
                 raise UserError(f"model.{name}={seconds}: must be positive")
@@ -215,9 +212,7 @@ class ResNetGRU(nn.Module):
                 nn.init.xavier_uniform_(weight)
             else:
                 nn.init.zeros_(weight)
-        # A start near the uniform prediction: the first steps aren't spent on unlearning random confidence.
-        nn.init.normal_(self.final_layer.weight, std=0.01)
-        nn.init.zeros_(self.final_layer.bias)
+        start_uniform(self.final_layer)
 
 
 class MultiKernelConv(nn.Module):

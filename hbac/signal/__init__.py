@@ -14,6 +14,7 @@ from hbac.signal.image_front_end import ImageFrontEnd, RegionSwap
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import get_montage, montage_matrix
 from hbac.signal.official import OfficialImage
+from hbac.signal.raw_image import RawImage
 from hbac.signal.scalogram import MorletScalogram
 from hbac.signal.stft import LogSTFT, Multitaper
 from hbac.signal.tiles import ImageLayout
@@ -31,6 +32,7 @@ __all__ = [
     "Multitaper",
     "OfficialImage",
     "RawAugment",
+    "RawImage",
     "RegionSwap",
     "SignalAugment",
     "get_montage",

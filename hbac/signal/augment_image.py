@@ -10,6 +10,8 @@ beyond empirical risk minimization", doi:10.48550/arXiv.1710.09412.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -78,7 +80,7 @@ class ImageAugment(nn.Module):
             raise UserError(f"n_masks={n_masks}: at least 1")
 
     @torch.no_grad()
-    def forward(self, image_BIHW: Tensor, key_B: Tensor) -> Tensor:
+    def forward(self, image_BIHW: Tensor, key_B: Tensor, reversed_rows: Sequence[int] | None = None) -> Tensor:
         """Change a batch.
 
         Parameters
@@ -88,6 +90,9 @@ class ImageAugment(nn.Module):
             axis are changed alike when they come with the same keys.
         key_B : Tensor
             The rows' keys, int64, shape (B,), on the same device.
+        reversed_rows : sequence of int, optional
+            Order of the picture's rows in a window that runs backwards, where it is another one
+            (`hbac.signal.RawImage`).
 
         Returns
         -------
@@ -98,7 +103,8 @@ class ImageAugment(nn.Module):
         numbers = {"reverse": {}, **{name: {name: 2 * s["n_masks"]} for name in ("time_mask", "frequency_mask")}}
         chosen, drawn = draw_changes(key_B, s, numbers)
         if "reverse" in chosen:
-            image_BIHW = change_rows(image_BIHW, chosen["reverse"], lambda image, _: image.flip(-1))
+            rows_H = slice(None) if reversed_rows is None else torch.tensor(reversed_rows, device=image_BIHW.device)
+            image_BIHW = change_rows(image_BIHW, chosen["reverse"], lambda image, _: image.flip(-1)[:, :, rows_H])
         for name, axis in (("time_mask", -1), ("frequency_mask", -2)):
             if name in chosen:
                 masked_BN = self._masked(drawn[name], s[f"{name}_max"], image_BIHW.shape[axis])

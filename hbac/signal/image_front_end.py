@@ -16,6 +16,7 @@ from hbac.signal.constants import Constants
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import REGION_MIRROR
 from hbac.signal.official import N_FREQUENCIES, OfficialImage
+from hbac.signal.raw_image import RawImage
 from hbac.signal.spectrogram import SpectrogramImage
 from hbac.signal.tiles import ImageLayout
 from hbac.vocabulary import SPECTROGRAM_REGIONS
@@ -29,20 +30,20 @@ _CHOICES = {"eeg": ("eeg",), "official": ("official",), "both": SOURCES}
 
 
 class ImageFrontEnd(nn.Module):
-    """Spectrogram images of the EEG, of the official 10-minute spectrograms, or of both, as one image.
+    """Pictures of the EEG, of the official 10-minute spectrograms, or of both, as one image.
 
     Parameters
     ----------
     sources : {"eeg", "official", "both"}
         What the image shows.
-    image : mapping of str to SpectrogramImage, or None
+    image : mapping of str to SpectrogramImage or RawImage, or None
         Images made from the EEG, by a name each; several show the same EEG in several ways (the whole window and its
         centre, say). None: the mel image at the tiles' size. Not used for ``official``.
     layout : {"stack", "tiles"}
         Each picture a channel of its own, or all side by side in one plane, as in the public recipe.
-    tile_height, tile_width : int
+    tile_height, tile_width : int or None
         Pixels of each picture: frequencies and times. 128 x 256 is the public size; less makes training possible on
-        a CPU.
+        a CPU. None: the size that the pictures of the EEG have themselves.
     in_chans : int
         Equal channels of the ``tiles`` layout; not used for ``stack``.
 
@@ -72,10 +73,10 @@ class ImageFrontEnd(nn.Module):
     def __init__(
         self,
         sources: str = "both",
-        image: Mapping[str, SpectrogramImage] | None = None,
+        image: Mapping[str, SpectrogramImage | RawImage] | None = None,
         layout: str = "stack",
-        tile_height: int = 128,
-        tile_width: int = 256,
+        tile_height: int | None = 128,
+        tile_width: int | None = 256,
         in_chans: int = 3,
     ) -> None:
         super().__init__()
@@ -91,13 +92,17 @@ class ImageFrontEnd(nn.Module):
         if "official" in self.sources:
             pictures["official"] = OfficialImage()  # first, that is left in the public layout
         if "eeg" in self.sources:
-            made = {"mel": MelImage(height=tile_height, width=tile_width)} if image is None else dict(image)
+            made = (
+                {"mel": MelImage(height=tile_height or 128, width=tile_width or 256)} if image is None else dict(image)
+            )
             if not made or "official" in made:
                 raise UserError(f"front_end.image={list(made)}: at least one picture, and none named official")
             pictures |= made
         self.pictures = nn.ModuleDict(pictures)
+        self._size = (_side("height", tile_height, pictures), _side("width", tile_width, pictures))
         channels = {name: picture.channels for name, picture in pictures.items()}
-        self.layout = ImageLayout(layout, list(pictures), channels, tile_height, tile_width, in_chans)  # type: ignore[arg-type]
+        signals = {name: picture.reversed_rows for name, picture in pictures.items() if isinstance(picture, RawImage)}
+        self.layout = ImageLayout(layout, list(pictures), channels, *self._size, in_chans, signals)  # type: ignore[arg-type]
         self.in_chans, self.height, self.width = self.layout.n_chans, self.layout.height, self.layout.width
 
     def network_arguments(self) -> dict[str, Any]:
@@ -116,7 +121,7 @@ class ImageFrontEnd(nn.Module):
         Returns
         -------
         dict of str to Tensor
-            Each (B, its channels, tile_height, tile_width).
+            Each (B, its channels, height and width of a tile).
 
         Raises
         ------
@@ -135,10 +140,9 @@ class ImageFrontEnd(nn.Module):
 
     def _sized(self, image_BIHW: Tensor) -> Tensor:
         # Here and not in the layout, so that augmentations of the pictures have no more pixels to change than are seen.
-        size = (self.settings["tile_height"], self.settings["tile_width"])
-        if tuple(image_BIHW.shape[-2:]) == size:
+        if tuple(image_BIHW.shape[-2:]) == self._size:
             return image_BIHW
-        return F.interpolate(image_BIHW, size, mode="bilinear", antialias=True, align_corners=False)
+        return F.interpolate(image_BIHW, self._size, mode="bilinear", antialias=True, align_corners=False)
 
     def compose(self, images: Mapping[str, Tensor]) -> Tensor:
         """Lay the pictures out.
@@ -170,6 +174,22 @@ class ImageFrontEnd(nn.Module):
             Shape (B, in_chans, height, width), float32 (float64 for float64).
         """
         return self.compose(self.images(*windows))
+
+
+def _side(side: str, chosen: int | None, pictures: Mapping[str, nn.Module]) -> int:
+    """Height or width of the tiles: as chosen, or that of the EEG's pictures; samples are no pixels to interpolate."""
+    sizes = {name: int(getattr(picture, side)) for name, picture in pictures.items() if name != "official"}
+    if chosen is None and len(set(sizes.values())) != 1:
+        found = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "no picture of the EEG"
+        raise UserError(f"front_end.tile_{side}=null: needs pictures of one {side}, found {found}; set it to a number")
+    size = next(iter(sizes.values())) if chosen is None else chosen
+    for name, own in sizes.items():
+        if isinstance(pictures[name], RawImage) and own != size:
+            raise UserError(
+                f"front_end.tile_{side}={size}: the {side} of {name} is {own}, a pixel a sample, and cannot be "
+                f"another; set it to null (or change rows_per_derivation)"
+            )
+    return size
 
 
 def official_mirror() -> Tensor:

@@ -87,7 +87,7 @@ class SpectrogramImage(nn.Module):
         check_choice("reference", reference, ("fixed", "max"))
         if not floor_db < ceiling_db:
             raise UserError(f"floor_db={floor_db:g} must be below ceiling_db={ceiling_db:g}")
-        if min(height, width) < 1 or n_times < width:
+        if not (isinstance(height, int) and isinstance(width, int)) or min(height, width) < 1 or n_times < width:
             raise UserError(f"height={height}, width={width} of n_times={n_times}: at least 1, and a sample a column")
         if zoom_s is not None and not width / sfreq <= zoom_s <= n_times / sfreq:
             raise UserError(

@@ -65,6 +65,9 @@ class ImageLayout(nn.Module):
         Size that every source channel is brought to; smaller ones make training possible on a CPU.
     in_chans : int
         Equal channels of the ``tiles`` layout.
+    signals : mapping of str to sequence of int, or None
+        Sources that show signals in place of power, whose derivations have a sign, and the order of their rows in a
+        window that runs backwards.
 
     Attributes
     ----------
@@ -97,6 +100,7 @@ class ImageLayout(nn.Module):
         tile_height: int = 128,
         tile_width: int = 256,
         in_chans: int = 3,
+        signals: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         self.kind = check_choice("layout", kind, KINDS)
@@ -115,6 +119,7 @@ class ImageLayout(nn.Module):
             "tile_height": tile_height,
             "tile_width": tile_width,
             "in_chans": in_chans,
+            "signals": {source: list(rows) for source, rows in (signals or {}).items()},
         }
         self._size = (tile_height, tile_width)
         self.tiles = tuple(self._table())
@@ -216,8 +221,10 @@ class ImageLayout(nn.Module):
         partners = {source: _mirror(source, names) for source, names in self.channels.items()}
         places = {(tile.source, tile.index): tile for tile in self.tiles}
         for tile in self.tiles:
-            partner = places[tile.source, partners[tile.source][tile.index]]
-            self.part(mirrored, tile).copy_(self.part(image_BCHW, partner))
+            permutation, signs = partners[tile.source]
+            partner = places[tile.source, permutation[tile.index]]
+            sign = signs[tile.index] if tile.source in self.settings["signals"] else 1.0  # power knows none
+            self.part(mirrored, tile).copy_(sign * self.part(image_BCHW, partner))
         return mirrored
 
     def reverse_time(self, image_BCHW: Tensor) -> Tensor:
@@ -235,15 +242,18 @@ class ImageLayout(nn.Module):
         """
         reversed_BCHW = image_BCHW.clone()
         for tile in self.tiles:
-            self.part(reversed_BCHW, tile).copy_(self.part(image_BCHW, tile).flip(-1))
+            flipped = self.part(image_BCHW, tile).flip(-1)
+            if tile.source in self.settings["signals"]:
+                flipped = flipped[..., self.settings["signals"][tile.source], :]
+            self.part(reversed_BCHW, tile).copy_(flipped)
         return reversed_BCHW
 
 
-def _mirror(source: str, names: tuple[str, ...]) -> tuple[int, ...]:
-    """Permutation that gives each channel of a source its partner's place."""
+def _mirror(source: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Permutation that gives each channel of a source its partner's place, and signs."""
     if all(name in REGIONS for name in names):
         lonely = [name for name in names if REGION_MIRROR[name] not in names]
         if lonely:
             raise UserError(f"source {source!r} shows {lonely[0]} but not {REGION_MIRROR[lonely[0]]}: no mirror image")
-        return tuple(names.index(REGION_MIRROR[name]) for name in names)
-    return Montage(source, names).mirror[0]
+        return tuple(names.index(REGION_MIRROR[name]) for name in names), (1.0,) * len(names)
+    return Montage(source, names).mirror

@@ -91,7 +91,8 @@ def model_card(
         sources=_sources_of(facts["front_end"]),
         front_end=_front_end_text(facts["front_end"], facts["network"]),
         rows={"trained on": _counts(rows_trained), "held out": _counts(table.frame)},
-        data=f"Data: {data}. {config['labels']['n_folds']} folds by patient; fold {fold} is held out.",
+        data=f"Data: {data}. {config['labels']['n_folds']} folds by patient; fold {fold} is held out."
+        + _credit(config.get("model", {})),
         before=[f"{run['member']}, fold {run['fold']}" for run in facts.get("lineage", [])[1:]],
         hashes={name: facts[name] for name in ("data_fingerprint", "fold_hash", "config_hash")},
         limit=f"`{facts['network']['_target_']}`, seed {config['seed']}; another seed or fold scores otherwise.",
@@ -205,6 +206,17 @@ def _counts(rows: pd.DataFrame) -> tuple[int, int, int]:
 def _is_simulated(dataset: dict[str, Any]) -> bool:
     """Say whether a data set's recordings were simulated."""
     return "Synthetic" in dataset["_target_"]
+
+
+def _credit(network: dict[str, Any]) -> str:
+    """Name those whose published weights a network began with, where these are to be named."""
+    if network.get("pretrained_file") is None:
+        return ""
+    import hbac.models  # torch
+
+    kind = getattr(hbac.models, str(network.get("_target_")).rpartition(".")[2], None)
+    credit = getattr(kind, "attribution", None)
+    return "" if credit is None else f" Training began with the weights of {credit}."
 
 
 def _sources_of(front_end: dict[str, Any]) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ SMALL_NET = ["model.filters=4", "model.width=8", "model.depth=1", "model.gru_hid
         ("+stages.first=3", "stages.first=3: must be settings"),
         ("stages=3", "stages=3: must have names"),
         ("band=20-5", "band=20-5: the lower edge"),
+        ("+front_end.sfreq_out=0", "front_end.sfreq_out=0: must be a number above 0 or null"),
+        ("+front_end.sfreq_out=3", "front_end.sfreq_out=3: the band 0.5-20 needs an output rate from 40 Hz"),
     ],
 )
 def test_one_message_with_its_key(override: str, words: str, conf: Path) -> None:
@@ -112,3 +114,21 @@ def test_a_rule_says_what_it_wants() -> None:
 def test_an_error_of_a_constructor_is_about_its_setting(error: Exception) -> None:
     with pytest.raises(UserError, match=r"^model: these settings do not work: a$"), blamed_on("model"):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("front_end.image.raw.rows_per_derivation=0", "front_end.image.raw.rows_per_derivation=0: must be a whole"),
+        ("front_end.image.raw.rows_per_derivation=7", "front_end.rows_per_derivation=7: must divide the 10000 samples"),
+        ("front_end.image.raw.centres_s=[x]", "front_end.image.raw.centres_s=['x']: must be a list"),
+        ("front_end.tile_width=256", "front_end.tile_width=256: the width of raw is 1000"),
+    ],
+)
+def test_one_message_for_pictures_of_the_signal(override: str, words: str, conf: Path) -> None:
+    raw = ["model=efficientnet", "model.backbone=test_efficientnet", "data.sources=eeg", "front_end/image=raw"]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        cfg = compose("train", [*raw, "model.pretrained=false", "dataset=hms", "dataset.root=x", override])
+    with pytest.raises(UserError) as caught:
+        make_job(cfg)
+    assert str(caught.value).startswith(words)

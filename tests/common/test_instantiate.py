@@ -35,6 +35,7 @@ from hbac.signal import (
     MorletScalogram,
     Multitaper,
     RawAugment,
+    RawImage,
     SignalAugment,
 )
 from hbac.tracking.loggers import Loggers
@@ -52,7 +53,7 @@ def exported(module: Any, kind: type) -> set[Any]:
 WANTED = {
     "network": set(MODELS),
     "front_end": {EEGFrontEnd, ImageFrontEnd},
-    "image": {LogSTFT, MelImage, MorletScalogram, Multitaper},
+    "image": {LogSTFT, MelImage, MorletScalogram, Multitaper, RawImage},
     "augment": {RawAugment, SignalAugment, ImageAugment, Mixup},
     "optimizer": exported(torch.optim, torch.optim.Optimizer),
     "schedule": {getattr(schedules, name) for name in (
@@ -156,7 +157,7 @@ def test_images_are_the_parts_of_a_front_end() -> None:
     made = build({"_target_": "hbac.signal.ImageFrontEnd", "image": {"mel": mel, "none": None}, **size}, "front_end")
     assert list(made.pictures) == ["mel"]
     for wrong in (NETWORK, {"_target_": "os.system"}, {"_target_": "hbac.signal.EEGFrontEnd"}):
-        with pytest.raises(UserError, match=f"{wrong['_target_']} is not .*a spectrogram image is one of hbac.signal"):
+        with pytest.raises(UserError, match=f"{wrong['_target_']} is not .*a picture of the EEG is one of hbac.signal"):
             build({"_target_": "hbac.signal.ImageFrontEnd", "image": {"mel": wrong}}, "front_end")
 
 

@@ -123,9 +123,10 @@ def test_a_model_s_config_shows_the_constructor_s_defaults(model: type) -> None:
             assert value == (list(default) if isinstance(default, tuple) else default), key
 
 
-@pytest.mark.parametrize("name", ["mel", "log_stft", "multitaper", "morlet"])
+@pytest.mark.parametrize("name", ["mel", "log_stft", "multitaper", "morlet", "raw"])
 def test_an_image_s_config_shows_all_its_settings_at_the_constructor_s_defaults(name: str) -> None:
-    config = yaml.safe_load((conf_dir() / "front_end" / "image" / f"{name}.yaml").read_text())[name]
+    node = yaml.safe_load((conf_dir() / "front_end" / "image" / f"{name}.yaml").read_text())
+    config = node["front_end"]["image"][name] if "front_end" in node else node[name]
     defaults = {
         parameter.name: parameter.default
         for parameter in inspect.signature(get_object(config.pop("_target_"))).parameters.values()
@@ -133,9 +134,21 @@ def test_an_image_s_config_shows_all_its_settings_at_the_constructor_s_defaults(
     }
     assert config.keys() == defaults.keys()
     set_elsewhere = {"band", "height", "width"}
-    assert {key: config[key] for key in defaults.keys() - set_elsewhere} == {
-        key: defaults[key] for key in defaults.keys() - set_elsewhere
-    }
+    for key in defaults.keys() - set_elsewhere:
+        default = defaults[key]
+        assert config[key] == (list(default) if isinstance(default, tuple) else default), key
+
+
+def test_raw_pictures_come_at_their_own_size_by_config_alone() -> None:
+    config = composed("train", "model=efficientnet", "data.sources=eeg", "front_end/image=raw")
+    front_end = build(config["front_end"], "front_end")
+    assert (front_end.in_chans, front_end.height, front_end.width) == (3, 160, 1000)
+    config = composed(
+        "train", "model=efficientnet", "data.sources=eeg", "front_end/image=raw", "front_end.image.raw.centres_s=[10]",
+        "front_end.image.raw.rows_per_derivation=20", "front_end.layout=stack",
+    )  # fmt: skip
+    front_end = build(config["front_end"], "front_end")
+    assert (front_end.in_chans, front_end.height, front_end.width) == (16, 24, 500)
 
 
 def test_the_contract_s_settings() -> None:
@@ -215,3 +228,17 @@ def test_an_experiment_s_sweep_is_over_settings_that_there_are(name: str) -> Non
     config = OmegaConf.create(composed("train", f"model={groups['override /model']}"))
     for key in node["hydra"]["sweeper"]["params"]:
         assert OmegaConf.select(config, key) is not None, key
+
+
+def test_recipes_of_the_networks_along_time_and_of_the_raw_picture() -> None:
+    config = composed("train", "experiment=raw_image", "model.pretrained=false")
+    front_end = build(config["front_end"], "front_end")
+    assert (front_end.sources, front_end.in_chans, front_end.height, front_end.width) == (("eeg",), 3, 160, 1000)
+    assert list(config["augment"]) == ["raw"]
+    for name, n_chans, sfreq in (("efficientnet_1d", 16, 40), ("conv_squeezeformer", 16, 200), ("sparcnet", 16, 200)):
+        config = composed("train", f"experiment={name}")
+        front_end = build(config["front_end"], "front_end")
+        assert (front_end.n_chans, front_end.sfreq) == (n_chans, sfreq)
+        network = build(config["model"] | front_end.network_arguments(), "network")
+        with torch.no_grad():
+            assert network.eval()(torch.zeros(1, front_end.n_chans, front_end.n_times)).shape == (1, 6)

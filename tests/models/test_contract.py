@@ -15,7 +15,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import hbac.models
-from hbac.models import MODELS, EfficientNet, PublicResNetGRU, ResNetGRU
+from hbac.models import (
+    MODELS,
+    ConvSqueezeformer,
+    EfficientNet,
+    EfficientNet1d,
+    PublicResNetGRU,
+    ResNetGRU,
+    SPaRCNet,
+    Volume,
+)
 from hbac.vocabulary import N_CLASSES
 
 # A small instance of each: how to make it for so many channels and classes, and the shape of one window.
@@ -38,6 +47,28 @@ SMALL: dict[type[nn.Module], tuple[Make, Callable[[int], tuple[int, ...]]]] = {
             n_chans=n_chans, n_times=200, n_outputs=n_outputs, filters=8, depth=4, gru_hidden=8
         ),
         lambda n_chans: (n_chans, 200),
+    ),
+    SPaRCNet: (
+        lambda n_chans, n_outputs: SPaRCNet(n_chans=n_chans, n_times=512, n_outputs=n_outputs),
+        lambda n_chans: (n_chans, 512),
+    ),
+    EfficientNet1d: (
+        lambda n_chans, n_outputs: EfficientNet1d(
+            n_chans=n_chans, n_times=200, n_outputs=n_outputs, stem_width=8, widths=(8, 16), kernels=(3, 5), depth=1
+        ),
+        lambda n_chans: (n_chans, 200),
+    ),
+    ConvSqueezeformer: (
+        lambda n_chans, n_outputs: ConvSqueezeformer(
+            n_chans=n_chans, n_times=320, n_outputs=n_outputs, width=16, n_blocks=1, conv_kernel=5
+        ),
+        lambda n_chans: (n_chans, 320),
+    ),
+    Volume: (
+        lambda n_chans, n_outputs: Volume(
+            "test_efficientnet", in_chans=n_chans, n_outputs=n_outputs, width=8, depth=1, head_width=16
+        ),
+        lambda n_chans: (n_chans, 32, 64),
     ),
 }
 
@@ -168,9 +199,60 @@ def test_bfloat16_autocast_agrees_with_float32(model):
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
 
 
+# timm's scripted activations, and the tracer's own notes on autocast.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@every_model
+def test_it_exports_for_any_number_of_windows(model: type[nn.Module]) -> None:
+    network = make(model).eval()
+    exported = torch.export.export(
+        network, (windows(model, 3),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    ).module()
+    for n in (3, 5):
+        torch.testing.assert_close(exported(windows(model, n)), network(windows(model, n)), atol=1e-5, rtol=1e-5)
+
+
+@every_model
+def test_evaluation_is_deterministic(model: type[nn.Module]) -> None:
+    network, x = make(model).eval(), windows(model, 2)
+    assert torch.equal(network(x), network(x))
+
+
 @every_model
 def test_its_layers_have_every_weight_once(model: type[nn.Module]) -> None:
     network = make(model)
     layers = [id(weight) for layer in network.layers() for weight in layer.parameters()]  # type: ignore[operator]
     assert len(network.layers()) > 3  # type: ignore[operator]
     assert sorted(layers) == sorted(id(weight) for weight in network.parameters())
+
+
+def rhythms(model: type[nn.Module], n: int) -> tuple[Tensor, Tensor]:
+    """Windows of six rhythms at any phase in noise, and which one each has."""
+    generator = torch.Generator().manual_seed(5)
+    x = 0.3 * windows(model, n)
+    class_N = torch.arange(n) % N_CLASSES
+    length = x.shape[-1]
+    phase = torch.rand(n, generator=generator)
+    cycles = (class_N + 1) * length / 40
+    rhythm_NT = torch.sin(2 * torch.pi * (cycles[:, None] * torch.arange(length) / length + phase[:, None]))
+    return x + rhythm_NT.view(n, *[1] * (x.ndim - 2), length), class_N
+
+
+@pytest.mark.slow
+@every_model
+def test_it_learns_64_windows_by_heart(model: type[nn.Module]) -> None:
+    network = make(model)
+    x, class_N = rhythms(model, 64)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    kl = torch.tensor(torch.inf)
+    for step in range(400):
+        loss = nn.functional.cross_entropy(network.train()(x), class_N)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        if step % 10 == 9:
+            with torch.no_grad():
+                kl = nn.functional.cross_entropy(network.eval()(x), class_N)  # of one-hot targets the KL
+            if kl < 0.05:
+                break
+    assert kl < 0.05

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hbac.common.errors import UserError
-from hbac.models.efficientnet import EfficientNet, GeM
+from hbac.models.efficientnet import EfficientNet
 
 TINY = "test_efficientnet"
 
@@ -214,14 +214,6 @@ def test_unit_range_applies_the_weights_statistics():
     mean, std = (0.485 + 0.456 + 0.406) / 3, (0.229 + 0.224 + 0.225) / 3
     x = torch.rand(1, 3, 4, 4)
     torch.testing.assert_close(network.input_norm(x), (x - mean) / std)
-
-
-def test_gem_lies_between_mean_and_maximum():
-    x = torch.rand(3, 5, 4, 6)
-    mean, most = x.mean(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
-    torch.testing.assert_close(GeM(1.0)(x), mean)
-    assert ((GeM(3.0)(x) > mean) & (GeM(3.0)(x) < most)).all()
-    torch.testing.assert_close(GeM(200.0)(x), most, rtol=0.03, atol=0)
 
 
 def test_parameter_groups_cover_everything_once_at_two_rates():

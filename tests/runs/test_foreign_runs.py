@@ -15,7 +15,7 @@ import torch
 import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
-from hbac.models import efficientnet
+from hbac.models import backbone
 from hbac.runs.model import load_run
 from hbac.vocabulary import VOTE_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
@@ -95,8 +95,8 @@ def test_weights_to_begin_with_are_not_asked_for(
     def asked(*arguments: object) -> None:
         raise AssertionError(arguments)
 
-    monkeypatch.setattr(efficientnet, "_load_from_timm", asked)
-    monkeypatch.setattr(efficientnet, "_load_file", asked)
+    monkeypatch.setattr(backbone, "_load_from_timm", asked)
+    monkeypatch.setattr(backbone, "_load_file", asked)
     for values in ({"pretrained": True}, {"pretrained_file": str(tmp_path / "x.safetensors")}):
         change(runs["efficientnet"], "network", **values)
         assert hbac.load(runs["efficientnet"])(30 * torch.randn(1, 10000, 20)).shape == (1, 6)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hbac.models import EfficientNet, ResNetGRU
-from hbac.signal import EEGFrontEnd, ImageFrontEnd, LogSTFT, MelImage, MorletScalogram, Multitaper
+from hbac.signal import EEGFrontEnd, ImageFrontEnd, LogSTFT, MelImage, MorletScalogram, Multitaper, RawImage
 from tests.signal.recordings import noise
 
 
@@ -38,6 +38,12 @@ def _images(sources: str = "both", layout: str = "stack", **image: nn.Module) ->
     return Model(front_end, EfficientNet("test_efficientnet", **front_end.network_arguments())).eval()
 
 
+def _raw() -> Model:
+    torch.manual_seed(0)
+    front_end = ImageFrontEnd("eeg", {"raw": RawImage("public_8", centres_s=[10])}, "tiles", None, None)
+    return Model(front_end, EfficientNet("test_efficientnet", **front_end.network_arguments())).eval()
+
+
 CASES: dict[str, Callable[[], Model]] = {
     "resnet_gru": _signals,
     "resnet_gru, causal": lambda: _signals("public_8", "1-12", causal=True),
@@ -46,6 +52,7 @@ CASES: dict[str, Callable[[], Model]] = {
     "efficientnet, any montage": lambda: _images(mel=MelImage("average_reference", height=32)),
     "efficientnet, log_stft": lambda: _images("eeg", stft=LogSTFT(reference="max")),
     "efficientnet, multitaper": lambda: _images("eeg", multitaper=Multitaper(width=64)),
+    "efficientnet, raw": _raw,
     "efficientnet, morlet": lambda: _images("eeg", morlet=MorletScalogram(height=32, width=64)),
 }
 

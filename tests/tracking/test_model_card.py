@@ -92,6 +92,13 @@ def test_a_card_names_the_runs_that_went_into_it(rows: pd.DataFrame) -> None:
     assert "learned from: teacher, fold 2." in card(rows, {**FACTS, "lineage": lineage})
 
 
+def test_a_card_names_those_whose_weights_it_began_with(rows: pd.DataFrame) -> None:
+    network = {"_target_": "hbac.models.SPaRCNet", "pretrained_file": "model_1130.pt"}
+    assert "ODC-By): Jing et al. (2023), doi:10.1212/WNL.0000000000207127." in card(rows, model=network)
+    assert "ODC-By" not in card(rows, model=network | {"pretrained_file": None})
+    assert "ODC-By" not in card(rows, model={"_target_": "mynets.Net", "pretrained_file": "a.safetensors"})
+
+
 def test_a_card_says_that_recordings_were_simulated(rows: pd.DataFrame) -> None:
     dataset = {"_target_": "hbac.recordings.datasets.Synthetic", "size": "small", "seed": 0}
     assert "Trained on simulated EEG only" in card(rows, dataset=dataset)

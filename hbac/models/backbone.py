@@ -1,0 +1,202 @@
+"""timm's backbones: made by name, without pooling and classifier, and filled with weights whole or not at all."""
+
+# Shapes: B window, C image channel, H frequency, W time, F feature
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hbac.common.errors import UserError
+
+INPUT_NORMS = ("batch", "unit_range", "none")
+_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
+
+
+def make_backbone(name: str, in_chans: int, drop_path: float, pretrained: bool, pretrained_file: str | None) -> Any:
+    """Make one of timm's models that gives a map of features.
+
+    Parameters
+    ----------
+    name : str
+        With or without the tag of its weights.
+    in_chans : int
+        Channels of the images.
+    drop_path : float
+        Share of the residual branches that are dropped in the last block.
+    pretrained : bool
+        Start from timm's weights.
+    pretrained_file : str or None
+        Start from this safetensors file.
+
+    Returns
+    -------
+    torch.nn.Module
+        With timm's ``head_hidden_size`` and ``pretrained_cfg``.
+
+    Raises
+    ------
+    UserError
+        For an unknown name, one that reads a fixed image size only or gives no map, and weights that cannot be had or
+        do not fit.
+    """
+    backbone = _make(name, in_chans, drop_path)
+    if pretrained_file is not None:
+        _load_file(backbone, name, in_chans, Path(pretrained_file))
+    elif pretrained:
+        _load_from_timm(backbone, name, in_chans)
+    return backbone
+
+
+def backbone_layers(backbone: Any) -> list[nn.Module]:
+    """Return what has weights in a backbone, from input to output: its stem and stages.
+
+    Parameters
+    ----------
+    backbone : torch.nn.Module
+        Of timm.
+
+    Returns
+    -------
+    list of torch.nn.Module
+        Each weight in one of them.
+    """
+    parts = (part if isinstance(part, nn.Sequential) else [part] for part in backbone.children())
+    return [layer for part in parts for layer in part if any(True for _ in layer.parameters())]
+
+
+def make_input_norm(kind: str, in_chans: int, weights: dict[str, Any]) -> nn.Module:
+    """Make what brings images to where the backbone's weights expect them.
+
+    Parameters
+    ----------
+    kind : {"batch", "unit_range", "none"}
+        As `hbac.models.EfficientNet` takes it.
+    in_chans : int
+        Channels of the images.
+    weights : dict
+        The backbone's ``pretrained_cfg``.
+
+    Returns
+    -------
+    torch.nn.Module
+        From images to images.
+    """
+    if kind == "batch":
+        return nn.BatchNorm2d(in_chans, affine=False)
+    if kind == "unit_range":
+        # One mean and deviation for all channels: ours are no red, green and blue.
+        return _Standardise(sum(weights["mean"]) / 3, sum(weights["std"]) / 3)
+    return nn.Identity()
+
+
+def _make(name: str, in_chans: int, drop_path: float) -> Any:
+    """Make timm's model without its pooling and classifier, with random weights."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):  # timm reads folders and addresses, too
+        raise UserError(f"model.backbone={name}: must be the name of one of timm's models, such as efficientnet_b0")
+    import timm  # half a second that a run of another model needn't wait for
+    from timm.models import _registry
+
+    # timm says nowhere else what became of the names that recipes from before 2023 have; a missing table is none.
+    if today := getattr(_registry, "_deprecated_models", {}).get(name):
+        raise UserError(f"model.backbone={name}: timm calls it {today} today")
+
+    architecture = name.split(".")[0]
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=4)
+        raise UserError(
+            f"model.backbone={name}: timm {timm.__version__} has no such model; "
+            + (f"near ones are {', '.join(near)}" if near else "timm.list_models() lists all")
+        )
+    if "." in name and name not in timm.list_pretrained(f"{architecture}.*"):
+        tags = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
+        raise UserError(f"model.backbone={name}: no such weights; there are {tags}")
+    config = timm.get_pretrained_cfg(name)
+    if config is None or config.fixed_input_size:
+        raise UserError(f"model.backbone={name}: reads a fixed image size only; choose a convolutional one")
+    settings: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    try:
+        backbone: Any = timm.create_model(name, in_chans=in_chans, num_classes=0, global_pool="", **settings)
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        raise UserError(f"model.drop_path={drop_path}: {name} has no drop-path; set it to 0") from error
+    with torch.no_grad():
+        shape = backbone.eval()(torch.zeros(1, in_chans, 64, 64)).shape
+    if shape[1:2] != (backbone.head_hidden_size,) or len(shape) != 4:
+        raise UserError(
+            f"model.backbone={name}: gives no (window, feature, height, width) map; choose a convolutional one"
+        )
+    return backbone.train()
+
+
+class _Standardise(nn.Module):
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def _load_file(backbone: Any, name: str, in_chans: int, path: Path) -> None:
+    """Fill the backbone from a file that has all of its weights, by timm's loader."""
+    from safetensors import SafetensorError, safe_open
+    from timm.models import load_pretrained
+
+    if path.suffix != ".safetensors":
+        raise UserError(f"model.pretrained_file={path}: must be a .safetensors file; others hold pickled code")
+    if not path.is_file():
+        raise UserError(f"model.pretrained_file={path}: no such file")
+    try:
+        with safe_open(path, "pt") as file:
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"model.pretrained_file={path}: is no readable safetensors file ({error})") from error
+    # timm doesn't look for missing names where the classifier is left out, and would leave those at random.
+    config = dict(backbone.pretrained_cfg)
+    stem = f"{config.get('first_conv')}.weight"
+    problems = []
+    for key, tensor in backbone.state_dict().items():
+        expected = tuple(tensor.shape)
+        if key not in found:
+            problems.append(f"{key} is missing")
+        elif found[key] != expected and not (key == stem and _same_but_channels(found[key], expected)):
+            problems.append(f"{key} is {found[key]}, not {expected}")
+    if problems:
+        raise UserError(
+            f"model.pretrained_file={path}: isn't for {name}; of its {len(backbone.state_dict())} tensors "
+            f"{len(problems)} don't fit: {'; '.join(problems[:3])}{'; …' if len(problems) > 3 else ''}"
+        )
+    if stem in found:
+        config["input_size"] = (found[stem][1], *config["input_size"][1:])
+    config.update(file=str(path), custom_load=False)
+    load_pretrained(backbone, pretrained_cfg=config, num_classes=0, in_chans=in_chans)
+
+
+def _same_but_channels(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    return (a[0], *a[2:]) == (b[0], *b[2:])
+
+
+def _load_from_timm(backbone: Any, name: str, in_chans: int) -> None:
+    """Fill the backbone by timm's own loading, which asks the network where its cache has no such weights."""
+    import timm
+
+    try:
+        pretrained = timm.create_model(name, pretrained=True, in_chans=in_chans, num_classes=0, global_pool="")
+    except (OSError, RuntimeError) as error:
+        # OSError: no network, no such file, a full disk (huggingface_hub's and urllib's errors are OSErrors);
+        # RuntimeError: timm knows of no weights for this model, or they don't fit.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"model.pretrained=true: the weights of {name} are neither in the cache nor to be had from the network "
+            f"({reason}); give a local file as model.pretrained_file=PATH.safetensors, or set "
+            "model.pretrained=false to start from random weights"
+        ) from error
+    backbone.load_state_dict(pretrained.state_dict())
+    backbone.pretrained_cfg = pretrained.pretrained_cfg

@@ -1,0 +1,154 @@
+"""Small pieces that several networks are made of."""
+
+# Shapes: B window, F feature; further axes are places and times
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hbac.common.errors import UserError
+
+
+class GeM(nn.Module):
+    """Generalised mean: ``mean(x^p)^(1/p)``, with p learned, one for all features.
+
+    Parameters
+    ----------
+    p : float
+        Exponent to begin with: 1 is the mean of the positive part, infinity its maximum.
+    axis : int or None
+        Axis that the mean goes over; None for all behind the features.
+
+    References
+    ----------
+    Radenović et al. (2019), Fine-tuning CNN image retrieval with no human annotation, doi:10.1109/TPAMI.2018.2846566.
+    """
+
+    def __init__(self, p: float = 3.0, axis: int | None = None) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor([p]))
+        self.axis = axis
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Return the mean in float32 (powers and roots lose too much in 16 bits), with axes of length 1."""
+        with torch.autocast(x_BF.device.type, enabled=False):
+            power_BF = x_BF.float().clamp(min=1e-6).pow(self.p.float())
+            axes = tuple(range(2, x_BF.ndim)) if self.axis is None else (self.axis,)
+            mean_BF: Tensor = power_BF.mean(axes, keepdim=True).pow(1.0 / self.p.float())
+            return mean_BF
+
+
+class DropPath(nn.Module):
+    """Leave out a residual branch, window by window, in training; the branches that stay count for those that don't.
+
+    Parameters
+    ----------
+    share : float
+        Share of windows whose branch is left out, 0 to 1.
+
+    References
+    ----------
+    Huang et al. (2016), Deep networks with stochastic depth, doi:10.1007/978-3-319-46493-0_39.
+    """
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Return the branch, zero for the windows that go without it."""
+        if not self.training or self.share == 0:
+            return x_BF
+        kept_B = torch.rand(len(x_BF), device=x_BF.device) >= self.share
+        return x_BF * (kept_B / (1 - self.share)).to(x_BF.dtype).view(-1, *[1] * (x_BF.ndim - 1))
+
+
+class SqueezeExcite(nn.Module):
+    """Weigh features by what all of the window shows of them.
+
+    Parameters
+    ----------
+    width : int
+        Features.
+    ratio : int
+        Features over those of the layer between.
+
+    References
+    ----------
+    Hu et al. (2018), Squeeze-and-excitation networks, doi:10.1109/CVPR.2018.00745.
+    """
+
+    def __init__(self, width: int, ratio: int = 4) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(width, max(1, width // ratio), 1)
+        self.excite = nn.Conv2d(max(1, width // ratio), width, 1)
+
+    def forward(self, x_BFHW: Tensor) -> Tensor:
+        """Return the same shape."""
+        weight_BF11: Tensor = self.excite(F.elu(self.squeeze(x_BFHW.mean((2, 3), keepdim=True)))).sigmoid()
+        return x_BFHW * weight_BF11
+
+
+class HeadNorm(nn.BatchNorm1d):
+    """Batch normalisation of pooled features, where a batch may be a single window.
+
+    That has no deviation; it is normalised by the running statistics, in training as in evaluation.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the same shape."""
+        if self.training and len(input) == 1:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
+def check_shares(shares: dict[str, float]) -> None:
+    """Refuse shares outside 0 to 1.
+
+    Parameters
+    ----------
+    shares : dict of str to float
+        Names of settings of the model, and their values.
+
+    Raises
+    ------
+    UserError
+        For the first that is out of range.
+    """
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise UserError(f"model.{name}={share}: must lie in [0, 1)")
+
+
+def check_counts(counts: dict[str, int]) -> None:
+    """Refuse numbers below 1.
+
+    Parameters
+    ----------
+    counts : dict of str to int
+        Names of settings of the model, and their values.
+
+    Raises
+    ------
+    UserError
+        For the first that is below.
+    """
+    for name, value in counts.items():
+        if value < 1:
+            raise UserError(f"model.{name}={value}: needs at least 1")
+
+
+def start_uniform(layer: nn.Linear, std: float = 0.01) -> None:
+    """Let training start near the uniform prediction, so that no step is spent on unlearning random confidence.
+
+    Parameters
+    ----------
+    layer : torch.nn.Linear
+        The last layer.
+    std : float
+        Of its weights; smaller where what it reads is large.
+    """
+    nn.init.normal_(layer.weight, std=std)
+    nn.init.zeros_(layer.bias)
