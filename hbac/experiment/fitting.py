@@ -51,7 +51,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     from hbac.evaluation.scores import scores
     from hbac.labels.lineage import TrainedOn, as_plain
     from hbac.labels.targets import population_of
-    from hbac.models import PopulationHead
+    from hbac.models.population_head import PopulationHead
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, TABLE_FILE, environment
     from hbac.runs.model import save_model

@@ -145,7 +145,7 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
     from hbac.labels.targets import population_of
-    from hbac.models import PopulationHead
+    from hbac.models.population_head import PopulationHead
     from hbac.runs.folder import run_of_fold
     from hbac.training.checkpoints import EXPORTS
     from hbac.training.precision import choose_precision

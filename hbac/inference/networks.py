@@ -32,7 +32,7 @@ from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.labels.targets import population_of
-from hbac.models import PopulationHead
+from hbac.models.population_head import PopulationHead
 from hbac.recordings.amplitudes import count_looks
 from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE
 from hbac.runs.model import Model, load_run

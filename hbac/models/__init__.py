@@ -7,7 +7,6 @@ named as in braindecode; ``forward(x)`` gives logits (window, class); the last l
 from hbac.models.conv_squeezeformer import ConvSqueezeformer
 from hbac.models.efficientnet import EfficientNet
 from hbac.models.efficientnet_1d import EfficientNet1d
-from hbac.models.population_head import PopulationHead
 from hbac.models.public_resnet_gru import PublicResNetGRU
 from hbac.models.resnet_gru import ResNetGRU
 from hbac.models.sparcnet import SPaRCNet
@@ -20,7 +19,6 @@ __all__ = [
     "ConvSqueezeformer",
     "EfficientNet",
     "EfficientNet1d",
-    "PopulationHead",
     "PublicResNetGRU",
     "ResNetGRU",
     "SPaRCNet",

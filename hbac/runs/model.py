@@ -230,7 +230,7 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
         When the folder is no finished run, its network is of a package that is not allowed, or its weights do not fit
         its network.
     """
-    from hbac.models import PopulationHead
+    from hbac.models.population_head import PopulationHead
 
     folder = Path(folder)
     if not (folder / MODEL_FILE).is_file():
@@ -262,7 +262,7 @@ def _shapes(config: str, population: str | None) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a network's state; no memory is taken for it, however large its config asks it to be."""
     import torch
 
-    from hbac.models import PopulationHead
+    from hbac.models.population_head import PopulationHead
 
     with torch.device("meta"):
         network = build(json.loads(config), "network")

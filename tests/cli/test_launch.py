@@ -119,7 +119,7 @@ def test_outputs_that_are_a_file(tmp_path: Path) -> None:
         (["model=efficientnet", "data.cache=true"], ["augment.raw", "data.cache=false"]),
         (["dataset=hms", "dataset.root=nowhere"], ["nowhere"]),
         (["dataset=hms"], ["dataset.root"]),
-        (["-m", "band=20-5,0.5-20"], ["20-5"]),
+        (["-m", "band=20-5,30-3"], ["20-5", "30-3"]),
         (["-m", "fold=glob(*)"], ["fold=glob(*)", "range(0,5)"]),
         (["-m", "fold=range(3,3)"], ["nothing in this range"]),
         (["hydra.job.chdir=true"], ["hydra.job.chdir=true"]),
@@ -133,7 +133,7 @@ def test_outputs_that_are_a_file(tmp_path: Path) -> None:
 def test_bad_settings_of_train(arguments: list[str], words: list[str], tmp_path: Path) -> None:
     result = run(tmp_path, "hbac.train", *arguments)
     assert result.returncode == 2, result.stderr
-    assert result.stderr.startswith("error: ")
+    assert result.stderr.startswith(("error: ", "job 0 failed: "))
     assert "Traceback" not in result.stderr
     for word in words:
         assert word in result.stderr

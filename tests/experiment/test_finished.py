@@ -25,9 +25,9 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_whole_run(run: Path) -> None:
-    assert score_of_finished(run) == 0.5
+    assert score_of_finished(run, "all") == 0.5
     (run / "metrics.json").unlink()
-    assert score_of_finished(run) is None
+    assert score_of_finished(run, "all") is None
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json", "predictions.parquet", "metrics.json"])
@@ -42,11 +42,11 @@ def test_a_run_with_something_wrong_is_made_again(
     else:
         content[len(content) // 2] ^= 1
         path.write_bytes({"empty": b"", "cut": content[:-9], "flipped": content}[how])
-    assert score_of_finished(run) is None
+    assert score_of_finished(run, "all") is None
     assert ("no longer whole, and made again" in caplog.text) == (path.name != "metrics.json" or how != "missing")
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '{"kl": 3}', '{"kl": {}, "scores": {}, "epochs": 1}', "\xff"])
 def test_metrics_of_another_shape(run: Path, text: str) -> None:
     (run / "metrics.json").write_bytes(text.encode("latin-1"))
-    assert score_of_finished(run) is None
+    assert score_of_finished(run, "all") is None

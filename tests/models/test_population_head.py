@@ -15,7 +15,8 @@ import hbac
 from hbac.common.errors import UserError
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.inference.networks import Networks
-from hbac.models import PopulationHead, ResNetGRU
+from hbac.models import ResNetGRU
+from hbac.models.population_head import PopulationHead
 from hbac.runs.model import load_run
 from hbac.training import Classifier
 from tests.helpers import write_hms_layout

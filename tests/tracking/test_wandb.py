@@ -208,15 +208,10 @@ def test_a_home_that_cannot_be_written_to(home: str | None, swept: Path, root: P
     assert list((tmp_path / "said").glob("wandb/offline-run-*/*.wandb"))
 
 
-def test_logging_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_logging_that_fails_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with never_fatal():
         raise BrokenPipeError("the service is gone")
     assert "logging failed: BrokenPipeError: the service is gone" in caplog.text
-    (tmp_path / "outputs").write_text("a file")  # where W&B would make its folder
-    loggers = Loggers(wandb=True)
-    with loggers.single(RunFacts("a", "b", {}, tmp_path / "outputs")) as run:
-        assert run is None
-    assert "W&B writes nothing" in caplog.text
 
 
 def test_what_a_training_logs_may_fail(caplog: pytest.LogCaptureFixture) -> None:
