@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.tracking.loggers import Loggers, RunFacts, _patient, never_fatal
+from hbac.tracking.loggers import Loggers, _patient, never_fatal
 from tests.helpers import write_hms_layout
 from tests.test_commands import ROOT, SMALL_NET, command
 
