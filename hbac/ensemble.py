@@ -38,7 +38,7 @@ def ensemble(cfg: DictConfig) -> float:
     from hbac.common.commands import several
     from hbac.common.files import fresh_folder
     from hbac.common.instantiate import build
-    from hbac.experiment.job import named, typed
+    from hbac.experiment.launched import named, typed
     from hbac.experiment.merge import blend, blend_settings, kept_settings
 
     logger = build(cfg.logger, "logger", cfg.allow)

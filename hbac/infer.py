@@ -57,7 +57,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
     from hbac.experiment.dataset import dataset_to_predict, folds_of
-    from hbac.experiment.job import all_folds, named, typed
+    from hbac.experiment.launched import all_folds, named, typed
     from hbac.experiment.merge import kept_settings
     from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks, forget, kept_folder, members_of_runs, predict_runs

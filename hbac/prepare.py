@@ -38,7 +38,7 @@ def prepare(cfg: DictConfig) -> None:
     from hbac.common.commands import command_line
     from hbac.common.instantiate import build
     from hbac.experiment.audit import audit
-    from hbac.experiment.job import all_folds, named
+    from hbac.experiment.launched import all_folds, named
     from hbac.experiment.sources import fold_table_of
 
     dataset = build(cfg.dataset, "dataset", cfg.allow)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from hbac.cli.launch import launch
 from hbac.common.errors import UserError
-from hbac.experiment.job import all_folds, in_sweep, make_job, named, register_job, typed
+from hbac.experiment.job import make_job
+from hbac.experiment.launched import all_folds, in_sweep, named, register_job, typed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

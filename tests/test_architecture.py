@@ -37,6 +37,7 @@ HOUSE = (
     "cli",
     "experiment",
 )
+LONGEST = 400  # lines of a file
 COMMANDS = ("train", "ensemble", "infer", "prepare", "report.__main__", "__main__")
 MODULES = sorted(m.name for m in pkgutil.walk_packages(hbac.__path__, "hbac.") if ".conf" not in m.name)
 
@@ -101,12 +102,16 @@ def test_hydra_lives_at_the_entry() -> None:
     allowed = {
         "cli/launch.py",
         "cli/spelling.py",
-        "experiment/job.py",
+        "experiment/launched.py",
         "experiment/merge.py",
     }
     for path in PACKAGE.rglob("*.py"):
         if str(path.relative_to(PACKAGE)) not in allowed:
             assert not any(n.split(".")[0] == "hydra" for n in imported(path)), path
+
+
+def test_no_file_is_long() -> None:
+    assert [path for path in PACKAGE.rglob("*.py") if len(path.read_text().splitlines()) > LONGEST] == []
 
 
 def test_nothing_is_unpickled() -> None:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hbac.cli.launch import conf_dir
 from hbac.common.instantiate import build
-from hbac.experiment.job import make_stage, stages_of
+from hbac.experiment.stages import make_stage, stages_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]

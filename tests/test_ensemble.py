@@ -21,7 +21,8 @@ from hbac.ensembling.ensemble_file import Ensemble
 from hbac.evaluation.metric import kl_divergence, kl_rows
 from hbac.labels.folds import FoldTable
 from hbac.predictions.foreign import read_table
-from hbac.predictions.table import PredictionTable, TableMetadata
+from hbac.predictions.metadata import TableMetadata
+from hbac.predictions.table import PredictionTable
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 from tests.ensembling.standin import make_standin
 from tests.test_commands import command

@@ -25,7 +25,8 @@ from hbac.evaluation.metric import kl_rows
 from hbac.labels.audit import AuditReport, check_folds
 from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, OnMissing, join_tables
-from hbac.predictions.table import NO_COUNT, PredictionTable, TableMetadata
+from hbac.predictions.metadata import TableMetadata
+from hbac.predictions.table import NO_COUNT, PredictionTable
 from hbac.runs.folder import CARD_FILE
 from hbac.vocabulary import PROB_COLUMNS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hbac.common.errors import UserError
-from hbac.predictions.table import TableMetadata
+from hbac.predictions.metadata import TableMetadata
 from hbac.runs.folder import read_config
 from hbac.runs.naming import deciding
 

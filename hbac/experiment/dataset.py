@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbac.common.commands import override
 from hbac.common.errors import UserError
-from hbac.experiment.job import named
+from hbac.experiment.launched import named
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

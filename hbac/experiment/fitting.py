@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.experiment.job import Job, Stage, command_of_job, make_task, place_in_sweep
+from hbac.experiment.job import Job, make_task
+from hbac.experiment.launched import command_of_job, place_in_sweep
 from hbac.experiment.sources import Source, gather, make_data
+from hbac.experiment.stages import Stage
 
 if TYPE_CHECKING:
     import lightning as L

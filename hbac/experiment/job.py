@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hbac.cli.settings import blamed_on, check_settings
-from hbac.common.commands import command_line
 from hbac.common.errors import UserError
+from hbac.experiment.launched import named
+from hbac.experiment.stages import Stage, as_plain, key_prefix, make_stage, stages_of
 from hbac.runs.naming import member_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from hbac.labels.folds import FoldTable
-    from hbac.labels.recipe import LabelRecipe
     from hbac.recordings.datasets import Part
     from hbac.training import Classifier
-    from hbac.training.progress import Place
 
-# What a stage may have of its own. Network, front-end, data set, folds and seed are the run's.
-STAGE_SETTINGS = ("labels", "augment", "optimizer", "schedule", "trainer", "data", "ema", "patience")
-_FOLD_SETTINGS = ("n_folds", "seed")
-_expected: tuple[int, str] = (0, "job")  # of the sweep in this process
 _STEPS = 10  # of a schedule that is tried out
-STAGES = "stages"  # in a run's folder: one folder for each stage before the last
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a training run, with its own rows, rates and epochs, that goes on from the weights of the one before.
-
-    Parameters
-    ----------
-    name : str
-        Empty for the last, whose settings are those of the run.
-    cfg : DictConfig
-        The run's config with the stage's settings in it.
-    labels : LabelRecipe
-        Which rows are trained on, and toward what.
-    folder : Path
-        Gets its checkpoints.
-    seed : int
-        Its own, or each stage would draw the same numbers again.
-    teacher : str
-        The earlier stage whose predictions it learns from; empty where there is none.
-    """
-
-    name: str
-    cfg: DictConfig
-    labels: LabelRecipe
-    folder: Path
-    seed: int
-    teacher: str
 
 
 @dataclass
@@ -204,7 +168,7 @@ def try_out(stage: Stage, job: Job) -> None:
     from hbac.common.instantiate import build
     from hbac.training.slurm import environment
 
-    cfg, prefix = stage.cfg, _prefix(stage.name)
+    cfg, prefix = stage.cfg, key_prefix(stage.name)
     task = make_task(stage, job)
     with blamed_on(f"{prefix}optimizer"):
         optimizer = task.make_optimizer([torch.zeros(1, requires_grad=True)])
@@ -247,7 +211,7 @@ def make_task(stage: Stage, job: Job) -> Classifier:
     """
     from hbac.common.instantiate import build
 
-    cfg, prefix = stage.cfg, _prefix(stage.name)
+    cfg, prefix = stage.cfg, key_prefix(stage.name)
     made = {}
     for group in ("optimizer", "schedule"):
         with blamed_on(f"{prefix}{group}"):
@@ -256,33 +220,6 @@ def make_task(stage: Stage, job: Job) -> Classifier:
     with blamed_on(f"{prefix}task"):
         task: Classifier = build(own, "task", cfg.allow, network=job.network, population=cfg.population, **made)
     return task
-
-
-def _prefix(stage: str) -> str:
-    return f"{STAGES}.{stage}." if stage else ""
-
-
-def as_plain(cfg: DictConfig) -> dict[str, Any]:
-    """Return a config as plain containers, all its references filled in.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        A composed config.
-
-    Returns
-    -------
-    dict
-        The same.
-
-    Raises
-    ------
-    MissingMandatoryValue
-        For a setting that has no default and was not given.
-    """
-    from omegaconf import OmegaConf
-
-    return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
 
 
 def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start: Path | None) -> dict[str, str]:
@@ -302,93 +239,6 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
     if (weights := config["model"].get("pretrained_file")) is not None:
         content["pretrained_file"] = hash_of_file(Path(str(weights)))
     return content
-
-
-def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
-    """Put together the config of each stage.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/train.yaml``.
-
-    Returns
-    -------
-    dict of str to DictConfig
-        By the stage's name, in order; the run's own config comes last and has no name.
-
-    Raises
-    ------
-    UserError
-        For a setting that a stage cannot have, or that does not exist.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if cfg.stages is not None and not isinstance(cfg.stages, Mapping):
-        raise UserError(f"stages={cfg.stages}: must have names and their settings, such as {{first: {{ema: 0.99}}}}")
-    stages: dict[str, DictConfig] = {}
-    for name, settings in (cfg.stages or {}).items():
-        if settings is not None and not isinstance(settings, Mapping):
-            raise UserError(f"stages.{name}={settings}: must be settings, such as {{ema: 0.99}}")
-        check_settings(as_plain(cast("DictConfig", settings)) if settings else {}, _prefix(str(name)))
-        if not re.fullmatch(r"\w[\w.+-]*", str(name)):  # it names a folder in the run's
-            raise UserError(f"stages.{name}: a stage's name has letters, digits and _ . + - only")
-        for key in settings or {}:
-            if key not in STAGE_SETTINGS:
-                raise UserError(
-                    f"stages.{name}.{key}: a stage has no such setting; it may have {', '.join(STAGE_SETTINGS)}"
-                )
-        for key in (settings or {}).get("labels") or {}:
-            if key in _FOLD_SETTINGS:
-                raise UserError(f"stages.{name}.labels.{key}: all stages share the run's folds; set labels.{key}")
-        try:
-            stages[str(name)] = cast("DictConfig", OmegaConf.merge(cfg, settings or {}))
-        except OmegaConfBaseException as error:
-            raise UserError(f"stages.{name}: {str(error).splitlines()[0]}") from None
-    return stages | {"": cfg}
-
-
-def make_stage(stages: Mapping[str, DictConfig], name: str) -> Stage:
-    """Check a stage's settings.
-
-    Parameters
-    ----------
-    stages : mapping of str to DictConfig
-        All stages, as `stages_of` returns them.
-    name : str
-        The stage.
-
-    Returns
-    -------
-    Stage
-        Its folder is relative to the run's.
-
-    Raises
-    ------
-    UserError
-        For a setting out of its range.
-    """
-    import numpy as np
-
-    from hbac.common.choices import check_choice
-    from hbac.data.base import check_cache
-    from hbac.labels.recipe import LabelRecipe
-    from hbac.labels.targets import SPLITS
-
-    cfg, number = stages[name], list(stages).index(name)
-    recipe = LabelRecipe.from_config(cfg.labels)
-    if cfg.data.cache:
-        # The cache of signals holds electrodes, which can still be changed.
-        after = ("raw",) if cfg.front_end._target_ == "hbac.signal.EEGFrontEnd" else ()
-        stages_before = [stage for stage, node in cfg.augment.items() if node is not None and stage not in after]
-        check_cache(stages_before, recipe.jitter_s)
-    check_choice("labels.pseudo_split", cfg.labels.pseudo_split, SPLITS)
-    teacher = cfg.labels.pseudo if cfg.labels.pseudo in stages else ""
-    if teacher and list(stages).index(teacher) >= number:
-        raise UserError(f"stages.{name}.labels.pseudo={teacher}: a stage can only learn from one before it")
-    seed = int(np.random.SeedSequence((cfg.seed, number)).generate_state(1)[0]) if name else cfg.seed
-    return Stage(name, cfg, recipe, Path(STAGES) / name if name else Path(), seed, teacher)
 
 
 def weights_at_start(model: Mapping[str, Any]) -> str | None:
@@ -452,111 +302,3 @@ def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
         return
     names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})
     raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")
-
-
-def command_of_job() -> str:
-    """Return the command that trains this job alone.
-
-    Returns
-    -------
-    str
-        With what was typed for it, of a sweep its own values; the command alone where nothing was typed.
-    """
-    return command_line("train", *typed())
-
-
-def all_folds(n_folds: int) -> tuple[str, str]:
-    """Return what trains every fold, at the end of a command.
-
-    Parameters
-    ----------
-    n_folds : int
-        How many folds there are.
-
-    Returns
-    -------
-    tuple of str
-        A flag and a sweep.
-    """
-    return "-m", f"fold={','.join(map(str, range(n_folds)))}"
-
-
-def typed() -> list[str]:
-    """Return the settings of the command line, as they were typed."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-
-
-def named(*keys: str) -> list[str]:
-    """Return the settings among some that were typed.
-
-    Parameters
-    ----------
-    *keys : str
-        Settings or groups; with a group its settings count.
-
-    Returns
-    -------
-    list of str
-        As they were typed; empty where all of them have their defaults.
-    """
-    found = []
-    for line in typed():
-        key = line.lstrip("+~").partition("=")[0].partition("@")[0]
-        if any(key == name or key.startswith(f"{name}.") for name in keys):
-            found.append(line)
-    return found
-
-
-def in_sweep() -> bool:
-    """Say whether this job is one of several."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def expect_jobs(n_jobs: int, what: str) -> None:
-    """Note how many jobs the sweep that begins has, where they run one after another in this process.
-
-    Parameters
-    ----------
-    n_jobs : int
-        0 where that is not known.
-    what : str
-        What it is over: ``fold``, or ``job``.
-    """
-    global _expected  # Hydra tells a job its number only
-    _expected = (n_jobs, what)
-
-
-def place_in_sweep() -> Place | None:
-    """Return where this job stands in its sweep; None where there is none, or its size is not known."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from hbac.training.progress import Place
-
-    if not in_sweep() or not _expected[0]:
-        return None
-    return Place(_expected[1], int(HydraConfig.get().job.num), _expected[0])
-
-
-def register_job(folder: Path) -> None:
-    """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    """
-    from hydra.core.hydra_config import HydraConfig
-
-    from hbac.common.files import write_json
-    from hbac.ensembling.collect import JOBS
-
-    if in_sweep():
-        jobs = Path(HydraConfig.get().sweep.dir) / JOBS
-        jobs.mkdir(parents=True, exist_ok=True)
-        number = HydraConfig.get().job.num
-        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)}, sealed=True)

@@ -20,7 +20,7 @@ from hydra.experimental.callback import Callback
 from hbac.common.commands import command_line, override
 from hbac.common.errors import UserError, fail
 from hbac.common.files import new_folder
-from hbac.experiment.job import expect_jobs
+from hbac.experiment.launched import expect_jobs
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

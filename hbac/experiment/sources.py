@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hbac.cli.settings import blamed_on
 from hbac.common.errors import UserError
-from hbac.experiment.job import Job, Stage, weights_at_start
+from hbac.experiment.job import Job, weights_at_start
+from hbac.experiment.stages import Stage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

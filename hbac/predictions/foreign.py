@@ -13,8 +13,9 @@ import pyarrow as pa
 from hbac.common.errors import UserError
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.folds import FoldTable
+from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.parquet import read_footer, read_parquet
-from hbac.predictions.table import DTYPES, ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable, TableMetadata
+from hbac.predictions.table import DTYPES, ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
 _PREFIX = b"hbac."

@@ -12,7 +12,8 @@ import pandas as pd
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.predictions.table import ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable, TableMetadata, key_columns
+from hbac.predictions.metadata import TableMetadata
+from hbac.predictions.table import ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable, key_columns
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 OnMissing = Literal["error", "renormalise"]

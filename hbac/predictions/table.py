@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
-from hbac.common.shapes import check_shape
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.targets import count_votes, votes_to_shares
+from hbac.predictions.metadata import HASHES, PREFIX, TableMetadata, parse_metadata
 from hbac.predictions.parquet import read_parquet
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
@@ -38,53 +37,6 @@ DTYPES: dict[str, str] = (
 TEST_FOLD = -1
 NO_ID = -1
 NO_COUNT = 0
-_PREFIX = "hbac."
-_MOST_FOLDS = 32_767  # what the column can name
-_HASHES = ("config_hash", "fold_hash", "data_fingerprint")
-
-
-@dataclass(frozen=True)
-class TableMetadata:
-    """What the rows of a prediction table can't say.
-
-    Parameters
-    ----------
-    member : str
-        Name of the member: the same for all folds of one setting.
-    config_hash : str
-        Hash of the resolved config without the fold; empty when unknown.
-    fold_hash : str
-        Hash of the fold table; empty when unknown.
-    data_fingerprint : str
-        Fingerprint of the data set; empty when unknown.
-    n_folds : int
-        How many folds the fold table has; 0 when unknown.
-    hbac_version : str
-        Version that predicted; empty when it was other code.
-    runs : mapping of int to Path
-        Run folder of each fold's network, in memory absolute, in the file relative to the file's folder.
-    extras : mapping of str to str
-        Anything else worth keeping, such as the epoch of the checkpoint.
-
-    Raises
-    ------
-    UserError
-        For a name of nothing, or with control characters.
-    """
-
-    member: str
-    config_hash: str = ""
-    fold_hash: str = ""
-    data_fingerprint: str = ""
-    n_folds: int = 0
-    hbac_version: str = hbac.__version__
-    runs: Mapping[int, Path] = field(default_factory=dict)
-    extras: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # Names are printed, and a terminal obeys control characters; Unicode has some that reorder a whole line.
-        if not self.member or not self.member.isprintable():
-            raise UserError(f"member {self.member!r}: a name needs letters, and no line breaks or control characters")
 
 
 @dataclass(frozen=True)
@@ -213,7 +165,7 @@ class PredictionTable:
         runs = {str(k): Path(os.path.relpath(run, folder)).as_posix() for k, run in sorted(meta.runs.items())}
         flat = {
             "member": meta.member,
-            **{name: getattr(meta, name) for name in _HASHES},
+            **{name: getattr(meta, name) for name in HASHES},
             "n_folds": str(meta.n_folds),
             "hbac_version": meta.hbac_version,
             "runs": json.dumps(runs),
@@ -221,7 +173,7 @@ class PredictionTable:
         }
         flat["sha256"] = _content_hash(self.frame, flat)
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        table = table.replace_schema_metadata({_PREFIX + key: value for key, value in flat.items()})
+        table = table.replace_schema_metadata({PREFIX + key: value for key, value in flat.items()})
         with whole_file(path) as partial:
             pq.write_table(table, partial, compression="zstd")
         return path
@@ -251,10 +203,10 @@ class PredictionTable:
             flat = {k.decode(): v.decode() for k, v in (arrow.schema.metadata or {}).items() if k != b"ARROW:schema"}
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: damaged metadata ({error})") from error
-        missing = [key for key in ("member", *_HASHES, "hbac_version") if _PREFIX + key not in flat]
+        missing = [key for key in ("member", *HASHES, "hbac_version") if PREFIX + key not in flat]
         if missing:
             raise UserError(
-                f"{path}: the file's metadata lack {', '.join(_PREFIX + key for key in missing)}; "
+                f"{path}: the file's metadata lack {', '.join(PREFIX + key for key in missing)}; "
                 "a table made by other code is read with hbac.predictions.foreign.read_table"
             )
         try:
@@ -267,14 +219,14 @@ class PredictionTable:
         ) as error:  # dates beyond what pandas knows, say
             raise UserError(f"{path}: not a prediction table ({error})") from error
         check_frame(frame, str(path))
-        own = {key.removeprefix(_PREFIX): value for key, value in flat.items() if key.startswith(_PREFIX)}
+        own = {key.removeprefix(PREFIX): value for key, value in flat.items() if key.startswith(PREFIX)}
         stated = own.pop("sha256", None)  # an earlier version noted none
         if stated is not None and stated != _content_hash(frame, own):
             raise UserError(
                 f"{path}: its rows or metadata are not what was written (SHA-256): damaged, or edited; restore it, or "
                 "make it again: train its run, predict or blend once more"
             )
-        return cls(frame, _metadata(flat, path))
+        return cls(frame, parse_metadata(flat, path))
 
 
 def _content_hash(frame: pd.DataFrame, flat: Mapping[str, str]) -> str:
@@ -286,30 +238,6 @@ def _content_hash(frame: pd.DataFrame, flat: Mapping[str, str]) -> str:
             values[np.isnan(values)] = np.nan  # there are many, and parquet keeps none of them
         digest.update(column.encode() + values.tobytes())
     return digest.hexdigest()
-
-
-def _metadata(flat: Mapping[str, str], path: Path) -> TableMetadata:
-    try:
-        runs = json.loads(flat.get(_PREFIX + "runs", "{}"))
-        extras = json.loads(flat.get(_PREFIX + "extras", "{}"))
-        check_shape([runs, extras], [{str: str}], f"{path}: runs and extras in its metadata")
-        n_folds = int(flat.get(_PREFIX + "n_folds", "0"))
-        if not 0 <= n_folds <= _MOST_FOLDS:
-            raise ValueError(f"n_folds is {n_folds:.3g}, must be 0 to {_MOST_FOLDS:,}")
-        return TableMetadata(
-            member=flat[_PREFIX + "member"],
-            config_hash=flat[_PREFIX + "config_hash"],
-            fold_hash=flat[_PREFIX + "fold_hash"],
-            data_fingerprint=flat[_PREFIX + "data_fingerprint"],
-            n_folds=n_folds,
-            hbac_version=flat[_PREFIX + "hbac_version"],
-            runs={int(k): Path(os.path.normpath(path.parent.absolute() / run)) for k, run in runs.items()},
-            extras=extras,
-        )
-    except UserError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: damaged metadata ({error})") from error
 
 
 def key_columns(frame: pd.DataFrame) -> list[str]:
@@ -416,7 +344,7 @@ def concat(tables: Sequence[PredictionTable]) -> PredictionTable:
     first = tables[0].metadata
     owner: dict[int, PredictionTable] = {}
     for table in tables:
-        for name in ("member", *_HASHES, "n_folds"):
+        for name in ("member", *HASHES, "n_folds"):
             found, wanted = getattr(table.metadata, name), getattr(first, name)
             if found != wanted:
                 raise UserError(

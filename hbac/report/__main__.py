@@ -40,7 +40,7 @@ def report(cfg: DictConfig) -> None:
     """
     from hbac.common.commands import several
     from hbac.common.files import new_folder
-    from hbac.experiment.job import named
+    from hbac.experiment.launched import named
     from hbac.report.build import check_out, write_report
     from hbac.report.gather import gather
     from hbac.report.windows import choose_windows

@@ -19,8 +19,9 @@ from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, join_tables
+from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.parquet import read_footer
-from hbac.predictions.table import TEST_FOLD, PredictionTable, TableMetadata, concat
+from hbac.predictions.table import TEST_FOLD, PredictionTable, concat
 from hbac.report.figures import drawn
 
 Array = npt.NDArray[np.float64]

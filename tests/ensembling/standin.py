@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from hbac.evaluation.metric import kl_rows
-from hbac.predictions.table import PredictionTable, TableMetadata
+from hbac.predictions.metadata import TableMetadata
+from hbac.predictions.table import PredictionTable
 from hbac.vocabulary import VOTE_COLUMNS
 
 # name, members, noise, noise by class, row-to-row noise spread, sharpness, seen through few-vote training

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hbac.common.files import write_json
 from hbac.ensembling.settings import swept_settings
-from hbac.predictions.table import TableMetadata
+from hbac.predictions.metadata import TableMetadata
 from hbac.runs.folder import CONFIG_FILE
 
 RAW = {"_target_": "hbac.signal.RawAugment", "swap_p": 0.5}

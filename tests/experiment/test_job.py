@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from hbac.cli.launch import conf_dir
 from hbac.common.errors import UserError
-from hbac.experiment.job import stages_of
+from hbac.experiment.stages import stages_of
 from hbac.vocabulary import VOTE_COLUMNS
 from tests.helpers import write_hms_layout
 from tests.test_commands import SMALL_NET, command

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from hbac.predictions.table import PredictionTable, TableMetadata
+from hbac.predictions.metadata import TableMetadata
+from hbac.predictions.table import PredictionTable
 from hbac.vocabulary import VOTE_COLUMNS
 
 

@@ -11,7 +11,8 @@ import pytest
 
 import hbac
 from hbac.common.errors import UserError
-from hbac.predictions.table import DTYPES, PredictionTable, TableMetadata, concat
+from hbac.predictions.metadata import TableMetadata
+from hbac.predictions.table import DTYPES, PredictionTable, concat
 from tests.predictions.tables import fold_tables, make_rows, make_table
 
 

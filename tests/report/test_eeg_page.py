@@ -16,7 +16,7 @@ from hbac.data.windows import source_of
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import votes_to_shares
 from hbac.predictions import PredictionTable
-from hbac.predictions.table import TableMetadata
+from hbac.predictions.metadata import TableMetadata
 from hbac.recordings.datasets import HMS, Part
 from hbac.report.eeg_data import stored, window_contents, write_window
 from hbac.report.eeg_packing import pack_signal, quantise

@@ -1,0 +1,122 @@
+"""What this command was asked: the settings that were typed, and the sweep that a job is part of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hbac.common.commands import command_line
+
+if TYPE_CHECKING:
+    from hbac.training.progress import Place
+
+_expected: tuple[int, str] = (0, "job")  # of the sweep in this process
+
+
+def command_of_job() -> str:
+    """Return the command that trains this job alone.
+
+    Returns
+    -------
+    str
+        With what was typed for it, of a sweep its own values; the command alone where nothing was typed.
+    """
+    return command_line("train", *typed())
+
+
+def all_folds(n_folds: int) -> tuple[str, str]:
+    """Return what trains every fold, at the end of a command.
+
+    Parameters
+    ----------
+    n_folds : int
+        How many folds there are.
+
+    Returns
+    -------
+    tuple of str
+        A flag and a sweep.
+    """
+    return "-m", f"fold={','.join(map(str, range(n_folds)))}"
+
+
+def typed() -> list[str]:
+    """Return the settings of the command line, as they were typed."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def named(*keys: str) -> list[str]:
+    """Return the settings among some that were typed.
+
+    Parameters
+    ----------
+    *keys : str
+        Settings or groups; with a group its settings count.
+
+    Returns
+    -------
+    list of str
+        As they were typed; empty where all of them have their defaults.
+    """
+    found = []
+    for line in typed():
+        key = line.lstrip("+~").partition("=")[0].partition("@")[0]
+        if any(key == name or key.startswith(f"{name}.") for name in keys):
+            found.append(line)
+    return found
+
+
+def in_sweep() -> bool:
+    """Say whether this job is one of several."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def expect_jobs(n_jobs: int, what: str) -> None:
+    """Note how many jobs the sweep that begins has, where they run one after another in this process.
+
+    Parameters
+    ----------
+    n_jobs : int
+        0 where that is not known.
+    what : str
+        What it is over: ``fold``, or ``job``.
+    """
+    global _expected  # Hydra tells a job its number only
+    _expected = (n_jobs, what)
+
+
+def place_in_sweep() -> Place | None:
+    """Return where this job stands in its sweep; None where there is none, or its size is not known."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from hbac.training.progress import Place
+
+    if not in_sweep() or not _expected[0]:
+        return None
+    return Place(_expected[1], int(HydraConfig.get().job.num), _expected[0])
+
+
+def register_job(folder: Path) -> None:
+    """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    from hbac.common.files import write_json
+    from hbac.ensembling.collect import JOBS
+
+    if in_sweep():
+        jobs = Path(HydraConfig.get().sweep.dir) / JOBS
+        jobs.mkdir(parents=True, exist_ok=True)
+        number = HydraConfig.get().job.num
+        write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)}, sealed=True)

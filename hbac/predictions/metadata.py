@@ -1,0 +1,104 @@
+"""What the rows of a prediction table can't say: who predicted, with which settings, on which folds of which data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import hbac
+from hbac.common.errors import UserError
+from hbac.common.shapes import check_shape
+
+PREFIX = "hbac."  # of the keys in a file's metadata
+HASHES = ("config_hash", "fold_hash", "data_fingerprint")
+_MOST_FOLDS = 32_767  # what the column can name
+
+
+@dataclass(frozen=True)
+class TableMetadata:
+    """What the rows of a prediction table can't say.
+
+    Parameters
+    ----------
+    member : str
+        Name of the member: the same for all folds of one setting.
+    config_hash : str
+        Hash of the resolved config without the fold; empty when unknown.
+    fold_hash : str
+        Hash of the fold table; empty when unknown.
+    data_fingerprint : str
+        Fingerprint of the data set; empty when unknown.
+    n_folds : int
+        How many folds the fold table has; 0 when unknown.
+    hbac_version : str
+        Version that predicted; empty when it was other code.
+    runs : mapping of int to Path
+        Run folder of each fold's network, in memory absolute, in the file relative to the file's folder.
+    extras : mapping of str to str
+        Anything else worth keeping, such as the epoch of the checkpoint.
+
+    Raises
+    ------
+    UserError
+        For a name of nothing, or with control characters.
+    """
+
+    member: str
+    config_hash: str = ""
+    fold_hash: str = ""
+    data_fingerprint: str = ""
+    n_folds: int = 0
+    hbac_version: str = hbac.__version__
+    runs: Mapping[int, Path] = field(default_factory=dict)
+    extras: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Names are printed, and a terminal obeys control characters; Unicode has some that reorder a whole line.
+        if not self.member or not self.member.isprintable():
+            raise UserError(f"member {self.member!r}: a name needs letters, and no line breaks or control characters")
+
+
+def parse_metadata(flat: Mapping[str, str], path: Path) -> TableMetadata:
+    """Read what a table's file says of itself.
+
+    Parameters
+    ----------
+    flat : mapping of str to str
+        The file's metadata.
+    path : Path
+        The file, whose folder its runs are relative to.
+
+    Returns
+    -------
+    TableMetadata
+        With absolute run folders.
+
+    Raises
+    ------
+    UserError
+        When it is damaged.
+    """
+    try:
+        runs = json.loads(flat.get(PREFIX + "runs", "{}"))
+        extras = json.loads(flat.get(PREFIX + "extras", "{}"))
+        check_shape([runs, extras], [{str: str}], f"{path}: runs and extras in its metadata")
+        n_folds = int(flat.get(PREFIX + "n_folds", "0"))
+        if not 0 <= n_folds <= _MOST_FOLDS:
+            raise ValueError(f"n_folds is {n_folds:.3g}, must be 0 to {_MOST_FOLDS:,}")
+        return TableMetadata(
+            member=flat[PREFIX + "member"],
+            config_hash=flat[PREFIX + "config_hash"],
+            fold_hash=flat[PREFIX + "fold_hash"],
+            data_fingerprint=flat[PREFIX + "data_fingerprint"],
+            n_folds=n_folds,
+            hbac_version=flat[PREFIX + "hbac_version"],
+            runs={int(k): Path(os.path.normpath(path.parent.absolute() / run)) for k, run in runs.items()},
+            extras=extras,
+        )
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged metadata ({error})") from error
