@@ -8,8 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Column, Table
+
+from hbac.ensembling.build import OOF_FILE, SUMMARY_FILE
+from hbac.ensembling.collect import find_tables
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
+from hbac.ensembling.summary import settings_of
+from hbac.evaluation.metric import kl_by_population
+from hbac.labels.targets import counted_first, population_of
+from hbac.predictions import PredictionTable
+from hbac.runs.folder import TABLE_FILE
+from hbac.vocabulary import N_CLASSES
 
 if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
@@ -53,14 +65,6 @@ def run_table(folder: Path, population: str, floor: Mapping[str, float]) -> None
     floor : mapping of str to float
         KL of a perfect predictor by vote population, over all folds; empty where nobody knows it.
     """
-    import numpy as np
-
-    from hbac.evaluation.metric import kl_by_population
-    from hbac.labels.targets import counted_first
-    from hbac.predictions import PredictionTable
-    from hbac.runs.folder import TABLE_FILE
-    from hbac.vocabulary import N_CLASSES
-
     held_out = PredictionTable.read(folder / TABLE_FILE)
     n_votes = held_out.frame["n_votes"]
     rows = {
@@ -110,18 +114,6 @@ def ensemble_table(folder: Path) -> None:
     folder : Path
         The ensemble's folder.
     """
-    import numpy as np
-    import pandas as pd
-
-    from hbac.ensembling.build import OOF_FILE, SUMMARY_FILE
-    from hbac.ensembling.collect import find_tables
-    from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
-    from hbac.ensembling.summary import settings_of
-    from hbac.evaluation.metric import kl_by_population
-    from hbac.labels.targets import counted_first, population_of
-    from hbac.predictions import PredictionTable
-    from hbac.vocabulary import N_CLASSES
-
     ensemble = Ensemble.read(folder)
     oof = PredictionTable.read(folder / OOF_FILE)
     summary = pd.read_csv(folder / SUMMARY_FILE).sort_values("kind", ascending=False, kind="stable")

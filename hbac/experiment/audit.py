@@ -16,10 +16,10 @@ from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
 from hbac.common.locks import locked
 from hbac.common.progress import progress
+from hbac.labels.audit import AuditReport, Check, check_folds, check_owners
+from hbac.labels.duplicates import METHOD, QUESTION, Duplicates, SharedSignal, check_duplicates, find_duplicates
 
 if TYPE_CHECKING:
-    from hbac.labels.audit import AuditReport
-    from hbac.labels.duplicates import Duplicates
     from hbac.labels.folds import FoldTable
     from hbac.recordings.datasets import Part
 
@@ -53,9 +53,6 @@ def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = No
     AuditReport
         All checks. Whether a leak stops the command is the caller's affair (`AuditReport.require_none`).
     """
-    from hbac.labels.audit import AuditReport, Check, check_folds, check_owners
-    from hbac.labels.duplicates import QUESTION, check_duplicates
-
     fold = folds.fold_of(part.rows["patient_id"])
     checks = [*check_folds(part.rows, fold), *check_owners(part.rows)]
     n_bytes = part.eeg.rows_total * len(part.eeg.columns) * 2
@@ -113,7 +110,6 @@ def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
     """
     if (found := _read(part, path)) is not None or not compare:
         return found
-    from hbac.labels.duplicates import METHOD, find_duplicates
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
@@ -126,7 +122,6 @@ def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
 
 
 def _read(part: Part, path: Path) -> Duplicates | None:
-    from hbac.labels.duplicates import METHOD, Duplicates, SharedSignal
 
     if not path.is_file():
         return None

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from hbac.common.errors import UserError
+from hbac.predictions import PredictionTable
 from hbac.runs.folder import DONE_FILE, TABLE_FILE, WEIGHTS_HASH, check_weights, read_facts, read_scores
 
 log = logging.getLogger("hbac.train")
@@ -27,8 +28,6 @@ def score_of_finished(folder: Path, population: str) -> float | None:
         KL divergence of its held-out rows of that population, NaN where there is none; None where it is to be trained.
         A warning says what is wrong with a run that had been finished.
     """
-    from hbac.predictions import PredictionTable
-
     if not (folder / DONE_FILE).is_file():
         return None
     try:

@@ -9,18 +9,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+import torch
+
+from hbac.common.errors import UserError
+from hbac.common.files import write_json
+from hbac.common.instantiate import build
+from hbac.evaluation.scores import scores
 from hbac.experiment.job import Job, make_task
 from hbac.experiment.launched import command_of_job, place_in_sweep
 from hbac.experiment.sources import Source, gather, make_data
 from hbac.experiment.stages import Stage
+from hbac.labels.lineage import TrainedOn, as_plain
+from hbac.labels.pseudo import PseudoLabels
+from hbac.labels.targets import population_of, rows_of_split
+from hbac.models.population_head import PopulationHead
+from hbac.predictions import PredictionTable, TableMetadata
+from hbac.runs.folder import (
+    CONFIG_FILE,
+    DONE_FILE,
+    ENVIRONMENT_FILE,
+    STAGE_FILE,
+    TABLE_FILE,
+    WEIGHTS_FILE,
+    WEIGHTS_HASH,
+    environment,
+)
+from hbac.runs.model import load_weights, save_model, save_weights
+from hbac.runs.naming import config_hash
+from hbac.tracking.loggers import RunFacts, find_run, git_state, never_fatal
+from hbac.tracking.model_card import write_model_card
+from hbac.tracking.results import log_results
+from hbac.tracking.stages import staged
+from hbac.training.callbacks import PredictionTableWriter, make_callbacks
+from hbac.training.checkpoints import CHECKPOINTS, WholeCheckpoints, last_checkpoint, restore
+from hbac.training.slurm import slurm_plugins
+from hbac.vocabulary import N_CLASSES
 
 if TYPE_CHECKING:
     import lightning as L
-    import pandas as pd
     from omegaconf import DictConfig
 
     from hbac.labels.folds import FoldTable
-    from hbac.labels.pseudo import PseudoLabels
     from hbac.recordings.datasets import Part
     from hbac.training import Classifier
 
@@ -46,23 +77,6 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     float
         KL divergence of the held-out rows that count.
     """
-    import pandas as pd
-
-    from hbac.common.files import write_json
-    from hbac.common.instantiate import build
-    from hbac.evaluation.scores import scores
-    from hbac.labels.lineage import TrainedOn, as_plain
-    from hbac.labels.targets import population_of
-    from hbac.models.population_head import PopulationHead
-    from hbac.predictions import PredictionTable, TableMetadata
-    from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE, TABLE_FILE, environment
-    from hbac.runs.model import save_model
-    from hbac.runs.naming import config_hash
-    from hbac.tracking.loggers import RunFacts, find_run, git_state, never_fatal
-    from hbac.tracking.model_card import write_model_card
-    from hbac.tracking.results import log_results
-    from hbac.training.callbacks import PredictionTableWriter
-
     folder = job.folder
     source = gather(cfg, job, part, folds)
     metadata = TableMetadata(
@@ -140,10 +154,6 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
     lightning.Trainer
         After the last epoch.
     """
-    from hbac.common.instantiate import build
-    from hbac.training.callbacks import make_callbacks
-    from hbac.training.checkpoints import CHECKPOINTS, last_checkpoint, restore
-
     cfg = stage.cfg
     if not cfg.resume:
         shutil.rmtree(stage.folder / CHECKPOINTS, ignore_errors=True)
@@ -185,10 +195,6 @@ def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
     lightning.Trainer
         That writes whole checkpoints, and predicts with the weights that it is given.
     """
-    from hbac.common.instantiate import build
-    from hbac.training.checkpoints import CHECKPOINTS, WholeCheckpoints
-    from hbac.training.slurm import environment
-
     trainer: L.Trainer = build(
         stage.cfg.trainer,
         "trainer",
@@ -197,7 +203,7 @@ def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
         # folder, or anyone in the current one.
         default_root_dir=str(stage.folder / CHECKPOINTS),
         enable_model_summary=False,
-        plugins=[WholeCheckpoints(), *environment()],
+        plugins=[WholeCheckpoints(), *slurm_plugins()],
         **settings,
     )
     return trainer
@@ -238,12 +244,6 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
     DataFrame
         The label rows that it was trained on.
     """
-    from hbac.common.errors import UserError
-    from hbac.common.files import write_json
-    from hbac.runs.folder import STAGE_FILE, WEIGHTS_FILE, WEIGHTS_HASH
-    from hbac.runs.model import load_weights, save_weights
-    from hbac.tracking.stages import staged
-
     data = make_data(stage, job, source)
     trained = stage.cfg.resume and (stage.folder / WEIGHTS_FILE).is_file()
     if trained:
@@ -283,14 +283,6 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
     PseudoLabels
         Of all rows of the split outside the fold.
     """
-    import numpy as np
-    import torch
-
-    from hbac.common.instantiate import build
-    from hbac.labels.pseudo import PseudoLabels
-    from hbac.labels.targets import rows_of_split
-    from hbac.vocabulary import N_CLASSES
-
     cfg, split = pupil.cfg, pupil.cfg.labels.pseudo_split
     part = source.part_of("test" if split == "test" else "train")
     wanted = np.isin(np.arange(len(part.rows)), rows_of_split(part.rows, split))

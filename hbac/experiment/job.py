@@ -166,7 +166,7 @@ def try_out(stage: Stage, job: Job) -> None:
     import torch
 
     from hbac.common.instantiate import build
-    from hbac.training.slurm import environment
+    from hbac.training.slurm import slurm_plugins
 
     cfg, prefix = stage.cfg, key_prefix(stage.name)
     task = make_task(stage, job)
@@ -186,7 +186,7 @@ def try_out(stage: Stage, job: Job) -> None:
     if device in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
         raise UserError(f"{prefix}trainer.accelerator={device}: there is no GPU; trainer=default takes what there is")
     with blamed_on(f"{prefix}trainer"):
-        build(cfg.trainer, "trainer", precision=job.precision, plugins=environment(), **silent)
+        build(cfg.trainer, "trainer", precision=job.precision, plugins=slurm_plugins(), **silent)
 
 
 def make_task(stage: Stage, job: Job) -> Classifier:

@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from hbac.cli.settings import blamed_on
 from hbac.common.errors import UserError
+from hbac.common.instantiate import build
 from hbac.experiment.job import Job, weights_at_start
 from hbac.experiment.stages import Stage
+from hbac.labels.audit import AuditReport, check_apart
+from hbac.labels.folds import fold_table
+from hbac.labels.lineage import check_unseen, lineage_of
+from hbac.labels.targets import count_votes, population_of
+from hbac.predictions.pseudo import read_pseudo
+from hbac.runs.folder import read_facts
+from hbac.runs.model import load_weights
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -39,8 +49,6 @@ def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
     FoldTable
         Kept in ``outputs/folds/``, named after the data set's fingerprint.
     """
-    from hbac.labels.folds import fold_table
-
     name = f"{part.fingerprint[:12]}-{cfg.labels.n_folds}folds-seed{cfg.labels.seed}.csv"
     return fold_table(part.rows, Path(cfg.outputs) / "folds" / name, cfg.labels.n_folds, cfg.labels.seed)
 
@@ -64,8 +72,6 @@ def require_counted(part: Part, folds: FoldTable, fold: int, population: str) ->
     UserError
         Names the fold, how many rows it has, and what would do.
     """
-    from hbac.labels.targets import count_votes, population_of
-
     held_out = folds.fold_of(part.rows["patient_id"]) == fold
     group = population_of(population)
     if held_out.any() and not group.contains(count_votes(part.rows))[held_out].any():
@@ -124,11 +130,6 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
     UserError
         For a leak, or for files that do not fit.
     """
-    from hbac.common.instantiate import build
-    from hbac.labels.lineage import check_unseen, lineage_of
-    from hbac.predictions.pseudo import read_pseudo
-    from hbac.runs.folder import read_facts
-    from hbac.runs.model import load_weights
 
     def part_of(name: str) -> Part:
         wanted: Part = (
@@ -182,11 +183,6 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
     UserError
         When there are none, or one is learned from whose patient is validated on.
     """
-    import pandas as pd
-
-    from hbac.common.instantiate import build
-    from hbac.labels.audit import AuditReport, check_apart
-
     cfg, pseudo = stage.cfg, source.pseudo.get(stage.name)
     with blamed_on("data"):
         data = build(

@@ -10,10 +10,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, whole_file, write_json
 from hbac.common.instantiate import build, find
 from hbac.common.shapes import Maybe
+from hbac.models.population_head import PopulationHead
 from hbac.runs.folder import MODEL_FILE, STAGE_FILE, WEIGHTS_FILE, WEIGHTS_HASH, check_weights, read_facts
 from hbac.signal.looks import check_windows
 from hbac.vocabulary import N_CLASSES
@@ -67,8 +73,6 @@ def save_weights(network: nn.Module, folder: Path) -> str:
     str
         Hash of the file, which `hbac.runs.folder.check_weights` takes.
     """
-    from safetensors.torch import save
-
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     content = save(state)
     with whole_file(folder / WEIGHTS_FILE) as partial:
@@ -91,9 +95,6 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     UserError
         When there is none, it is not what was written, or does not fit the network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     noted = next((path for path in (folder / MODEL_FILE, folder / STAGE_FILE) if path.is_file()), None)
     check_weights(folder, None if noted is None else read_json(noted, {WEIGHTS_HASH: Maybe(str)}).get(WEIGHTS_HASH))
     try:
@@ -149,8 +150,6 @@ class Model:
         UserError
             When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.looks`).
         """
-        import torch
-
         given = as_windows(self.sources, windows)
         if not len(given[0]):  # no window is no reason to stop somebody's loop
             return given[0].new_zeros((0, N_CLASSES), dtype=torch.float32)
@@ -199,9 +198,6 @@ def as_windows(sources: Sequence[str], windows: Sequence[Tensor | NDArray[Any]])
     ValueError
         When there is not one for each source.
     """
-    import numpy as np
-    import torch
-
     if len(windows) != len(sources):
         raise ValueError(f"this model reads {', '.join(sources)}; {len(windows)} arrays were given")
     # What pandas hands out may be read-only, which torch warns of.
@@ -230,8 +226,6 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
         When the folder is no finished run, its network is of a package that is not allowed, or its weights do not fit
         its network.
     """
-    from hbac.models.population_head import PopulationHead
-
     folder = Path(folder)
     if not (folder / MODEL_FILE).is_file():
         raise UserError(
@@ -260,10 +254,6 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
 @lru_cache(maxsize=64)
 def _shapes(config: str, population: str | None) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a network's state; no memory is taken for it, however large its config asks it to be."""
-    import torch
-
-    from hbac.models.population_head import PopulationHead
-
     with torch.device("meta"):
         network = build(json.loads(config), "network")
         if population is not None:
@@ -273,8 +263,6 @@ def _shapes(config: str, population: str | None) -> dict[str, tuple[int, ...]]:
 
 def _check_shapes(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> None:
     """Compare a network with its weights before it is made: none can take more memory than the file has weights."""
-    from safetensors import SafetensorError, safe_open
-
     path = folder / WEIGHTS_FILE
     try:
         with safe_open(path, "pt") as file:

@@ -12,7 +12,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 
-def environment() -> list[Any]:
+def slurm_plugins() -> list[Any]:
     """Return the plugins with which a Trainer leaves requeueing to us.
 
     Lightning's own saves a checkpoint in the middle of an epoch, and any later ``fit`` or ``predict`` begins with it,
