@@ -1,11 +1,11 @@
 # make demo: set up, train five folds of two kinds of model on simulated EEG, blend them, write a submission
-# make test: set up, lint, types, tests
+# make test: set up, lint, types, tests; make slow: the long tests
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types tests docs bench clean
+.PHONY: setup demo test lint types tests slow docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -29,7 +29,11 @@ types: setup
 
 # One thread a process: two workers with two threads each would fight for two cores.
 tests: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Fuzzers, kills, benchmarks, networks that learn by heart: about half an hour more.
+slow: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 docs: setup
 	$(BIN)/mkdocs build --quiet
