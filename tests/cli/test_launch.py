@@ -137,7 +137,11 @@ def test_bad_settings_of_train(arguments: list[str], words: list[str], tmp_path:
     assert "Traceback" not in result.stderr
     for word in words:
         assert word in result.stderr
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "multirun.yaml"] == []
+    assert [
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.parent.name != "failed" and path.name != "multirun.yaml"
+    ] == []
 
 
 def test_infer_without_an_ensemble(tmp_path: Path) -> None:

@@ -69,11 +69,21 @@ def ended(pids: list[int], within_s: float) -> bool:
     return not any(map(is_alive, pids))
 
 
+def heed_interrupts() -> None:
+    """Take back what a shell does to a job in the background: it ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(tmp_path: Path, code: str) -> tuple[subprocess.Popen[str], list[int]]:
     script = tmp_path / "script.py"
     script.write_text(code)
     process = subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     assert process.stdout is not None
     workers = [int(pid) for pid in process.stdout.readline().split()]

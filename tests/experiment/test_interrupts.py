@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.common.test_processes import heed_interrupts
 from tests.helpers import write_hms_layout
 
 NET = ["model.filters=8", "model.width=16", "model.depth=2", "model.gru_hidden=16"]
@@ -53,7 +54,13 @@ def signalled(
 ) -> tuple[int, str]:
     """Send a signal after the first epoch; returns the exit status and what was said."""
     process = subprocess.Popen(
-        line, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        line,
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     while not list(folder.glob("outputs/runs/*/fold0/checkpoints/last.ckpt")) and process.poll() is None:
         time.sleep(0.02)

@@ -36,7 +36,7 @@ def test_a_terminal_shows_what_a_pipe_shows(
     terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "on_terminal", lambda: terminal)
-    trained(EpochLines(Place("fold", 1, 5)), **{"train/kl": 0.5, "val/kl": 0.75})
+    trained(EpochLines("val/kl", Place("fold", 1, 5)), **{"train/kl": 0.5, "val/kl": 0.75})
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     for epoch, line in enumerate(lines, 1):
@@ -45,14 +45,14 @@ def test_a_terminal_shows_what_a_pipe_shows(
 
 
 def test_outside_a_sweep_and_without_validation(capsys: pytest.CaptureFixture[str]) -> None:
-    trained(EpochLines(), epochs=1, **{"train/kl": 0.5})
+    trained(EpochLines("val/kl"), epochs=1, **{"train/kl": 0.5})
     assert re.fullmatch(r"  epoch 1/1   train 0\.5000   \d+ windows/s   0 s left\n", capsys.readouterr().err)
 
 
 def test_the_sweep_s_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = iter([0.0, *(30.0 * n for n in range(1, 20))])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    trained(EpochLines(Place("job", 0, 100)), epochs=2, **{"train/kl": 0.5, "val/kl": 0.75})
+    trained(EpochLines("val/kl", Place("job", 0, 100)), epochs=2, **{"train/kl": 0.5, "val/kl": 0.75})
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("30 s left, 1:39:30 of the sweep")
     assert second.endswith("0 s left, 1:39:00 of the sweep")
