@@ -67,7 +67,8 @@ class PopulationKL(Metric):
         terms_BK = torch.xlogy(target_BK, target_BK) - costs_BK
         inside = [(n_votes_B >= group.least) & (n_votes_B <= group.most) for group in POPULATIONS.values()]
         inside_PB = torch.stack(inside).to(terms_BK)
-        self.terms += inside_PB @ terms_BK
+        with torch.autocast(terms_BK.device.type, enabled=False):  # a product in 16 bits keeps two digits of a score
+            self.terms += inside_PB.float() @ terms_BK.float()
         self.rows += inside_PB.sum(dim=1)
 
     def compute(self) -> dict[str, Tensor]:

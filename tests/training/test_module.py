@@ -65,6 +65,19 @@ def test_population_kl_equals_the_table_s() -> None:
     assert len(values) == 3 * (1 + 6)
 
 
+def test_population_kl_keeps_its_digits_in_mixed_precision() -> None:
+    generator = torch.Generator().manual_seed(0)
+    log_prob = torch.randn(64, 6, generator=generator).log_softmax(dim=1)
+    target = torch.rand(64, 6, generator=generator)
+    target /= target.sum(dim=1, keepdim=True)
+    votes = torch.full((64,), 12)
+    plain, mixed = PopulationKL(), PopulationKL()
+    plain.update(log_prob, target, votes)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed.update(log_prob, target, votes)
+    assert mixed.compute()["kl"].item() == plain.compute()["kl"].item()
+
+
 def test_a_class_without_votes_costs_nothing_even_where_its_probability_underflows() -> None:
     metric = PopulationKL()
     metric.update(torch.tensor([[0.0, *[-torch.inf] * 5]]), torch.eye(6)[:1], torch.tensor([3.0]))
