@@ -6,7 +6,8 @@ import torch
 
 from hbac.common.choices import check_choice
 
-VALID = ("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true", "32", "64")
+# Not bf16-true: filters and Fourier transforms have no such kernels, and losses need float32.
+VALID = ("auto", "32-true", "16-mixed", "bf16-mixed", "64-true", "32", "64")
 
 
 def choose_precision(precision: str | int, accelerator: str = "auto") -> str:

@@ -102,9 +102,10 @@ def test_precision_auto_on_a_cpu_follows_its_instructions(monkeypatch: pytest.Mo
         assert choose_precision("auto", "cpu") == expected
 
 
-def test_precision_there_is_not() -> None:
-    with pytest.raises(UserError, match=r"unknown trainer.precision 'fast'; there are: auto, 32-true"):
-        choose_precision("fast")
+@pytest.mark.parametrize("name", ["fast", "bf16-true"])
+def test_precision_there_is_not(name: str) -> None:
+    with pytest.raises(UserError, match=rf"unknown trainer.precision '{name}'; there are: auto, 32-true"):
+        choose_precision(name)
 
 
 def test_each_layer_learns_at_its_rate() -> None:
