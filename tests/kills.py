@@ -74,11 +74,11 @@ class Ground:
     def start(self, step: str, cwd: Path, workers: int = 0, mark: str = "") -> subprocess.Popen[str]:
         """Start a step in a group of processes of its own."""
         environment = os.environ | {"TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1", MARK: mark}
-        said = (self.folder / "said.txt").open("w+")
-        return subprocess.Popen(
-            self.line(step, workers), cwd=cwd, env=environment, text=True, start_new_session=True, stdout=said,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        with (self.folder / "said.txt").open("w") as said:
+            return subprocess.Popen(
+                self.line(step, workers), cwd=cwd, env=environment, text=True, start_new_session=True, stdout=said,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
 
     @property
     def said(self) -> str:
