@@ -51,6 +51,7 @@ NOT_COMPARED = re.compile(
 OF_OTHERS = re.compile("torch|pymp-")
 LEFT_BEHIND = re.compile(r"partial|\.old-|\.tmp|hpc_ckpt")
 WORKERS = re.compile(r"\"num_workers\": \d+")
+SEAL = re.compile(r"\"sha256\": \"[0-9a-f]{64}\"")  # of a config, whose workers we vary
 TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 MARK = "HBAC_KILLS_TRIAL"
 ENDINGS = {"kill": 0.5, "kill group": 0.15, "term": 0.1, "term group": 0.15, "int group": 0.1}
@@ -110,7 +111,9 @@ def content(folder: Path) -> dict[str, str]:
         name = str(path.relative_to(folder))
         begun = path.is_relative_to(folder / "outputs" / "sweeps") and not finished & set(path.parents)
         if path.is_file() and not begun and not NOT_COMPARED.search(name):
-            text = TIME.sub("TIME", WORKERS.sub("", path.read_bytes().decode("latin-1"))).replace(str(folder), "FOLDER")
+            text = TIME.sub("TIME", path.read_bytes().decode("latin-1")).replace(str(folder), "FOLDER")
+            if path.name == "config.json":
+                text = SEAL.sub("", WORKERS.sub("", text))
             found[TIME.sub("TIME", name)] = hashlib.sha256(text.encode("latin-1")).hexdigest()
     return found
 
