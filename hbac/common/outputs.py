@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hbac.common.errors import UserError
 from hbac.common.files import hash_of_file
+from hbac.common.processes import is_running
 
 MANIFEST = ".hbac-made.json"
 _ASIDE = ".hbac-partial-"
@@ -173,19 +174,7 @@ def _remove_left_over(folder: Path) -> None:
     """Remove what killed processes had written aside, here and in the folders beside this one."""
     for left_over in [*folder.glob(f"{_STAGED}*"), *folder.absolute().parent.glob(f"*/{_STAGED}*")]:
         number = left_over.name.removeprefix(_STAGED)
-        if number.isdecimal() and not _runs(int(number)):
+        if number.isdecimal() and not is_running(int(number)):
             shutil.rmtree(left_over, ignore_errors=True)
             with suppress(OSError):
                 left_over.parent.rmdir()  # was made for it, and is empty
-
-
-def _runs(process: int) -> bool:
-    if os.name != "posix":  # elsewhere the question itself would end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's
-        return True
-    return True
