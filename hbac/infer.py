@@ -56,7 +56,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.data.windows import WindowDataset
     from hbac.ensembling.build import OOF_FILE
     from hbac.ensembling.collect import newest_ensemble
-    from hbac.experiment.dataset import dataset_to_predict, folds_of
+    from hbac.experiment.data_to_predict import dataset_to_predict, folds_of
     from hbac.experiment.launched import all_folds, named, typed
     from hbac.experiment.merge import kept_settings
     from hbac.inference.loading import ensemble_of
@@ -66,7 +66,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.predictions.pseudo import FOLDS
     from hbac.predictions.submission import write_submission
     from hbac.recordings.amplitudes import describe
-    from hbac.runs.dataset import dataset_overrides
+    from hbac.runs.data_of_run import dataset_overrides
     from hbac.signal.tta import check_variants
     from hbac.tracking.loggers import RunFacts, never_fatal
     from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS

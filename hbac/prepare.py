@@ -39,7 +39,7 @@ def prepare(cfg: DictConfig) -> None:
     from hbac.common.instantiate import build
     from hbac.experiment.audit import audit
     from hbac.experiment.launched import all_folds, named
-    from hbac.experiment.sources import fold_table_of
+    from hbac.experiment.training_data import fold_table_of
 
     dataset = build(cfg.dataset, "dataset", cfg.allow)
     parts = {name: (dataset.verified if cfg.audit else dataset.part)(name) for name in dataset.parts()}
@@ -48,9 +48,9 @@ def prepare(cfg: DictConfig) -> None:
     part_table(parts, folds)
     if train is None or folds is None:  # a test part alone has no labels, and so no folds
         return
-    report = audit(train, folds, Path(cfg.outputs), compare=cfg.audit or None)
-    sys.stdout.write("".join(f"leak audit: {line}\n" for line in report.lines()))
-    report.require_none(f"data set {train.recordings.root}")
+    found = audit(train, folds, Path(cfg.outputs), compare=cfg.audit or None)
+    sys.stdout.write("".join(f"leak audit: {line}\n" for line in found.lines()))
+    found.require_none(f"data set {train.recordings.root}")
     chosen = named("dataset", "labels", "outputs")
     next_command(command_line("train", *chosen, flags=all_folds(folds.n_folds)))
 

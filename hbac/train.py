@@ -59,7 +59,7 @@ def train(cfg: DictConfig) -> float:
     from hbac.experiment.audit import require_no_leak
     from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
-    from hbac.experiment.sources import fold_table_of, require_counted
+    from hbac.experiment.training_data import fold_table_of, require_counted
     from hbac.labels.targets import population_of
     from hbac.training.slurm import requeue_on_signal
 

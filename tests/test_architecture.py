@@ -114,6 +114,11 @@ def test_no_file_is_long() -> None:
     assert [path for path in PACKAGE.rglob("*.py") if len(path.read_text().splitlines()) > LONGEST] == []
 
 
+def test_no_two_files_share_a_name() -> None:
+    names = [path.name for path in PACKAGE.rglob("*.py") if not path.name.startswith("__")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_nothing_is_unpickled() -> None:
     for path in PACKAGE.rglob("*.py"):
         assert not {"pickle", "joblib", "dill"} & {name.split(".")[0] for name in imported(path)}, path

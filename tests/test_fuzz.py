@@ -21,8 +21,8 @@ from hbac.common.instantiate import build
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.predictions.foreign import read_table
 from hbac.predictions.table import PredictionTable
+from hbac.recordings.dataset_stores import eeg_store, spectrogram_store
 from hbac.recordings.layout import read_recordings
-from hbac.recordings.store import eeg_store, spectrogram_store
 from hbac.runs.model import save_model
 from tests.ensembling.test_ensemble_file import make_ensemble
 from tests.fuzz import NONSENSE, damaged, mutated, rounds

@@ -80,7 +80,7 @@ SLOTS = {
     "image": Slot(
         "a picture of the EEG",
         ("hbac.signal",),
-        ("hbac.signal.spectrogram.SpectrogramImage", "hbac.signal.RawImage"),
+        ("hbac.signal.spectrogram_image.SpectrogramImage", "hbac.signal.RawImage"),
         limits=_SIGNAL | {"height": 1024, "width": 4096, "n_fft": 16_384, "window_s": 10, "n_tapers": 8,
                           "half_bandwidth": 8, "clip_uv": 1e9, "scale_uv": 1e9},
     ),

@@ -18,8 +18,7 @@ from hbac.common.processes import end_with_parent
 from hbac.data.cache import feature_cache
 from hbac.data.epoch import EpochShuffle, TrainingWindows
 from hbac.data.windows import Batch, WindowDataset, identity
-from hbac.labels.pseudo import PseudoLabels
-from hbac.labels.recipe import LabelRecipe
+from hbac.labels.recipe import LabelRecipe, PseudoLabels
 from hbac.recordings.datasets import Part
 from hbac.signal.chance import row_keys
 

@@ -56,7 +56,17 @@ class FeatureCache:
     crc: NDArray[np.uint32] | None = None
 
     def copy(self, row: NDArray[np.int64]) -> Tensor:
-        """Read some rows; as `hbac.data.windows.Copies.copy`.
+        """Read some rows.
+
+        Parameters
+        ----------
+        row : ndarray of int64, shape (B,)
+            Positions of label rows.
+
+        Returns
+        -------
+        Tensor, shape (B, …)
+            float16.
 
         Raises
         ------
@@ -163,12 +173,12 @@ def _fill(path: Path, rows: WindowDataset, row_bytes: int, features: Callable[[M
         with (
             partial.open("ab") as file,
             partial.with_suffix(_PARTIAL_CRC).open("wb") as crc_file,
-            progress(f"caching {len(rows) * row_bytes / 1e9:.1f} GB of input") as report,
+            progress(f"caching {len(rows) * row_bytes / 1e9:.1f} GB of input") as tell,
         ):
             file.truncate(done * row_bytes)
             crc_file.write(crc.astype("<u4").tobytes())
             for start in range(done, len(rows), _BATCH):
-                report(start, len(rows))
+                tell(start, len(rows))
                 x = features(_windows(rows, range(start, min(start + _BATCH, len(rows)))))
                 records = x.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().cpu().numpy()
                 file.write(records.tobytes())

@@ -1,7 +1,7 @@
 """What one epoch of training sees: which rows, in which order, with which partners, cut where, counting how much.
 
 All of it is a function of (seed, epoch, row). The order is decided where the loader lives; it reaches the workers with
-each `Pick`, so that they need not know the epoch otherwise.
+each `EpochRow`, so that they need not know the epoch otherwise.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from hbac.signal.chance import row_keys, uniforms
 from hbac.vocabulary import SFREQ
 
 
-class Pick(NamedTuple):
-    """A row's turn in an epoch.
+class EpochRow(NamedTuple):
+    """A row as one epoch sees it: an index of a data set, with what else the epoch decides.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Pick(NamedTuple):
     epoch: int
 
 
-class EpochShuffle(Sampler[Pick]):
+class EpochShuffle(Sampler[EpochRow]):
     """The rows of an epoch in an order that is a function of (seed, epoch).
 
     Rows that follow one another, first and second, third and fourth, are each other's partners: drawn at random like
@@ -81,7 +81,7 @@ class EpochShuffle(Sampler[Pick]):
     def __len__(self) -> int:
         return len(self.by_eeg if self.eegs is None else self.eegs)
 
-    def __iter__(self) -> Iterator[Pick]:
+    def __iter__(self) -> Iterator[EpochRow]:
         rows = self.by_eeg
         if self.eegs is not None:
             u_E = uniforms(row_keys(self.seed, self.epoch, torch.from_numpy(self.eegs)), "row of the EEG")[:, 0]
@@ -91,7 +91,7 @@ class EpochShuffle(Sampler[Pick]):
         even = len(order) // 2 * 2
         partners[0:even:2], partners[1:even:2] = order[1:even:2], order[0:even:2]
         yield from (
-            Pick(row, partner, self.epoch) for row, partner in zip(order.tolist(), partners.tolist(), strict=True)
+            EpochRow(row, partner, self.epoch) for row, partner in zip(order.tolist(), partners.tolist(), strict=True)
         )
 
 
@@ -135,30 +135,30 @@ class TrainingWindows(Dataset[Batch]):
     def __len__(self) -> int:
         return int(self.ends[-1])
 
-    def __getitem__(self, index: int | Pick) -> Batch:
+    def __getitem__(self, index: int | EpochRow) -> Batch:
         return self.__getitems__([index])
 
-    def __getitems__(self, picks: Sequence[int | Pick]) -> Batch:
+    def __getitems__(self, indices: Sequence[int | EpochRow]) -> Batch:
         """Return rows as one batch.
 
         Parameters
         ----------
-        picks : sequence of Pick or int
+        indices : sequence of EpochRow or int
             Rows of one epoch; a bare position is a row of epoch 0 without a partner.
 
         Returns
         -------
         dict of Tensor
             As `WindowDataset.__getitems__` has it, with the targets and weights of the epoch. With partners, also
-            ``partner`` (n picks,): where in the batch each row's partner stands. All else is then as long as rows and
+            ``partner`` (n indices,): where in the batch each row's partner stands. All else is then as long as rows and
             further partners together.
         """
-        turns = [pick if isinstance(pick, Pick) else Pick(pick, pick, 0) for pick in picks]
-        epoch = turns[0].epoch
-        place = {turn.row: k for k, turn in enumerate(turns)}
+        rows = [row if isinstance(row, EpochRow) else EpochRow(row, row, 0) for row in indices]
+        epoch = rows[0].epoch
+        place = {row.row: k for k, row in enumerate(rows)}
         if self.with_partners:
-            for turn in turns:
-                place.setdefault(turn.partner, len(place))
+            for row in rows:
+                place.setdefault(row.partner, len(place))
         index = np.fromiter(place, np.int64)
         batch = self._fetch(index, self.shift(index, epoch))
         batch["row"] = torch.from_numpy(index)
@@ -166,7 +166,7 @@ class TrainingWindows(Dataset[Batch]):
             batch["target"] = torch.from_numpy(self.labels.target[index])
             batch["weight"] = torch.from_numpy(self.labels.weight_at(epoch, index))
         if self.with_partners:
-            batch["partner"] = torch.tensor([place[turn.partner] for turn in turns])
+            batch["partner"] = torch.tensor([place[row.partner] for row in rows])
         return batch
 
     def shift(self, index: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:

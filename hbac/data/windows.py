@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,25 +20,10 @@ from hbac.recordings.store import Store
 from hbac.signal.image_front_end import SOURCES
 from hbac.vocabulary import N_CHANNELS, SPECTROGRAM_ROWS, VOTE_COLUMNS, WINDOW_SAMPLES
 
+if TYPE_CHECKING:
+    from hbac.data.cache import FeatureCache
+
 Batch = dict[str, Tensor]
-
-
-class Copies(Protocol):
-    """What hands out a tensor for positions of label rows."""
-
-    def copy(self, row: NDArray[np.int64]) -> Tensor:
-        """Copy the windows, or what was made of them, of some label rows.
-
-        Parameters
-        ----------
-        row : ndarray of int64, shape (B,)
-            Positions of label rows.
-
-        Returns
-        -------
-        Tensor, shape (B, …)
-            float16.
-        """
 
 
 @dataclass(frozen=True)
@@ -152,8 +137,8 @@ class WindowDataset(Dataset[Batch]):
         What to copy; see `source_of`.
     members : ndarray of int, shape (n,), optional
         Positions of the label rows that belong to this data set; all where absent.
-    cached : object with ``copy``, optional
-        Features of all rows (`hbac.data.cache.FeatureCache`), which are then read in place of the windows.
+    cached : FeatureCache, optional
+        Features of all rows (`hbac.data.cache`), which are then read in place of the windows.
     """
 
     def __init__(
@@ -161,7 +146,7 @@ class WindowDataset(Dataset[Batch]):
         part: Part,
         sources: Sequence[str] = ("eeg",),
         members: np.ndarray | None = None,
-        cached: Copies | None = None,
+        cached: FeatureCache | None = None,
     ) -> None:
         self.cached = cached
         self.sources = {name: source_of(part, name) for name in sources}

@@ -22,7 +22,7 @@ from hbac.ensembling.nested import BlendData, NestedFit, Rows
 from hbac.ensembling.summary import summarise, write_csv
 from hbac.evaluation.bootstrap import N_RESAMPLES, bootstrap_interval
 from hbac.evaluation.metric import kl_rows
-from hbac.labels.audit import AuditReport, check_folds
+from hbac.labels.leaks import Audit, check_folds
 from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, OnMissing, join_tables
 from hbac.predictions.metadata import TableMetadata
@@ -55,7 +55,7 @@ class EnsembleResult:
         The ensemble file.
     notes : tuple of str
         What a user should know, such as folds that are missing.
-    audit : AuditReport
+    audit : Audit
         What was looked at for leaks between the folds of the joined tables.
     """
 
@@ -65,7 +65,7 @@ class EnsembleResult:
     compared: dict[str, NestedFit]
     path: Path
     notes: tuple[str, ...] = ()
-    audit: AuditReport = field(default_factory=AuditReport)
+    audit: Audit = field(default_factory=Audit)
 
     @property
     def nested_kl(self) -> float:
@@ -143,7 +143,7 @@ def build_ensemble(
     counts = _counted_rows(joined, population, method)
     joined = _ranked(joined, counts)
     # Each table was checked by itself; with rows that only some have, they can leak together all the same.
-    audit = AuditReport(tuple(check_folds(joined.frame, joined.fold)))
+    audit = Audit(tuple(check_folds(joined.frame, joined.fold)))
     audit.require_none(f"tables {', '.join(joined.members)}")
     notes = _notes(missing)
     present = None if joined.present.all() else joined.present
@@ -231,7 +231,7 @@ def _checked(
                     "are missing; train them, or set allow_missing_folds=true to go on without"
                 )
             missing[name] = table.missing_folds
-        AuditReport(tuple(check_folds(table.frame, table.frame["fold"]))).require_none(f"table {name}")
+        Audit(tuple(check_folds(table.frame, table.frame["fold"]))).require_none(f"table {name}")
         yield table
 
 

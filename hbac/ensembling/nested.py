@@ -205,10 +205,10 @@ class FoldFits:
             if quiet:
                 self._blends |= fits
                 return
-            with progress(f"fitting {self.method.name}", log=False) as report:
+            with progress(f"fitting {self.method.name}", log=False) as tell:
                 for done, (excluded, blends) in enumerate(fits, start=1):
                     self._blends[excluded] = blends
-                    report(done, len(todo))
+                    tell(done, len(todo))
 
     def _fit(self, excluded: Excluded) -> Sequence[Blend]:
         train_N = ~np.isin(self.data.fold, sorted(excluded))

@@ -12,7 +12,7 @@ from hbac.common.files import whole_file
 from hbac.common.progress import track
 from hbac.ensembling.methods import fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit
-from hbac.ensembling.settings import swept_settings
+from hbac.ensembling.swept import swept_settings
 from hbac.evaluation.bootstrap import N_RESAMPLES, bootstrap_means, percentile_interval
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import DEFAULT_POPULATION, counted_first, population_of
@@ -143,7 +143,7 @@ def summarise(
         The blend first (its nested score, ``kind`` "ensemble"), then the members by their score on the population:
         ``name, kind, used, folds, rows``; the columns of `population_scores`; ``kl_calibrated`` with its interval, each
         member's score on the population after `calibrated_kl`, empty for the blend; and the columns of
-        `hbac.ensembling.settings.swept_settings`, empty for the blend.
+        `hbac.ensembling.swept.swept_settings`, empty for the blend.
     """
     target = joined.targets
     kl = np.full((len(joined.members) + 1, len(target)), np.nan)

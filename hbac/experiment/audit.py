@@ -16,8 +16,8 @@ from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
 from hbac.common.locks import locked
 from hbac.common.progress import progress
-from hbac.labels.audit import AuditReport, Check, check_folds, check_owners
 from hbac.labels.duplicates import METHOD, QUESTION, Duplicates, SharedSignal, check_duplicates, find_duplicates
+from hbac.labels.leaks import Audit, Check, check_folds, check_owners
 
 if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
@@ -34,7 +34,7 @@ _told: set[tuple[str, ...]] = set()  # a sweep's jobs find the same, and say it 
 QUICK_BYTES = 2_000_000_000
 
 
-def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = None) -> AuditReport:
+def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = None) -> Audit:
     """Look for everything that a data set and its folds could leak.
 
     Parameters
@@ -50,8 +50,8 @@ def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = No
 
     Returns
     -------
-    AuditReport
-        All checks. Whether a leak stops the command is the caller's affair (`AuditReport.require_none`).
+    Audit
+        All checks. Whether a leak stops the command is the caller's affair (`Audit.require_none`).
     """
     fold = folds.fold_of(part.rows["patient_id"])
     checks = [*check_folds(part.rows, fold), *check_owners(part.rows)]
@@ -63,7 +63,7 @@ def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = No
     else:
         remark = f"{found.featureless:,} flat ones left out" if found.featureless else ""
         checks.append(check_duplicates(found.shared, found.compared, part.rows, fold, remark))
-    return AuditReport(tuple(checks))
+    return Audit(tuple(checks))
 
 
 def require_no_leak(part: Part, folds: FoldTable, outputs: Path) -> None:
@@ -83,9 +83,9 @@ def require_no_leak(part: Part, folds: FoldTable, outputs: Path) -> None:
     UserError
         For a leak; names ids, files and folds.
     """
-    report = audit(part, folds, outputs)
-    report.require_none(f"data set {part.recordings.root}")
-    if (lines := tuple(report.told())) not in _told:
+    found = audit(part, folds, outputs)
+    found.require_none(f"data set {part.recordings.root}")
+    if (lines := tuple(found.told())) not in _told:
         _told.add(lines)
         for line in lines:
             log.info("leak audit: %s", line)
@@ -114,8 +114,8 @@ def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
         if (found := _read(part, path)) is None:
-            with progress("comparing the EEGs with one another") as report:
-                found = find_duplicates(part.eeg, part.rows, report)
+            with progress("comparing the EEGs with one another") as tell:
+                found = find_duplicates(part.eeg, part.rows, tell)
             content = {"method": METHOD, "fingerprint": part.fingerprint, **asdict(found)}
             write_json(path, content, sealed=True)
     return found

@@ -19,10 +19,10 @@ from hbac.common.instantiate import build
 from hbac.evaluation.scores import scores
 from hbac.experiment.job import Job, make_task
 from hbac.experiment.launched import command_of_job, place_in_sweep
-from hbac.experiment.sources import Source, gather, make_data
 from hbac.experiment.stages import Stage
+from hbac.experiment.training_data import TrainingData, gather, make_data
 from hbac.labels.lineage import TrainedOn, as_plain
-from hbac.labels.pseudo import PseudoLabels
+from hbac.labels.recipe import PseudoLabels
 from hbac.labels.targets import population_of, rows_of_split
 from hbac.models.population_head import PopulationHead
 from hbac.predictions import PredictionTable, TableMetadata
@@ -41,7 +41,7 @@ from hbac.runs.naming import config_hash
 from hbac.tracking.loggers import RunFacts, find_run, git_state, never_fatal
 from hbac.tracking.model_card import write_model_card
 from hbac.tracking.results import log_results
-from hbac.tracking.stages import staged
+from hbac.tracking.staged import staged
 from hbac.training.callbacks import PredictionTableWriter, make_callbacks
 from hbac.training.checkpoints import CHECKPOINTS, WholeCheckpoints, last_checkpoint, restore
 from hbac.training.slurm import slurm_plugins
@@ -78,7 +78,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         KL divergence of the held-out rows that count.
     """
     folder = job.folder
-    source = gather(cfg, job, part, folds)
+    training_data = gather(cfg, job, part, folds)
     metadata = TableMetadata(
         member=job.member,
         config_hash=config_hash(job.config),
@@ -89,7 +89,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         extras={f"floor_{population}": str(kl) for population, kl in part.floor.items()},
     )
     hashes = {key: getattr(metadata, key) for key in ("member", "config_hash", "fold_hash", "data_fingerprint")}
-    lineage = as_plain([TrainedOn(job.member, cfg.fold, folds.hash, job.dataset), *source.lineage])
+    lineage = as_plain([TrainedOn(job.member, cfg.fold, folds.hash, job.dataset), *training_data.lineage])
     facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
 
     (folder / DONE_FILE).unlink(missing_ok=True)
@@ -99,11 +99,11 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     with build(cfg.logger, "logger", cfg.allow).training(facts) as loggers:
         *earlier, last = job.stages
         for stage in earlier:
-            rows_trained.append(train_before(stage, job, source, loggers))
+            rows_trained.append(train_before(stage, job, training_data, loggers))
             for pupil in job.stages:
                 if pupil.teacher == stage.name:
-                    source.pseudo[pupil.name] = predict_for(pupil, stage, job, source)
-        task, data = make_task(last, job), make_data(last, job, source)
+                    training_data.pseudo[pupil.name] = predict_for(pupil, stage, job, training_data)
+        task, data = make_task(last, job), make_data(last, job, training_data)
         table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
         trainer = train_stage(last, job, task, data, loggers, table_writer)
         head = job.network if isinstance(job.network, PopulationHead) else None
@@ -167,7 +167,7 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
             *asked_for,
             *callbacks,
         ],
-        enable_progress_bar=False,  # `hbac.training.progress` has its own
+        enable_progress_bar=False,  # `hbac.training.epoch_lines` has its own
         num_sanity_val_steps=0,
     )
     with interrupts():
@@ -225,7 +225,7 @@ def interrupts() -> Iterator[None]:
         raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from None
 
 
-def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> pd.DataFrame:
+def train_before(stage: Stage, job: Job, training_data: TrainingData, loggers: list[Any]) -> pd.DataFrame:
     """Train a stage that another one goes on from; one that has been trained is only read.
 
     Parameters
@@ -234,7 +234,7 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
         A stage with a name.
     job : Job
         Its network has the stage's weights in the end.
-    source : Source
+    training_data : TrainingData
         Where the rows come from.
     loggers : list of Logger
         The run's.
@@ -244,7 +244,7 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
     DataFrame
         The label rows that it was trained on.
     """
-    data = make_data(stage, job, source)
+    data = make_data(stage, job, training_data)
     trained = stage.cfg.resume and (stage.folder / WEIGHTS_FILE).is_file()
     if trained:
         try:
@@ -264,7 +264,7 @@ def train_before(stage: Stage, job: Job, source: Source, loggers: list[Any]) -> 
     return rows_trained
 
 
-def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> PseudoLabels:
+def predict_for(pupil: Stage, teacher: Stage, job: Job, training_data: TrainingData) -> PseudoLabels:
     """Predict what a later stage learns from; never rows of the fold, nor with weights that saw its patients.
 
     Parameters
@@ -275,7 +275,7 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
         The stage whose weights are in the network.
     job : Job
         Has the network.
-    source : Source
+    training_data : TrainingData
         Where the rows come from.
 
     Returns
@@ -284,10 +284,10 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, source: Source) -> Pseud
         Of all rows of the split outside the fold.
     """
     cfg, split = pupil.cfg, pupil.cfg.labels.pseudo_split
-    part = source.part_of("test" if split == "test" else "train")
+    part = training_data.part_of("test" if split == "test" else "train")
     wanted = np.isin(np.arange(len(part.rows)), rows_of_split(part.rows, split))
-    if part is source.part:
-        wanted &= source.folds.fold_of(part.rows["patient_id"]) != cfg.fold
+    if part is training_data.part:
+        wanted &= training_data.folds.fold_of(part.rows["patient_id"]) != cfg.fold
     data = build(
         cfg.data,
         "data",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hbac.common.commands import command_line
 
 if TYPE_CHECKING:
-    from hbac.training.progress import Place
+    from hbac.training.epoch_lines import Place
 
 _expected: tuple[int, str] = (0, "job")  # of the sweep in this process
 
@@ -95,7 +95,7 @@ def place_in_sweep() -> Place | None:
     """Return where this job stands in its sweep; None where there is none, or its size is not known."""
     from hydra.core.hydra_config import HydraConfig
 
-    from hbac.training.progress import Place
+    from hbac.training.epoch_lines import Place
 
     if not in_sweep() or not _expected[0]:
         return None

@@ -20,7 +20,7 @@ from hbac.evaluation.bootstrap import Interval
 from hbac.inference.networks import Networks, members_of_runs
 from hbac.runs.folder import MODEL_FILE, read_facts
 from hbac.runs.model import Model, as_windows, load_run
-from hbac.signal.looks import check_windows
+from hbac.signal.plausible import check_windows
 from hbac.vocabulary import N_CLASSES
 
 
@@ -62,7 +62,7 @@ class EnsembleModel:
         ValueError
             When there is not one array for each source, or its shape is another.
         UserError
-            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.looks`).
+            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.plausible`).
         """
         given = as_windows(self.sources, windows)
         if not len(given[0]):

@@ -37,7 +37,7 @@ from hbac.recordings.amplitudes import count_looks
 from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE
 from hbac.runs.model import Model, load_run
 from hbac.signal.image_front_end import SOURCES
-from hbac.signal.looks import looks_of_windows
+from hbac.signal.plausible import looks_of_windows
 from hbac.signal.tta import PLAIN, variant_of
 from hbac.training.precision import choose_precision
 from hbac.vocabulary import N_CLASSES
@@ -281,7 +281,7 @@ def _chunks(
     kept: Path | None,
 ) -> list[NDArray[np.float32]]:
     chunks = []
-    with progress("predicting") as report:
+    with progress("predicting") as tell:
         for start in starts:
             if kept is not None and (chunk := _read(kept / f"{start}.npy")) is not None:
                 chunks.append(chunk[0])
@@ -291,7 +291,7 @@ def _chunks(
             rows = range(start, min(start + starts.step, len(windows)))
             batches: list[NDArray[np.float32]] = []
             for batch in DataLoader(Subset(windows, rows), batch_size=batch_size, collate_fn=identity):
-                report(start + len(batches) * batch_size, len(windows))
+                tell(start + len(batches) * batch_size, len(windows))
                 batches.append(networks.predict(batch, variants).cpu().numpy())
                 if "eeg" in batch:
                     looks += count_looks(looks_of_windows(batch["eeg"]))

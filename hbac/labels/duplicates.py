@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from hbac.labels.audit import Check
+from hbac.labels.leaks import Check
 from hbac.recordings.store import Store
 from hbac.vocabulary import CHANNELS, SFREQ
 
@@ -89,7 +89,7 @@ class Duplicates:
     shared: tuple[SharedSignal, ...]
 
 
-def find_duplicates(store: Store, rows: pd.DataFrame, report: Callable[[int, int], None] | None = None) -> Duplicates:
+def find_duplicates(store: Store, rows: pd.DataFrame, tell: Callable[[int, int], None] | None = None) -> Duplicates:
     """Compare the recordings of different patients.
 
     Recordings are compared whole, and not window by window: two that share a stretch outside their labelled windows are
@@ -101,7 +101,7 @@ def find_duplicates(store: Store, rows: pd.DataFrame, report: Callable[[int, int
         Of EEGs.
     rows : DataFrame
         Label rows, with ``eeg_id`` and ``patient_id``.
-    report : callable, optional
+    tell : callable, optional
         Called with the recordings read so far and in all.
 
     Returns
@@ -114,8 +114,8 @@ def find_duplicates(store: Store, rows: pd.DataFrame, report: Callable[[int, int
     found = []
     featureless = 0
     for number, eeg_id in enumerate(ids.tolist()):
-        if report is not None:
-            report(number, len(ids))
+        if tell is not None:
+            tell(number, len(ids))
         place_L, number_L = _landmarks_of(store, eeg_id)
         featureless += not len(place_L)
         found.append((np.full(len(place_L), number), place_L, number_L))

@@ -21,7 +21,7 @@ import pandas as pd
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
 from hbac.common.locks import locked
-from hbac.labels.audit import AuditReport, check_folds, check_owners
+from hbac.labels.leaks import Audit, check_folds, check_owners
 from hbac.labels.targets import consensus, sum_votes
 
 _HEADER = re.compile(r"# hbac folds 1; n_folds=(\d+); seed=(-?\d+); sha256=([0-9a-f]{64})")
@@ -207,7 +207,7 @@ def make_folds(rows: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> FoldTable
     from sklearn.model_selection import StratifiedGroupKFold  # a second of imports that reading a table does without
 
     votes = sum_votes(rows, by=("patient_id", "eeg_id"))
-    AuditReport(tuple(check_owners(rows))).require_none("label rows")
+    Audit(tuple(check_owners(rows))).require_none("label rows")
     patient = votes.index.get_level_values("patient_id").to_numpy(dtype=np.int64)
     patients = np.unique(patient)
     if n_folds < 2:
@@ -279,5 +279,5 @@ def fold_table(rows: pd.DataFrame, path: str | Path, n_folds: int = 5, seed: int
         fold = table.fold_of(rows["patient_id"].to_numpy())
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    AuditReport(tuple(check_folds(rows, fold))).require_none(str(path))
+    Audit(tuple(check_folds(rows, fold))).require_none(str(path))
     return table

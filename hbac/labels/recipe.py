@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, count_votes
+from hbac.recordings.datasets import Part
 from hbac.vocabulary import FEW_VOTES, N_CLASSES, VOTE_COLUMNS
 
 # Legend of array names: N row, K class.
@@ -319,3 +320,19 @@ def _sum_by(group_N: NDArray[np.int64], values_NK: NDArray[np.float64]) -> NDArr
         [np.bincount(group_N, weights=column_N) for column_N in values_NK.T], axis=1
     )
     return summed_NK
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """Predictions of rows of a data set's part; `hbac.predictions.pseudo` reads them and checks whose they are.
+
+    Parameters
+    ----------
+    part : Part
+        The part that is trained on, or another one, whose rows are then trained on as well.
+    probs : ndarray of float64, shape (n_rows, 6)
+        Of each row of the part; NaN where nothing was predicted.
+    """
+
+    part: Part
+    probs: NDArray[np.float64]

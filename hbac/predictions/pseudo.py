@@ -17,7 +17,7 @@ import pandas as pd
 from hbac.common.errors import UserError
 from hbac.common.shapes import check_shape
 from hbac.labels.lineage import TrainedOn, check_unseen, lineage_of
-from hbac.labels.pseudo import PseudoLabels
+from hbac.labels.recipe import PseudoLabels
 from hbac.predictions.table import PredictionTable
 from hbac.recordings.datasets import Part
 from hbac.vocabulary import PROB_COLUMNS

@@ -24,10 +24,10 @@ import numpy as np
 
 from hbac.common.errors import UserError
 from hbac.recordings.converting import Converted, convert
-from hbac.recordings.mapped import DATA_NAME, FORMAT_VERSION, INDEX_NAME, write_index
 from hbac.recordings.origins import ORIGINS_NAME, write_origins
 from hbac.recordings.plan import Plan
 from hbac.recordings.problems import SHOWN, Problems
+from hbac.recordings.store import DATA_NAME, FORMAT_VERSION, INDEX_NAME, write_index
 
 Progress = Callable[[int, int], None]
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -19,8 +19,8 @@ from hbac.common.files import hash_of_file
 from hbac.recordings.amplitudes import N_LOOKS, VOLTS_BELOW, count_looks, looks_of, spans
 from hbac.recordings.declared import Declared
 from hbac.recordings.footers import Footer
-from hbac.recordings.mapped import BLOCK_BYTES, ITEM_BYTES
 from hbac.recordings.resample import resample
+from hbac.recordings.store import BLOCK_BYTES, ITEM_BYTES
 from hbac.recordings.timeline import Timeline, time_column
 from hbac.vocabulary import WINDOW_SAMPLES
 
@@ -44,7 +44,7 @@ class Converted:
     sha256 : str
         Hash of its stored rows.
     crc : tuple of int
-        CRC-32 of each of its blocks (`hbac.recordings.mapped.BLOCK_BYTES`).
+        CRC-32 of each of its blocks (`hbac.recordings.store.BLOCK_BYTES`).
     empty : str
         Which columns are NaN throughout, packed to hexadecimal bits.
     looks : tuple of int

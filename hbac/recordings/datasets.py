@@ -17,10 +17,10 @@ from hbac.common.files import read_json
 from hbac.common.progress import progress
 from hbac.common.shapes import Maybe
 from hbac.recordings.amplitudes import describe, main_looks
+from hbac.recordings.dataset_stores import eeg_store, empty_regions, spectrogram_store, store_folder
 from hbac.recordings.declared import Declared
 from hbac.recordings.layout import PARTS, Recordings, read_recordings
-from hbac.recordings.mapped import INDEX_NAME, discard
-from hbac.recordings.store import Store, eeg_store, empty_regions, spectrogram_store, store_folder
+from hbac.recordings.store import INDEX_NAME, Store, discard
 
 log = logging.getLogger("hbac.recordings")
 
@@ -68,8 +68,8 @@ class Part:
         if self.recordings.spectrogram_dir is None:
             folder = self.recordings.root / f"{self.recordings.part}_spectrograms"
             raise UserError(f"{folder} is missing: this data set has no official spectrograms")
-        with progress(f"storing the {self.recordings.part} spectrograms") as report:
-            store = spectrogram_store(self.recordings, self.stores, report, allow_empty=masked is not None)
+        with progress(f"storing the {self.recordings.part} spectrograms") as tell:
+            store = spectrogram_store(self.recordings, self.stores, tell, allow_empty=masked is not None)
         if masked is not None and (n_empty := int(empty_regions(store).any(axis=1).sum())):
             log.warning("%d official spectrograms have a region without any value: masked", n_empty)
         return store
@@ -195,8 +195,8 @@ class HMS:
             cache_dir=self.stores,
             declared=self.declared,
         )
-        with progress(f"storing the {name} EEGs") as report:
-            eeg = eeg_store(recordings, self.stores, report)
+        with progress(f"storing the {name} EEGs") as tell:
+            eeg = eeg_store(recordings, self.stores, tell)
         part = Part(recordings, self.stores, eeg, self.floor(name))
         part.warn_of_amplitudes()
         if official:
@@ -282,8 +282,8 @@ class Synthetic(HMS):
         """
         from hbac.synthetic import write_synthetic  # scipy's filters: not for real recordings
 
-        with progress(f"simulating the {self.size} data set") as report:
-            write_synthetic(self.root, self.size, self.seed, self.n_jobs, report)
+        with progress(f"simulating the {self.size} data set") as tell:
+            write_synthetic(self.root, self.size, self.seed, self.n_jobs, tell)
         return super().part(name, official)
 
     def parts(self) -> list[str]:

@@ -13,8 +13,8 @@ from hbac.recordings.checks import VALID_TYPES, VALUE_TYPES
 from hbac.recordings.columns import ColumnsError, find_columns
 from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer, read_footers
-from hbac.recordings.mapped import ITEM_BYTES
 from hbac.recordings.problems import Problems
+from hbac.recordings.store import ITEM_BYTES
 
 # Of what is hashed here. Stores have a version of their own; one that is still read keeps its name.
 _VERSION = 1

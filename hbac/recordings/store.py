@@ -1,300 +1,388 @@
-"""Building the memory-mapped store: every recording of a data set copied once into one raw float16 file.
+"""A store of recordings as it lies on disk, opened: many recordings behind one another in one raw file.
 
-Reading 50 s out of a parquet file decodes all of it; out of the store it is one copy of 400 kB. So each part
-of a data set is converted once, and all bands, montages and images are made from the same store.
-
-A store is built in ``<folder>.partial/`` and may be interrupted at any time: the next run goes on where it was.
-The lock ``<folder>.lock`` lets the first of several processes build and the others wait. When the disk fills
-up, the partial folder stays, so that a run with more room goes on; delete it to have the room back.
-
-Values beyond ±65504, float16's largest, become ±65504; NaN stays NaN, and infinities become NaN. float16 keeps
-eleven bits: 20 µV to 0.02 µV, 1 mV to 0.5 µV.
+A store is a folder. ``recordings.f16`` holds the rows of all recordings, float16, C order, in rising order of the
+ids. ``index.safetensors`` says which rows are whose, with a checksum of each block of 128 KiB; ``origins.safetensors``
+what they were made from. Opening one costs milliseconds however large it is; samples are read when they are asked for,
+each block is compared with its checksum the first time, and what the operating system keeps of them in memory it takes
+back when others need it.
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
+import mmap
 import os
-import shutil
-from collections.abc import Mapping, Sequence
+import weakref
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from hbac.common.errors import UserError
-from hbac.common.locks import locked
-from hbac.recordings.building import DISK_FULL, Progress, build, foreign_files, partial_of
-from hbac.recordings.columns import columns_of
-from hbac.recordings.declared import UNDECLARED, Declared
-from hbac.recordings.footers import Footer
-from hbac.recordings.layout import Recordings
-from hbac.recordings.mapped import ITEM_BYTES, DamagedStoreError, Store
-from hbac.recordings.origins import changed_files
-from hbac.recordings.plan import Plan, fingerprint, make_plan, stored_rows
-from hbac.recordings.problems import Problems
-from hbac.vocabulary import SPECTROGRAM_REGIONS
 
-log = logging.getLogger("hbac.recordings")
-
-__all__ = [
-    "Store",
-    "build_store",
-    "check_regions",
-    "eeg_store",
-    "empty_regions",
-    "spectrogram_store",
-    "store_bytes",
-    "store_folder",
-]
+FORMAT_VERSION = 2
+DATA_NAME = "recordings.f16"
+INDEX_NAME = "index.safetensors"
+ITEM_BYTES = 2
+BLOCK_BYTES = 1 << 17
+_UNCHECKED = 1  # the format before there were blocks; still read
 
 
-def build_store(
-    files: Mapping[int, Path],
-    columns: Sequence[str],
-    folder: Path | str,
-    *,
-    kind: str = "eeg",
-    progress: Progress | None = None,
-    footers: Mapping[int, Footer] | None = None,
-    n_threads: int | None = None,
-    declared: Declared = UNDECLARED,
-) -> Store:
-    """Open the store of these files in this folder, building it first where it is not there yet.
+class Store:
+    """Recordings of one kind, read-only; make one with `Store.open` or `hbac.recordings.dataset_stores.build_store`.
 
-    One that is damaged, or whose files have been rewritten since, is built again.
+    Pickled, it is its folder's name: a worker process opens it anew. Forked, it may be used as it is, since
+    reading moves no file position that processes would share.
 
     Parameters
     ----------
-    files : mapping of int to Path
-        The parquet file of each recording, by id.
-    columns : sequence of str
-        The columns to keep, in their order in the store; they are found in the files by name.
     folder : Path or str
-        The store's folder. ``<folder>.partial`` and ``<folder>.lock`` are used beside it.
-    kind : {"eeg", "spectrogram"}
-        How columns are found; see `hbac.recordings.columns.find_columns`.
-    progress : callable, optional
-        Called with the bytes written so far and in all, after each file.
-    footers : mapping of int to Footer, optional
-        The files' footers where they have been read already.
-    n_threads : int, optional
-        Files converted at a time; up to four by default. Each needs some 50 MB.
-    declared : Declared
-        Rate and unit of EEGs.
+        The store's folder.
 
-    Returns
-    -------
-    Store
-        The store.
+    Attributes
+    ----------
+    folder : Path
+        The store's folder.
+    kind : str
+        ``"eeg"`` or ``"spectrogram"``.
+    columns : tuple of str
+        What the columns are: channels, or regions and frequencies.
+    ids : numpy.ndarray of int64, shape (n_ids,)
+        The recordings' ids, rising.
+    lengths : numpy.ndarray of int64, shape (n_ids,)
+        Rows of each recording.
+    empty : numpy.ndarray of bool, shape (n_ids, n_columns)
+        True where a recording's column is NaN throughout.
+    looks : numpy.ndarray of int64, shape (n_ids, 6)
+        How many windows of each EEG look like what (`hbac.recordings.amplitudes`).
+    fingerprint : str
+        Hex sha256 of which files the store was made from.
+    content : str
+        Hex sha256 of what is in it.
 
     Raises
     ------
     UserError
-        For files that cannot be read, or cannot be what they should (all of them in one message), a full disk, or a
-        folder that holds another store. Nothing half-written ever has the store's name.
+        When the folder is no store, or a damaged one.
     """
-    folder = Path(folder)
-    plan = make_plan(files, columns, folder, kind, footers, declared)
-    if folder.exists() and (store := _open_matching(folder, plan)) is not None:
-        return store
+
+    folder: Path
+    kind: str
+    columns: tuple[str, ...]
+    ids: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    empty: NDArray[np.bool_]
+    looks: NDArray[np.int64]
+    fingerprint: str
+    content: str
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        header, arrays = _read_index(self.folder)
+        self.kind = header["kind"]
+        self.columns = tuple(header["columns"])
+        self.fingerprint = header["fingerprint"]
+        self.content = header.get("content", self.fingerprint)
+        self.ids, self.lengths, self.empty = arrays["ids"], arrays["lengths"], arrays["empty"]
+        self.looks = arrays["looks"]
+        self._crc = arrays["crc"]
+        ends = np.cumsum(self.lengths)
+        self._first = ends - self.lengths
+        self.rows_total = int(ends[-1]) if len(ends) else 0
+        self._row_bytes = ITEM_BYTES * len(self.columns)
+        # Of a store of the earlier format one block, and checksum, is a whole recording: too much to check on the way.
+        self._checked = header["format_version"] != _UNCHECKED
+        self._block_rows = max(1, BLOCK_BYTES // self._row_bytes) if self._checked else max(1, self.rows_total)
+        n_blocks = -(-self.lengths // self._block_rows)
+        self._first_block = np.cumsum(n_blocks) - n_blocks
+        if len(self._crc) != n_blocks.sum():
+            raise _damaged(self.folder, f"{self.folder / INDEX_NAME} has {len(self._crc):,} checksums")
+        self._sound = np.zeros(len(self._crc), bool)
+        path = self.folder / DATA_NAME
+        try:
+            self._fd = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise _damaged(self.folder, f"{path} cannot be opened: {error.strerror}") from error
+        weakref.finalize(self, os.close, self._fd)
+        size, expected = os.fstat(self._fd).st_size, self.rows_total * self._row_bytes
+        if size != expected:
+            raise _damaged(self.folder, f"{path} has {size:,} bytes, its index says {expected:,}")
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Store:
+        """Open a store.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Its folder.
+
+        Returns
+        -------
+        Store
+            The store.
+
+        Raises
+        ------
+        UserError
+            When the folder is no store, or a damaged one.
+        """
+        return cls(folder)
+
+    def __reduce__(self) -> tuple[Callable[[Path], Store], tuple[Path]]:
+        return Store.open, (self.folder,)
+
+    def __repr__(self) -> str:
+        gigabytes = self.rows_total * self._row_bytes / 1e9
+        return f"Store({self.folder}: {len(self.ids)} of {self.kind}, {gigabytes:.3g} GB)"
+
+    @cached_property
+    def rows(self) -> NDArray[np.float16]:
+        """All rows as one read-only map, shape (rows_total, n_columns)."""
+        shape = (self.rows_total, len(self.columns))
+        mapped = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.float16).reshape(shape)
+
+    def n_rows(self, recording_id: int) -> int:
+        """Return how many rows a recording has.
+
+        Parameters
+        ----------
+        recording_id : int
+            One of `ids`.
+
+        Returns
+        -------
+        int
+            Its rows.
+        """
+        return int(self.lengths[self._positions(np.array([recording_id], np.int64))[0]])
+
+    def window(self, recording_id: int, start: int, n: int) -> NDArray[np.float16]:
+        """Return a view of some rows, without copying.
+
+        Parameters
+        ----------
+        recording_id : int
+            One of `ids`.
+        start : int
+            First row.
+        n : int
+            Number of rows.
+
+        Returns
+        -------
+        numpy.ndarray of float16, shape (n, n_columns)
+            Read-only view of the map.
+
+        Raises
+        ------
+        KeyError
+            When the store has no such recording.
+        IndexError
+            When the rows are not all in the recording.
+        """
+        row = int(self._rows_of([recording_id], [start], n)[0])
+        self._check(recording_id, start, n)
+        return self.rows[row : row + n]
+
+    def copy_windows(self, ids: ArrayLike, starts: ArrayLike, n: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Copy windows of one length, one behind the other, into an array: what feeds training.
+
+        Rows go from the file's pages straight to their place; nothing stays mapped, so the memory that the
+        process shows does not grow with what it has read.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (B,)
+            The recording of each window.
+        starts : array_like of int, shape (B,)
+            The first row of each window.
+        n : int
+            Rows of a window.
+        out : numpy.ndarray, shape (B, n, n_columns), optional
+            Where to write, for instance the array of a pinned torch tensor. float16 is quickest; other float
+            types are converted to.
+
+        Returns
+        -------
+        numpy.ndarray, shape (B, n, n_columns)
+            `out`, or a new array of float16.
+
+        Raises
+        ------
+        KeyError
+            When the store has no such recording.
+        IndexError
+            When a window is not all in its recording.
+        UserError
+            When it is not what was stored.
+        """
+        rows = self._rows_of(ids, starts, n)
+        for recording_id, start in zip(np.asarray(ids).tolist(), np.asarray(starts).tolist(), strict=True):
+            self._check(int(recording_id), int(start), n)
+        shape = (len(rows), n, len(self.columns))
+        if out is None:
+            out = np.empty(shape, np.float16)
+        elif out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}, must be {shape}")
+        if out.dtype != np.float16 or not out.flags.c_contiguous or not hasattr(os, "preadv"):
+            for b, row in enumerate(rows.tolist()):
+                np.copyto(out[b], self.rows[row : row + n])
+        elif out.size:
+            size = n * self._row_bytes
+            bytes_out = memoryview(out.data).cast("B")
+            for b, row in enumerate(rows.tolist()):
+                self._read_into(bytes_out[b * size : (b + 1) * size], row * self._row_bytes)
+        return out
+
+    def damaged_ids(self) -> list[int]:
+        """Read everything and compare it with the checksums of when the store was made.
+
+        Returns
+        -------
+        list of int
+            Ids of the recordings whose bytes have changed since; empty for a sound store.
+        """
+        damaged = []
+        for recording_id, length in zip(self.ids.tolist(), self.lengths.tolist(), strict=True):
+            try:
+                self._compare(recording_id, 0, length)
+            except UserError:
+                damaged.append(recording_id)
+        return damaged
+
+    def _check(self, recording_id: int, start: int, n: int) -> None:
+        """Compare blocks that have not been read yet with their checksums; damage ends the store."""
+        if not self._checked:
+            return
+        try:
+            self._compare(recording_id, start, n)
+        except UserError:
+            discard(self.folder)
+            raise
+
+    def _compare(self, recording_id: int, start: int, n: int) -> None:
+        position = int(np.searchsorted(self.ids, recording_id))
+        length, first_row = int(self.lengths[position]), int(self._first[position])
+        first = start // self._block_rows
+        numbers = int(self._first_block[position]) + np.arange(first, -(-(start + n) // self._block_rows))
+        for number in numbers[~self._sound[numbers]].tolist():
+            begin = (number - int(self._first_block[position])) * self._block_rows
+            end = min(begin + self._block_rows, length)
+            crc = 0
+            for row in range(begin, end, 1 << 16):
+                buffer = bytearray((min(end, row + (1 << 16)) - row) * self._row_bytes)
+                self._read_into(memoryview(buffer), (first_row + row) * self._row_bytes)
+                crc = zlib.crc32(buffer, crc)
+            if crc != int(self._crc[number]):
+                where = f"rows {begin:,} to {end:,} of recording {recording_id} in {self.folder / DATA_NAME}"
+                raise UserError(
+                    f"{where} are not what was stored (CRC): the store is damaged, by the disk or by another program; "
+                    "the next run builds it again"
+                )
+            self._sound[number] = True
+
+    def _read_into(self, target: memoryview, offset: int) -> None:
+        while target:
+            n = os.preadv(self._fd, [target], offset)  # may read less than asked for, beyond 2 GB it must
+            if n <= 0:
+                raise _damaged(self.folder, f"{self.folder / DATA_NAME} ends before byte {offset:,}")
+            target, offset = target[n:], offset + n
+
+    def _positions(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
+        positions = np.searchsorted(self.ids, ids)
+        known = self.ids.take(positions, mode="clip") == ids if len(self.ids) else np.zeros(len(ids), bool)
+        if not known.all():
+            raise KeyError(f"no recording {ids[~known][0]} in {self.folder}")
+        return positions
+
+    def _rows_of(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.int64]:
+        """Return the first row of each window in the file, having checked that it lies in its recording."""
+        ids, starts = np.asarray(ids, np.int64), np.asarray(starts, np.int64)
+        positions = self._positions(ids)
+        lengths = self.lengths[positions]
+        bad = (starts < 0) | (starts + n > lengths)
+        if n < 0 or bad.any():
+            b = int(np.argmax(bad))
+            what = f"rows {starts[b]} to {starts[b] + n} of recording {ids[b]}"
+            raise IndexError(f"{what}, which has {lengths[b]} rows, in {self.folder}")
+        rows: NDArray[np.int64] = self._first[positions] + starts
+        return rows
+
+
+class DamagedStoreError(UserError):
+    """A store that has to be built again."""
+
+
+def _damaged(folder: Path, what: str) -> UserError:
+    return DamagedStoreError(f"{what}: the store is damaged; delete the folder {folder}, the next run builds it again")
+
+
+def discard(folder: Path) -> None:
+    """Take the index away from a store, so that the next run builds it again.
+
+    Parameters
+    ----------
+    folder : Path
+        The store's folder; where it may not be written to, nothing happens.
+    """
+    with suppress(OSError):
+        (folder / INDEX_NAME).unlink(missing_ok=True)
+
+
+def write_index(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write the index of a store, with a hash of itself.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    header : mapping
+        Plain values: format, kind, columns, hashes.
+    arrays : mapping of str to ndarray
+        By their names.
+    """
+    # One entry, for several would come in an order of chance, and the same store would not be the same bytes.
+    text = json.dumps({**header, "index": _hash_of_index(header, arrays)})
+    save_file(dict(arrays), path, metadata={"store": text})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _hash_of_index(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != "index"}).encode())
+    for name in sorted(arrays):
+        digest.update(json.dumps([name, str(arrays[name].dtype), arrays[name].shape]).encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
+
+
+def _read_index(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    path = folder / INDEX_NAME
+    if not path.is_file():
+        raise DamagedStoreError(f"{folder} is no store: {INDEX_NAME} is missing")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(folder.with_name(f"{folder.name}.lock")):
-            if folder.exists() and _open_matching(folder, plan) is None:
-                shutil.rmtree(folder)
-            if not folder.exists():
-                build(plan, folder, progress, n_threads or min(4, os.cpu_count() or 1))
-    except OSError as error:
-        partial = partial_of(folder)
-        if error.errno in DISK_FULL:
-            kept = f"what is done stays in {partial}, and the next run goes on from there"
-            what = f"no room for the store {folder}, {plan.n_bytes / 1e9:,.3f} GB in all ({error.strerror})"
-            raise UserError(f"{what}: make room and run it again; {kept}") from error
-        raise UserError(f"the store {folder} cannot be written: {error}") from error
-    return Store.open(folder)
-
-
-def eeg_store(recordings: Recordings, folder_for_stores: Path | str, progress: Progress | None = None) -> Store:
-    """Open or build the store of a data set's EEGs: the channels of `CHANNELS`, microvolt, 200 Hz.
-
-    Parameters
-    ----------
-    recordings : Recordings
-        One part of a data set.
-    folder_for_stores : Path or str
-        Where stores are kept; this one is named after part, kind and fingerprint.
-    progress : callable, optional
-        Called with the bytes written so far and in all.
-
-    Returns
-    -------
-    Store
-        The store.
-
-    Raises
-    ------
-    UserError
-        See `build_store`.
-    """
-    return _store_of(recordings, folder_for_stores, "eeg", progress)
-
-
-def spectrogram_store(
-    recordings: Recordings,
-    folder_for_stores: Path | str,
-    progress: Progress | None = None,
-    *,
-    allow_empty: bool = False,
-) -> Store:
-    """Open or build the store of a data set's official spectrograms: the 400 columns of `SPECTROGRAM_COLUMNS`.
-
-    Parameters
-    ----------
-    recordings : Recordings
-        One part of a data set that has spectrogram files.
-    folder_for_stores : Path or str
-        Where stores are kept; this one is named after part, kind and fingerprint.
-    progress : callable, optional
-        Called with the bytes written so far and in all.
-    allow_empty : bool
-        Whether a file may have a region (LL, RL, LP, RP) that is NaN throughout; `Store.empty` says where.
-
-    Returns
-    -------
-    Store
-        The store.
-
-    Raises
-    ------
-    UserError
-        When the data set has no spectrogram files or one of them has a region of nothing but NaN; see
-        `build_store` for the rest.
-    """
-    if recordings.spectrogram_dir is None:
-        folder = recordings.root / f"{recordings.part}_spectrograms"
-        raise UserError(f"the data set has no spectrogram files: {folder} is missing or was left out")
-    store = _store_of(recordings, folder_for_stores, "spectrogram", progress)
-    if not allow_empty:
-        check_regions(store, recordings)
-    return store
-
-
-def check_regions(store: Store, recordings: Recordings) -> None:
-    """Check that no spectrogram file has a region of nothing but NaN, which only its samples tell.
-
-    Parameters
-    ----------
-    store : Store
-        The data set's store of spectrograms.
-    recordings : Recordings
-        The data set's part, whose files the message names.
-
-    Raises
-    ------
-    UserError
-        One for all such files.
-    """
-    problems = Problems(f"data set {recordings.root}, part {recordings.part}")
-    empty = empty_regions(store)
-    for i, region in enumerate(SPECTROGRAM_REGIONS):
-        for key in store.ids[empty[:, i]]:
-            where = f"{recordings.part}_spectrograms/{key}.parquet"
-            problems.add("region without values", f"{where}: region {region} is NaN in every row")
-    problems.raise_if_any()
-
-
-def empty_regions(store: Store) -> NDArray[np.bool_]:
-    """Find the regions without any value.
-
-    Parameters
-    ----------
-    store : Store
-        A store of spectrograms.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n_ids, 4)
-        True where all of a recording's region (`hbac.vocabulary.SPECTROGRAM_REGIONS`) is NaN.
-    """
-    members = [[name.startswith(f"{region}_") for name in store.columns] for region in SPECTROGRAM_REGIONS]
-    return np.stack([store.empty[:, columns].all(axis=1) for columns in members], axis=1)
-
-
-def store_folder(recordings: Recordings, folder_for_stores: Path | str, kind: str = "eeg") -> Path:
-    """Return where the store of a data set's part lies or will lie; it exists when the store is complete.
-
-    Parameters
-    ----------
-    recordings : Recordings
-        One part of a data set.
-    folder_for_stores : Path or str
-        Where stores are kept.
-    kind : {"eeg", "spectrogram"}
-        Which files.
-
-    Returns
-    -------
-    Path
-        ``<folder_for_stores>/<part>-<kind>-<first 12 digits of the fingerprint>``.
-    """
-    digits = fingerprint(_footers_of(recordings, kind), columns_of(kind), kind, recordings.declared)[:12]
-    return Path(folder_for_stores) / f"{recordings.part}-{kind}-{digits}"
-
-
-def store_bytes(recordings: Recordings, kind: str = "eeg") -> int:
-    """Return how large the store of a data set's part is or will be, from the footers alone.
-
-    Parameters
-    ----------
-    recordings : Recordings
-        One part of a data set.
-    kind : {"eeg", "spectrogram"}
-        Which files.
-
-    Returns
-    -------
-    int
-        Bytes of its raw file.
-    """
-    footers = _footers_of(recordings, kind).values()
-    n_rows = sum(stored_rows(footer.n_rows, kind, recordings.declared) for footer in footers)
-    return n_rows * len(columns_of(kind)) * ITEM_BYTES
-
-
-def _footers_of(recordings: Recordings, kind: str) -> Mapping[int, Footer]:
-    return recordings.eeg_footers if kind == "eeg" else recordings.spectrogram_footers
-
-
-def _store_of(recordings: Recordings, folder_for_stores: Path | str, kind: str, progress: Progress | None) -> Store:
-    footers = _footers_of(recordings, kind)
-    files = {key: footer.path for key, footer in footers.items()}
-    folder = store_folder(recordings, folder_for_stores, kind)
-    columns, declared = columns_of(kind), recordings.declared
-    return build_store(files, columns, folder, kind=kind, progress=progress, footers=footers, declared=declared)
-
-
-def _open_matching(folder: Path, plan: Plan) -> Store | None:
-    """Open a store; None where it has to be built again."""
-    try:
-        store = Store.open(folder)
-    except DamagedStoreError as error:
-        if foreign_files(folder):
-            raise  # somebody else's folder
-        log.warning("%s; it is built again", str(error).partition(": the store is damaged")[0])
-        return None
-    if store.fingerprint != plan.fingerprint:
-        raise UserError(
-            f"{folder} holds the store of other files (fingerprint {store.fingerprint[:12]}, these files have "
-            f"{plan.fingerprint[:12]}): delete it or choose another folder"
-        )
-    if changed := changed_files(folder, plan.footers):
-        log.warning(
-            "the store %s was made from other content: %d of its files have been rewritten since, the first is %s; "
-            "it is built again",
-            folder,
-            len(changed),
-            changed[0],
-        )
-        return None
-    return store
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})["store"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["format_version"] == _UNCHECKED:
+            return header, {**arrays, "looks": np.zeros((len(arrays["ids"]), 0), np.int64)}
+        if header["format_version"] != FORMAT_VERSION:
+            found = f"format version {header['format_version']}, this is {FORMAT_VERSION}"
+            raise UserError(f"{path}: {found}; delete the folder {folder}, the next run builds it again")
+        if header["index"] != _hash_of_index(header, arrays):
+            raise _damaged(folder, f"{path} is not what was written")
+        return header, arrays
+    except (SafetensorError, KeyError, TypeError, OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise _damaged(folder, f"{path} cannot be read ({error})") from error

@@ -41,9 +41,9 @@ def report(cfg: DictConfig) -> None:
     from hbac.common.commands import several
     from hbac.common.files import new_folder
     from hbac.experiment.launched import named
-    from hbac.report.build import check_out, write_report
     from hbac.report.gather import gather
-    from hbac.report.windows import choose_windows
+    from hbac.report.index import check_out, write_report
+    from hbac.report.window_choice import choose_windows
 
     if not isinstance(cfg.windows, int) or cfg.windows < 0:
         raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
@@ -91,8 +91,8 @@ def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:
         When the data set that the user named is another one.
     """
     from hbac.common.instantiate import build
-    from hbac.recordings.mapped import INDEX_NAME
-    from hbac.runs.dataset import dataset_of_run, dataset_overrides
+    from hbac.recordings.store import INDEX_NAME
+    from hbac.runs.data_of_run import dataset_of_run, dataset_overrides
     from hbac.runs.folder import CONFIG_FILE
 
     wanted = next((meta.data_fingerprint for meta in found.joined.metadata if meta.data_fingerprint), "")

@@ -15,7 +15,7 @@ from hbac.common.files import read_json
 from hbac.labels.targets import population_of
 from hbac.report.gather import Gathered
 from hbac.report.page import Table
-from hbac.runs.dataset import dataset_of_run, dataset_overrides
+from hbac.runs.data_of_run import dataset_of_run, dataset_overrides
 from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE
 
 _SHORT = 12  # digits of a hash in a table; the whole stands in the details

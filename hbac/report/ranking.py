@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from hbac.ensembling.comparisons import compare_with_best
 from hbac.ensembling.nested import BlendData
-from hbac.ensembling.settings import swept_settings
 from hbac.ensembling.summary import calibrated_kl, population_scores
+from hbac.ensembling.swept import swept_settings
 from hbac.evaluation.metric import kl_by_population
 from hbac.evaluation.scores import scores
 from hbac.labels.targets import POPULATIONS, counted_first, population_of

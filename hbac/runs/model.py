@@ -21,7 +21,7 @@ from hbac.common.instantiate import build, find
 from hbac.common.shapes import Maybe
 from hbac.models.population_head import PopulationHead
 from hbac.runs.folder import MODEL_FILE, STAGE_FILE, WEIGHTS_FILE, WEIGHTS_HASH, check_weights, read_facts
-from hbac.signal.looks import check_windows
+from hbac.signal.plausible import check_windows
 from hbac.vocabulary import N_CLASSES
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Model:
         ValueError
             When there is not one array for each source, or its shape is another.
         UserError
-            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.looks`).
+            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.plausible`).
         """
         given = as_windows(self.sources, windows)
         if not len(given[0]):  # no window is no reason to stop somebody's loop

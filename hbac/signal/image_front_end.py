@@ -17,7 +17,7 @@ from hbac.signal.mel import MelImage
 from hbac.signal.montage import REGION_MIRROR
 from hbac.signal.official import N_FREQUENCIES, OfficialImage
 from hbac.signal.raw_image import RawImage
-from hbac.signal.spectrogram import SpectrogramImage
+from hbac.signal.spectrogram_image import SpectrogramImage
 from hbac.signal.tiles import ImageLayout
 from hbac.vocabulary import SPECTROGRAM_REGIONS
 

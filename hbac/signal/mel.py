@@ -2,7 +2,7 @@
 
 librosa transforms 1,024 samples of which 896 are zeros, to 513 frequencies of which 103 lie below 20 Hz, and
 takes logarithms of sixteen spectrograms. Here only what is not zero is computed: frames of 128 samples, two
-thin matrix products (`hbac.signal.spectrogram.FramedPower`), at most two bins per mel, and one logarithm per
+thin matrix products (`hbac.signal.spectrogram_image.FramedPower`), at most two bins per mel, and one logarithm per
 pixel.
 
 References
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hbac.common.errors import UserError
 from hbac.signal.constants import Constants
-from hbac.signal.spectrogram import REGIONS_MONTAGE, FramedPower, SpectrogramImage
+from hbac.signal.spectrogram_image import REGIONS_MONTAGE, FramedPower, SpectrogramImage
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, D derivation, T sample, H mel, K frequency bin, F frame, N frame of any

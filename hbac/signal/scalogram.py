@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hbac.common.errors import UserError
 from hbac.signal.constants import Constants
-from hbac.signal.spectrogram import REGIONS_MONTAGE, SpectrogramImage
+from hbac.signal.spectrogram_image import REGIONS_MONTAGE, SpectrogramImage
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, D derivation, T sample, S frequency bin, H row (frequency), F frame.

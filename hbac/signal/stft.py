@@ -17,7 +17,7 @@ from scipy.signal.windows import dpss
 from torch import Tensor
 
 from hbac.common.errors import UserError
-from hbac.signal.spectrogram import REGIONS_MONTAGE, FramedPower, SpectrogramImage
+from hbac.signal.spectrogram_image import REGIONS_MONTAGE, FramedPower, SpectrogramImage
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, D derivation, T sample, H row (frequency), F frame, N frame of any window.

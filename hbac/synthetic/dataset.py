@@ -27,7 +27,7 @@ from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
 from hbac.common.locks import locked
 from hbac.common.processes import end_with_parent, signals_held
-from hbac.synthetic import spectrogram
+from hbac.synthetic import spectrogram_file
 from hbac.synthetic.draws import Array, uniform
 from hbac.synthetic.electrodes import add_gaps
 from hbac.synthetic.labels import LabelledEEG, Plan, draw_labels, vote_distribution
@@ -248,16 +248,16 @@ def _write_session(
         for labelled, start_s in zip(together, starts, strict=True)
     ]
     session = draw_session(rng, patient, wishes, span_s, size.clarity)
-    low = render(rng, session, 0.0, round(span_s * spectrogram.SFREQ_LOW), spectrogram.SFREQ_LOW).eeg
-    lost = np.zeros(low.shape[1] // round(spectrogram.SFREQ_LOW * SPECTROGRAM_ROW_S), dtype=bool)
+    low = render(rng, session, 0.0, round(span_s * spectrogram_file.SFREQ_LOW), spectrogram_file.SFREQ_LOW).eeg
+    lost = np.zeros(low.shape[1] // round(spectrogram_file.SFREQ_LOW * SPECTROGRAM_ROW_S), dtype=bool)
     who = _patient_number(part, index)
     spectrogram_id = _scramble(who * 64 + together[0].number, seed, 1)
     rows: list[dict[str, Any]] = []
     for labelled, start_s in zip(together, starts, strict=True):
         n = round((int(labelled.offsets_s[-1]) + WINDOW_S) * SFREQ)
         eeg = render(rng, session, start_s + _MARGIN_S, n, SFREQ).eeg
-        first = round((start_s + _MARGIN_S) * spectrogram.SFREQ_LOW)
-        spectrogram.splice(low, spectrogram.decimate(eeg, SFREQ), first)
+        first = round((start_s + _MARGIN_S) * spectrogram_file.SFREQ_LOW)
+        spectrogram_file.splice(low, spectrogram_file.decimate(eeg, SFREQ), first)
         add_gaps(rng, eeg, SFREQ)
         gap = np.isnan(eeg[:-1]).all(axis=0).reshape(-1, round(SPECTROGRAM_ROW_S * SFREQ)).any(axis=1)
         row = round((start_s + _MARGIN_S) / SPECTROGRAM_ROW_S)
@@ -289,10 +289,10 @@ def _write_session(
                     "shares": [float(p) for p in shares],
                 }
             )
-    power = spectrogram.multitaper(low)
-    spectrogram.add_missing(rng, power, lost)
+    power = spectrogram_file.multitaper(low)
+    spectrogram_file.add_missing(rng, power, lost)
     time = (np.arange(len(power)) * SPECTROGRAM_ROW_S + 1).astype(np.int64 if part == "train" else np.int16)
-    columns = {"time": time, **dict(zip(spectrogram.COLUMNS, power.T, strict=True))}
+    columns = {"time": time, **dict(zip(spectrogram_file.COLUMNS, power.T, strict=True))}
     _write_table(root / f"{part}_spectrograms" / f"{spectrogram_id}.parquet", columns)
     return rows
 

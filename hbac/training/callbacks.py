@@ -23,10 +23,10 @@ from hbac.common.errors import UserError
 from hbac.predictions import PredictionTable, TableMetadata
 from hbac.training.averaging import weight_average
 from hbac.training.checkpoints import checkpoint_callbacks
-from hbac.training.progress import EpochLines, Place
+from hbac.training.epoch_lines import EpochLines, Place
 
 
-class Pace(Callback):
+class TrainingStatistics(Callback):
     """Log each epoch's rate, the time that has passed, and the mean norm of the gradients before they are clipped."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -313,7 +313,7 @@ def make_callbacks(
         asked_for.append(Patience(monitor, patience=patience, check_on_train_epoch_end=False))
     return [
         SeedSteps(seed),
-        Pace(),
+        TrainingStatistics(),
         StopWhereNotFinite(),
         *asked_for,
         *checkpoint_callbacks(folder, monitor),

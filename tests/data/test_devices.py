@@ -18,7 +18,7 @@ from torch import nn
 from hbac.common.instantiate import build
 from hbac.data import EEGDataModule, SpectrogramDataModule
 from hbac.data.base import WindowDataModule
-from hbac.data.epoch import Pick
+from hbac.data.epoch import EpochRow
 from hbac.models import EfficientNet, ResNetGRU
 from hbac.recordings.datasets import HMS
 from hbac.signal import EEGFrontEnd, ImageFrontEnd
@@ -56,7 +56,7 @@ def test_no_value_leaves_the_device(tiny_root: Path, tmp_path: Path, make: objec
         assert possible, name
         assert all(possible), f"{name}: every augmentation is to be on"
     data.trainer = SimpleNamespace(training=True, current_epoch=2)  # type: ignore[assignment]
-    stored = data.train_set.__getitems__([Pick(row, row + 4, 2) for row in range(4)])
+    stored = data.train_set.__getitems__([EpochRow(row, row + 4, 2) for row in range(4)])
     batch = data.on_after_batch_transfer({name: x.to("meta") for name, x in stored.items()}, 0)
     assert batch["x"].device.type == "meta"
     model = Classifier(network, partial(torch.optim.AdamW, lr=1e-3)).to("meta")

@@ -15,10 +15,9 @@ from torch.utils.data import DataLoader
 
 from hbac.common.errors import UserError
 from hbac.data import EEGDataModule
-from hbac.data.epoch import EpochShuffle, Pick, TrainingWindows
+from hbac.data.epoch import EpochRow, EpochShuffle, TrainingWindows
 from hbac.data.windows import WindowDataset, identity
-from hbac.labels.pseudo import PseudoLabels
-from hbac.labels.recipe import LabelRecipe
+from hbac.labels.recipe import LabelRecipe, PseudoLabels
 from hbac.recordings.datasets import HMS, Part
 from hbac.signal import Mixup
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
@@ -34,7 +33,7 @@ def part(data_set: HMS) -> Part:
     return data_set.part("train")
 
 
-def epoch_of(shuffle: EpochShuffle, epoch: int) -> list[Pick]:
+def epoch_of(shuffle: EpochShuffle, epoch: int) -> list[EpochRow]:
     shuffle.set_epoch(epoch)
     return list(shuffle)
 
@@ -155,7 +154,7 @@ def test_a_jittered_window_is_the_recording_s_at_its_shift(part: Part) -> None:
     windows = TrainingWindows([WindowDataset(part, ("eeg", "official"))], jitter_s=1, seed=3)
     plain = WindowDataset(part, ("eeg", "official")).__getitems__(range(len(part.rows)))
     index = np.arange(len(part.rows))
-    batch = windows.__getitems__([Pick(row, row, 2) for row in index])
+    batch = windows.__getitems__([EpochRow(row, row, 2) for row in index])
     shift = windows.shift(index, 2)
     assert len(set(shift.tolist())) > 3
     for row in index:

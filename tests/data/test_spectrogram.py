@@ -14,7 +14,7 @@ import torch
 
 from hbac.common.errors import UserError
 from hbac.data import EEGDataModule, SpectrogramDataModule
-from hbac.data.epoch import Pick
+from hbac.data.epoch import EpochRow
 from hbac.data.windows import WindowDataset, source_of
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.recordings.datasets import HMS, Part
@@ -50,7 +50,7 @@ def module(part: Part, **settings: object) -> SpectrogramDataModule:
 def trained(data: SpectrogramDataModule, epoch: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The first eight rows as a training batch, and the same without augmentation."""
     data.trainer = SimpleNamespace(training=True, current_epoch=epoch)  # type: ignore[assignment]
-    picks = [Pick(row, row ^ 1, epoch) for row in range(8)]
+    picks = [EpochRow(row, row ^ 1, epoch) for row in range(8)]
     changed = data.on_after_batch_transfer(data.train_set.__getitems__(picks), 0)
     data.trainer.training = False
     return changed, data.on_after_batch_transfer(data.train_set.__getitems__(picks), 0)

@@ -11,8 +11,8 @@ import pytest
 
 from hbac.labels import duplicates
 from hbac.labels.duplicates import SharedSignal, check_duplicates, find_duplicates, landmarks
+from hbac.recordings.dataset_stores import build_store
 from hbac.recordings.datasets import HMS, Part
-from hbac.recordings.store import build_store
 from hbac.vocabulary import CHANNELS
 from tests.helpers import random_eeg, write_eeg, write_hms_layout
 

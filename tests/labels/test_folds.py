@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 
 from hbac.common.errors import UserError
-from hbac.labels.audit import check_folds
 from hbac.labels.folds import FoldTable, fold_table, make_folds
+from hbac.labels.leaks import check_folds
 from hbac.labels.targets import consensus, sum_votes
 from hbac.vocabulary import VOTE_COLUMNS
 

@@ -19,10 +19,11 @@ from hbac.common.errors import UserError
 from hbac.recordings import resample as resample_module
 from hbac.recordings.amplitudes import FLAT, LARGE, MICROVOLT, MISSING, SMALL, VOLTS, describe, looks_of, spans
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
+from hbac.recordings.dataset_stores import build_store
 from hbac.recordings.datasets import HMS
 from hbac.recordings.declared import Declared
 from hbac.recordings.resample import resample
-from hbac.recordings.store import Store, build_store
+from hbac.recordings.store import Store
 from hbac.vocabulary import CHANNELS
 from tests.helpers import random_eeg, random_spectrogram, write_eeg, write_hms_layout, write_spectrogram
 

@@ -24,10 +24,7 @@ from hypothesis import strategies as st
 
 from hbac.common.errors import UserError
 from hbac.recordings import building
-from hbac.recordings.layout import read_recordings
-from hbac.recordings.mapped import DATA_NAME, INDEX_NAME
-from hbac.recordings.origins import ORIGINS_NAME
-from hbac.recordings.store import (
+from hbac.recordings.dataset_stores import (
     Store,
     build_store,
     eeg_store,
@@ -35,6 +32,9 @@ from hbac.recordings.store import (
     store_bytes,
     store_folder,
 )
+from hbac.recordings.layout import read_recordings
+from hbac.recordings.origins import ORIGINS_NAME
+from hbac.recordings.store import DATA_NAME, INDEX_NAME
 from hbac.vocabulary import CHANNELS
 from tests.helpers import random_eeg, random_spectrogram, write_eeg, write_hms_layout, write_spectrogram
 
@@ -322,7 +322,7 @@ def test_unreadable_files_are_listed(files: dict[int, Path], tmp_path: Path) -> 
 BUILD = """
     import sys, time, pathlib
     from hbac.recordings import building
-    from hbac.recordings.store import build_store
+    from hbac.recordings.dataset_stores import build_store
     from hbac.vocabulary import CHANNELS
     building._SYNC_BYTES = 1
     folder, target, pause_s = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -449,7 +449,7 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     code = """
         import sys
         from pathlib import Path
-        from hbac.recordings.store import build_store
+        from hbac.recordings.dataset_stores import build_store
         from hbac.vocabulary import CHANNELS
         def peak_mb():  # not ru_maxrss, which counts the process that started this one
             line = next(s for s in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in s)

@@ -24,8 +24,8 @@ from hbac.ensembling.collect import collect
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.recordings.datasets import Part
 from hbac.report.__main__ import recordings_of
-from hbac.report.build import write_report
 from hbac.report.gather import gather
+from hbac.report.index import write_report
 from tests.helpers import write_hms_layout
 from tests.reports import write_runs
 

@@ -14,9 +14,9 @@ from hbac.ensembling.build import build_ensemble
 from hbac.ensembling.collect import collect
 from hbac.predictions import PredictionTable
 from hbac.recordings.datasets import HMS, Part
-from hbac.report.build import write_report
 from hbac.report.gather import Gathered, gather
-from hbac.report.windows import choose_windows
+from hbac.report.index import write_report
+from hbac.report.window_choice import choose_windows
 from tests.browser import Browser
 
 NAMES = (

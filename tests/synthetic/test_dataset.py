@@ -15,7 +15,7 @@ import pytest
 from hbac.common.errors import UserError
 from hbac.synthetic import dataset
 from hbac.synthetic.labels import LabelledEEG
-from hbac.synthetic.spectrogram import COLUMNS
+from hbac.synthetic.spectrogram_file import COLUMNS
 from hbac.synthetic.votes import floors
 from hbac.vocabulary import CHANNELS, CONSENSUS_NAMES, SFREQ, VOTE_COLUMNS, WINDOW_SAMPLES
 

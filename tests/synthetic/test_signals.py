@@ -27,7 +27,7 @@ from hbac.synthetic.looks import draw_pattern
 from hbac.synthetic.patient import Patient, draw_patient
 from hbac.synthetic.patterns import Periodic, Rhythmic
 from hbac.synthetic.seizures import draw_seizure
-from hbac.synthetic.spectrogram import COLUMNS, FREQUENCIES_HZ, decimate, multitaper
+from hbac.synthetic.spectrogram_file import COLUMNS, FREQUENCIES_HZ, decimate, multitaper
 from hbac.vocabulary import CLASSES, ELECTRODES
 
 SFREQ = 200.0

@@ -9,7 +9,7 @@ import pytest
 
 from hbac.common.errors import UserError
 from hbac.report.gather import Gathered, gather
-from hbac.report.windows import choose_windows
+from hbac.report.window_choice import choose_windows
 from tests.predictions.tables import make_table
 
 

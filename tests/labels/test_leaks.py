@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.labels.audit import AuditReport, Check, check_apart, check_folds, check_owners
+from hbac.labels.leaks import Audit, Check, check_apart, check_folds, check_owners
 
 ROWS = pd.DataFrame({"patient_id": [1, 1, 2, 2], "eeg_id": [5, 5, 6, 7], "spectrogram_id": [9, 9, 9, 8]})
 
@@ -23,14 +23,14 @@ def test_what_stands_in_two_folds_is_counted_and_named() -> None:
         ("eeg_id 5 in folds 0, 1",),
         ("spectrogram_id 9 in folds 0, 1",),
     ]
-    report = AuditReport(tuple(checks))
+    report = Audit(tuple(checks))
     assert not report.ok
     with pytest.raises(UserError, match=r"data: leak: 1 of 2 patients .*: patient_id 1 in folds 0, 1\. 1 of 3 EEGs"):
         report.require_none("data")
 
 
 def test_nothing_leaks_within_one_fold() -> None:
-    report = AuditReport(tuple(check_folds(ROWS, [0, 0, 0, 0])))
+    report = Audit(tuple(check_folds(ROWS, [0, 0, 0, 0])))
     assert report.ok
     report.require_none("data")
     assert report.lines()[0] == "0 of 2 patients in more than one fold"
@@ -44,7 +44,7 @@ def test_a_spectrogram_of_patients_in_two_folds() -> None:
     assert spectrograms.offenders == ("spectrogram_id 9 belongs to 2 patients (1, 2)",)
     assert str(spectrograms) == "1 of 2 spectrograms of more than one patient"
     with pytest.raises(UserError, match="folds by patient cannot keep them apart; correct patient_id"):
-        AuditReport((spectrograms,)).require_none("train.csv")
+        Audit((spectrograms,)).require_none("train.csv")
 
 
 def test_ids_that_nobody_knows_are_left_out() -> None:
@@ -69,7 +69,7 @@ def test_what_is_trained_and_validated_on() -> None:
 def test_a_message_names_some_and_counts_all() -> None:
     check = Check("EEGs of a kind", 100, tuple(f"eeg_id {i}" for i in range(9)))
     with pytest.raises(UserError, match=r"x: leak: 9 of 100 EEGs of a kind: eeg_id 0; eeg_id 1; eeg_id 2; and 6 more$"):
-        AuditReport((Check("others", 5), check)).require_none("x")
+        Audit((Check("others", 5), check)).require_none("x")
 
 
 def test_rows_that_cannot_be_checked() -> None:
@@ -82,7 +82,7 @@ def test_rows_that_cannot_be_checked() -> None:
 def test_what_found_nothing_is_told_in_one_line() -> None:
     nothing = [Check("patients in more than one fold", 12), Check("EEGs in more than one fold", 12)]
     skipped = Check("EEGs whose signal is in another fold", 0, remark="not compared")
-    assert AuditReport(tuple(nothing)).told() == ["nothing leaks in 2 checks"]
-    assert AuditReport((*nothing, skipped)).told() == ["nothing leaks in 2 checks", str(skipped)]
+    assert Audit(tuple(nothing)).told() == ["nothing leaks in 2 checks"]
+    assert Audit((*nothing, skipped)).told() == ["nothing leaks in 2 checks", str(skipped)]
     leak = Check("patients in more than one fold", 12, ("patient 3",))
-    assert AuditReport((leak,)).told() == ["1 of 12 patients in more than one fold"]
+    assert Audit((leak,)).told() == ["1 of 12 patients in more than one fold"]

@@ -10,8 +10,8 @@ import pytest
 from hbac.common.errors import UserError
 from hbac.evaluation.bootstrap import bootstrap_interval
 from hbac.evaluation.scores import confusion_matrix
-from hbac.report.build import SECTIONS, write_report
 from hbac.report.gather import Gathered, gather
+from hbac.report.index import SECTIONS, write_report
 from tests.browser import Browser
 
 DRAWN = "document.documentElement.dataset.drawn"

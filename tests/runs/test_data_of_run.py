@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hbac.common.commands import override
 from hbac.common.errors import UserError
-from hbac.runs.dataset import dataset_of_run, dataset_overrides
+from hbac.runs.data_of_run import dataset_of_run, dataset_overrides
 
 
 def write_run(outputs: Path, typed_outputs: str, root: str, environment: dict[str, str] | None = None) -> Path:

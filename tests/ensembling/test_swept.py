@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from hbac.common.files import write_json
-from hbac.ensembling.settings import swept_settings
+from hbac.ensembling.swept import swept_settings
 from hbac.predictions.metadata import TableMetadata
 from hbac.runs.folder import CONFIG_FILE
 

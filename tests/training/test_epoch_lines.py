@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from hbac.training import progress
-from hbac.training.progress import EpochLines, Place
+from hbac.training import epoch_lines
+from hbac.training.epoch_lines import EpochLines, Place
 
 
 def trained(lines: EpochLines, epochs: int = 2, **metrics: float) -> Any:
@@ -35,7 +35,7 @@ def trained(lines: EpochLines, epochs: int = 2, **metrics: float) -> Any:
 def test_a_terminal_shows_what_a_pipe_shows(
     terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "on_terminal", lambda: terminal)
+    monkeypatch.setattr(epoch_lines, "on_terminal", lambda: terminal)
     trained(EpochLines("val/kl", Place("fold", 1, 5)), **{"train/kl": 0.5, "val/kl": 0.75})
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
@@ -51,7 +51,7 @@ def test_outside_a_sweep_and_without_validation(capsys: pytest.CaptureFixture[st
 
 def test_the_sweep_s_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = iter([0.0, *(30.0 * n for n in range(1, 20))])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(epoch_lines.time, "monotonic", lambda: next(clock))
     trained(EpochLines("val/kl", Place("job", 0, 100)), epochs=2, **{"train/kl": 0.5, "val/kl": 0.75})
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("30 s left, 1:39:30 of the sweep")

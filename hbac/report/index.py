@@ -58,7 +58,7 @@ def write_report(
     out : Path
         Folder of the report; it appears whole or not at all, and takes the place of an earlier report.
     windows : DataFrame, optional
-        Of `hbac.report.windows.choose_windows`: those of the EEG page.
+        Of `hbac.report.window_choice.choose_windows`: those of the EEG page.
     part : Part, optional
         Where their recordings are; no EEG page without it.
     command : str

@@ -34,8 +34,8 @@ def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
     UserError
         When none was named and no run says what it was trained on.
     """
-    from hbac.recordings.mapped import INDEX_NAME
-    from hbac.runs.dataset import dataset_of_run
+    from hbac.recordings.store import INDEX_NAME
+    from hbac.runs.data_of_run import dataset_of_run
     from hbac.runs.folder import CONFIG_FILE
 
     typed = named("dataset")

@@ -15,8 +15,8 @@ from hbac.common.errors import UserError
 from hbac.common.instantiate import build
 from hbac.experiment.job import Job, weights_at_start
 from hbac.experiment.stages import Stage
-from hbac.labels.audit import AuditReport, check_apart
 from hbac.labels.folds import fold_table
+from hbac.labels.leaks import Audit, check_apart
 from hbac.labels.lineage import check_unseen, lineage_of
 from hbac.labels.targets import count_votes, population_of
 from hbac.predictions.pseudo import read_pseudo
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from hbac.labels.folds import FoldTable
     from hbac.labels.lineage import TrainedOn
-    from hbac.labels.pseudo import PseudoLabels
+    from hbac.labels.recipe import PseudoLabels
     from hbac.recordings.datasets import Part
 
 log = logging.getLogger("hbac.train")
@@ -82,7 +82,7 @@ def require_counted(part: Part, folds: FoldTable, fold: int, population: str) ->
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingData:
     """Where a fold's rows come from.
 
     Parameters
@@ -106,7 +106,7 @@ class Source:
     part_of: Callable[[str], Part]
 
 
-def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
+def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> TrainingData:
     """Read what else a run learns from, and refuse what knows its validation patients.
 
     Parameters
@@ -122,7 +122,7 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
 
     Returns
     -------
-    Source
+    TrainingData
         Rows, folds and pseudo-labels.
 
     Raises
@@ -158,10 +158,10 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> Source:
     if lineage:
         n_runs = len(set(lineage))
         log.info("leak audit: 0 of %d runs behind its weights and pseudo-labels that saw fold %d", n_runs, cfg.fold)
-    return Source(part, folds, pseudo, lineage, part_of)
+    return TrainingData(part, folds, pseudo, lineage, part_of)
 
 
-def make_data(stage: Stage, job: Job, source: Source) -> Any:
+def make_data(stage: Stage, job: Job, training_data: TrainingData) -> Any:
     """Make a stage's data module.
 
     Parameters
@@ -170,7 +170,7 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
         Its rows and augmentation.
     job : Job
         Has the front-end.
-    source : Source
+    training_data : TrainingData
         Where the rows come from.
 
     Returns
@@ -183,15 +183,15 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
     UserError
         When there are none, or one is learned from whose patient is validated on.
     """
-    cfg, pseudo = stage.cfg, source.pseudo.get(stage.name)
+    cfg, pseudo = stage.cfg, training_data.pseudo.get(stage.name)
     with blamed_on("data"):
         data = build(
             cfg.data,
             "data",
             cfg.allow,
-            part=source.part,
+            part=training_data.part,
             front_end=job.front_end,
-            fold_of_row=source.folds.fold_of(source.part.rows["patient_id"]),
+            fold_of_row=training_data.folds.fold_of(training_data.part.rows["patient_id"]),
             fold=cfg.fold,
             labels=stage.labels,
             pseudo=pseudo,
@@ -206,8 +206,8 @@ def make_data(stage: Stage, job: Job, source: Source) -> Any:
             f"widen {prefix}labels.min_votes={cfg.labels.min_votes} and {prefix}labels.max_votes={cfg.labels.max_votes}"
         )
     learned_from, where = [data.rows_trained], f"fold {cfg.fold}"
-    if pseudo is not None and pseudo.part is not source.part:
+    if pseudo is not None and pseudo.part is not training_data.part:
         learned_from.append(pseudo.part.rows)
         where += f", labels.pseudo of the {pseudo.part.recordings.part} part"
-    AuditReport(tuple(check_apart(pd.concat(learned_from), data.rows_held_out))).require_none(where)
+    Audit(tuple(check_apart(pd.concat(learned_from), data.rows_held_out))).require_none(where)
     return data

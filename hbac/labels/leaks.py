@@ -5,8 +5,8 @@ does anything else, says what it looked at, and stops when there is one. ``pytho
 of it, the comparison of the recordings themselves included (`hbac.labels.duplicates`). What weights and predictions
 have learned from is checked in `hbac.labels.lineage`.
 
-A check says what a leak of its kind would be, how many were looked at, and which leak; a report is a list of checks. To
-add one, make a `Check` and put it into the report.
+A check says what a leak of its kind would be, how many were looked at, and which leak; an audit is a list of checks. To
+add one, make a `Check` and put it into the audit.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class AuditReport:
+class Audit:
     """All checks of one audit.
 
     Parameters
