@@ -173,6 +173,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "trainer.overfit_batches": NOT_NEGATIVE,
     "trainer.deterministic": Rule("flag", words=("warn",)),
     "trainer.precision": TEXT,
+    "trainer.sync_batchnorm": FLAG,
     "optimizer.lr": NOT_NEGATIVE,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.momentum": SHARE_BELOW_1,

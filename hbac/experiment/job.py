@@ -171,7 +171,7 @@ def try_out(stage: Stage, job: Job) -> None:
     cfg, prefix = stage.cfg, key_prefix(stage.name)
     task = make_task(stage, job)
     with blamed_on(f"{prefix}optimizer"):
-        optimizer = task.make_optimizer([torch.zeros(1, requires_grad=True)])
+        optimizer = task.make_optimizer([{"params": [torch.zeros(1, requires_grad=True)], "weight_decay": 0.0}])
     with blamed_on(f"{prefix}schedule"):
         if task.make_schedule is not None:
             task.make_schedule(optimizer, _STEPS)

@@ -19,8 +19,8 @@ class ParameterGroup(TypedDict, total=False):
 def layerwise_groups(stages: Sequence[nn.Module], lr: float, decay: float = 1.0) -> list[ParameterGroup]:
     """Split parameters into groups whose learning rate falls from the last stage to the first.
 
-    Within a stage, matrices and kernels are one group; vectors (biases, scales and shifts of normalisations) are
-    another without weight decay, which would pull scales to zero and not make anything simpler.
+    Within a stage, matrices and kernels are one group; biases and other vectors (scales and shifts of normalisations)
+    are another without weight decay, which would pull scales to zero and not make anything simpler.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def layerwise_groups(stages: Sequence[nn.Module], lr: float, decay: float = 1.0)
     Returns
     -------
     list of dict
-        With ``params``, ``lr`` and, for vectors, ``weight_decay`` 0. Parameters that need no gradient, and groups
+        With ``params``, ``lr`` and, for biases and vectors, ``weight_decay`` 0. Parameters that need no gradient, and groups
         that would be empty, are left out.
 
     References
@@ -50,13 +50,15 @@ def layerwise_groups(stages: Sequence[nn.Module], lr: float, decay: float = 1.0)
     seen: set[int] = set()
     groups: list[ParameterGroup] = []
     for i, stage in enumerate(stages):
-        parameters = [p for p in stage.parameters() if p.requires_grad]
-        if seen & {id(p) for p in parameters}:
+        parameters = {name: p for name, p in stage.named_parameters() if p.requires_grad}
+        ids = {id(p) for p in parameters.values()}
+        if seen & ids:
             raise AssertionError("a parameter is in two stages")
-        seen |= {id(p) for p in parameters}
+        seen |= ids
         rate = lr * decay ** (len(stages) - 1 - i)
-        kernels = [p for p in parameters if p.ndim > 1]
-        vectors = [p for p in parameters if p.ndim <= 1]
+        vectors = [p for name, p in parameters.items() if p.ndim <= 1 or name.rpartition(".")[2] == "bias"]
+        spared = {id(p) for p in vectors}
+        kernels = [p for p in parameters.values() if id(p) not in spared]
         if kernels:
             groups.append({"params": kernels, "lr": rate})
         if vectors:

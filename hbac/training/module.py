@@ -17,7 +17,7 @@ from hbac.common.errors import UserError
 from hbac.data.windows import Batch
 from hbac.labels.targets import DEFAULT_POPULATION
 from hbac.models.population_head import PopulationHead
-from hbac.models.rates import layerwise_groups
+from hbac.models.rates import ParameterGroup, layerwise_groups
 from hbac.training.metrics import PopulationKL, monitored
 
 # B window, K class
@@ -27,7 +27,8 @@ class Classifier(L.LightningModule):
     """Train a network on shares of votes.
 
     The loss is the KL divergence between the shares and the network's softmax, weighted by row: the competition's
-    metric itself. Networks with a method ``parameter_groups(lr)`` get their own groups of learning rates.
+    metric itself. Networks with a method ``parameter_groups(lr)`` get their own groups of learning rates. Biases and
+    normalisations are spared weight decay, whatever the groups (`hbac.models.rates`).
 
     Parameters
     ----------
@@ -75,15 +76,7 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped with each step of the optimiser, or after each validation."""
-        parameters: Any = self.parameters()
-        rate, network = _rate_of(self.make_optimizer), _below_head(self.network)
-        if self.lr_decay < 1:
-            parameters = layerwise_groups(network.layers(), rate, self.lr_decay)  # type: ignore[operator]
-        elif hasattr(network, "parameter_groups"):
-            parameters = network.parameter_groups(rate)  # type: ignore[operator]
-        if isinstance(parameters, list) and isinstance(self.network, PopulationHead):
-            parameters.append({"params": [self.network.log_scale, self.network.bias], "lr": rate})
-        optimizer = self.make_optimizer(parameters)
+        optimizer = self.make_optimizer(self.parameter_groups())
         if self.make_schedule is None:
             return optimizer
         schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
@@ -93,6 +86,24 @@ class Classifier(L.LightningModule):
             # checkpoint: a run that goes on from there would miss that step.
             when |= {"frequency": int(self.trainer.num_training_batches), "monitor": self.monitor}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return all parameters in groups, each with its rate, and its weight decay where that is not the optimiser's.
+
+        Returns
+        -------
+        list of dict
+            As `hbac.models.rates.layerwise_groups` makes them.
+        """
+        rate, network = _rate_of(self.make_optimizer), _below_head(self.network)
+        if self.lr_decay == 1 and hasattr(network, "parameter_groups"):
+            groups: list[ParameterGroup] = network.parameter_groups(rate)  # type: ignore[operator]
+        else:
+            layers: Any = [network] if self.lr_decay == 1 else network.layers()  # type: ignore[operator]
+            groups = layerwise_groups(layers, rate, self.lr_decay)
+        if isinstance(self.network, PopulationHead):
+            groups.append({"params": [self.network.log_scale, self.network.bias], "lr": rate, "weight_decay": 0.0})
+        return groups
 
     def forward(self, x: Tensor, n_votes_B: Tensor | None = None) -> Tensor:
         """Return logits.

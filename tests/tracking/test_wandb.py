@@ -71,7 +71,7 @@ def test_each_fold_is_a_run(swept: Path) -> None:
         assert summary["kl"] == pytest.approx(score["10_or_more"])
         assert summary["train/grad_norm"] > 0
         assert summary["train/windows_per_s"] > 0
-        assert summary["lr-AdamW"] > 0
+        assert summary["lr-AdamW/pg1"] > 0
         assert (summary["confusion"]["nrows"], summary["confusion"]["ncols"]) == (6, 7)
         assert summary["worst windows"]["nrows"] == 2
         assert "reliability_table" in summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 from hbac.common.errors import UserError
 from hbac.models import EfficientNet, ResNetGRU
+from hbac.models.population_head import PopulationHead
 from hbac.predictions import kl_by_population, kl_divergence
 from hbac.training import Classifier
 from hbac.training.metrics import PopulationKL
@@ -116,6 +118,24 @@ def test_each_layer_learns_at_its_rate() -> None:
     assert [rates[id(next(layer.parameters()))] for layer in network.layers()] == pytest.approx(
         [0.1 / 32, 0.1 / 16, 0.1 / 8, 0.1 / 4, 0.1 / 2, 0.1]
     )
+
+
+@pytest.mark.parametrize("lr_decay", [1.0, 0.9999, 0.5])
+@pytest.mark.parametrize("head", [False, True])
+def test_weight_decay_spares_normalisations_and_biases_whatever_the_groups(lr_decay: float, head: bool) -> None:
+    torch.manual_seed(0)
+    small: Any = {"n_chans": 2, "n_times": 400, "filters": 4, "depth": 2, "width": 16, "gru_hidden": 8}
+    network: nn.Module = ResNetGRU(**small)
+    if head:
+        network = PopulationHead(network, "many_votes")
+    task = Classifier(network, partial(torch.optim.AdamW, lr=0.1, weight_decay=0.5), lr_decay=lr_decay)
+    optimizer = task.configure_optimizers()
+    before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    for weight in network.parameters():
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()  # without a gradient nothing but decay moves anything
+    moved = {name for name, weight in network.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {name for name, weight in network.named_parameters() if weight.ndim > 1 and "bias" not in name}
 
 
 @pytest.mark.parametrize(
