@@ -34,8 +34,8 @@ def layerwise_groups(stages: Sequence[nn.Module], lr: float, decay: float = 1.0)
     Returns
     -------
     list of dict
-        With ``params``, ``lr`` and, for biases and vectors, ``weight_decay`` 0. Parameters that need no gradient, and groups
-        that would be empty, are left out.
+        With ``params``, ``lr`` and, for biases and vectors, ``weight_decay`` 0. Parameters that need no gradient, and
+        groups that would be empty, are left out.
 
     References
     ----------
