@@ -1,0 +1,246 @@
+"""The course: what a model says along one recording, a row for each step, in a folder of the recording's own.
+
+``predictions.parquet`` has the rows, ``recording.json`` what they are of. Rows tile the recording: row i speaks for
+``[onset_s, onset_s + step_s)``, and its window of 50 s lies around the middle of that. All that follows (events, the
+page, other people's tools) reads these two files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hbac.common.errors import UserError
+from hbac.common.files import read_json, whole_file, write_json
+from hbac.common.shapes import Maybe, check_shape
+from hbac.evaluation.metric import check_distribution
+from hbac.predictions.metadata import PREFIX
+from hbac.predictions.parquet import read_parquet
+from hbac.vocabulary import PROB_COLUMNS
+
+COURSE_FILE = "predictions.parquet"
+RECORDING_FILE = "recording.json"
+
+#: Column and type. ``onset_s``: seconds from the start of the recording. ``window_s``: length of the window around the
+#: row's middle. ``signal_share``: how much of that window was recorded, 0 to 1. Probabilities are NaN, all six, where
+#: less than half of the window's central ten seconds was recorded: nothing is said there.
+COURSE_DTYPES: dict[str, str] = {
+    "onset_s": "float64",
+    **dict.fromkeys(PROB_COLUMNS, "float32"),
+    "window_s": "float32",
+    "signal_share": "float32",
+}
+
+_FACTS: dict[str, Any] = {
+    "file": str,
+    "file_sha256": str,
+    "duration_s": float,
+    "sfreq": float,
+    "channels": [{"name": str, "label": str, "reference": str, "unit": str, "sfreq": float}],
+    "ignored": [str],
+    "interpolated": [str],
+    "gaps": [[float]],
+    "notes": [str],
+    "start": Maybe(str),
+    "patient": Maybe(str),
+    "annotations": Maybe([{"onset_s": float, "duration_s": float, "text": str, "channel": Maybe(str)}]),
+}
+_METADATA: dict[str, Any] = {
+    "step_s": float,
+    "outside": str,
+    "ensemble": str,
+    "models": [{"member": str, "fold": int}],
+}
+
+
+@dataclass(frozen=True)
+class RecordingFacts:
+    """What is known of a recording besides its samples: the content of ``recording.json``.
+
+    Parameters
+    ----------
+    file : str
+        Name of the file, without its folder.
+    file_sha256 : str
+        Hash of what is in it.
+    duration_s : float
+        From its first to its last sample, gaps included, in seconds.
+    sfreq : float
+        Rate of the EEG in the file, in hertz.
+    channels : sequence of mapping
+        What was read: ``name`` (10-20, of `hbac.vocabulary.CHANNELS`), ``label`` (of the file), ``reference`` (empty
+        where the file says none), ``unit`` and ``sfreq`` in the file.
+    ignored : sequence of str
+        Labels of what was not read.
+    interpolated : sequence of str
+        Electrodes that the file lacks and that were made of their neighbours.
+    gaps : sequence of (float, float)
+        Onset and duration, in seconds, of what was not recorded in between.
+    notes : sequence of str
+        What a reader forgave or did, one sentence each.
+    start : datetime, optional
+        When it began, where it was asked for (``keep=[start]``) and the file knows.
+    patient : str, optional
+        The patient field of the file, where it was asked for (``keep=[patient]``).
+    annotations : sequence of mapping, optional
+        ``onset_s``, ``duration_s``, ``text``, ``channel`` (or None), where asked for (``keep=[annotations]``).
+    """
+
+    file: str
+    file_sha256: str
+    duration_s: float
+    sfreq: float
+    channels: tuple[Mapping[str, Any], ...] = ()
+    ignored: tuple[str, ...] = ()
+    interpolated: tuple[str, ...] = ()
+    gaps: tuple[tuple[float, float], ...] = ()
+    notes: tuple[str, ...] = ()
+    start: datetime | None = None
+    patient: str | None = None
+    annotations: tuple[Mapping[str, Any], ...] | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write ``recording.json``, which is never seen half-written.
+
+        Parameters
+        ----------
+        folder : Path
+            The recording's folder.
+        """
+        content = {name: getattr(self, name) for name in _FACTS}
+        content["start"] = None if self.start is None else self.start.isoformat()
+        write_json(folder / RECORDING_FILE, content, sealed=True)
+
+    @classmethod
+    def read(cls, folder: Path) -> RecordingFacts:
+        """Read ``recording.json``.
+
+        Parameters
+        ----------
+        folder : Path
+            The recording's folder.
+
+        Returns
+        -------
+        RecordingFacts
+            What was written.
+
+        Raises
+        ------
+        UserError
+            When it is missing, damaged, or of another shape.
+        """
+        content = read_json(folder / RECORDING_FILE, _FACTS)
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value := content.get(name), list) else value for name in _FACTS
+        }
+        known["gaps"] = tuple((float(onset_s), float(duration_s)) for onset_s, duration_s in content["gaps"])
+        if known["start"] is not None:
+            try:
+                known["start"] = datetime.fromisoformat(known["start"])
+            except ValueError:
+                raise UserError(f"{folder / RECORDING_FILE}: start is {known['start']!r}, must be a date") from None
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Probabilities along a recording, checked.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The columns of `COURSE_DTYPES`, a row for each step, in the order of time.
+    step_s : float
+        Seconds from one row to the next, and the stretch that a row speaks for.
+    outside : str
+        What a window is filled with beyond the recording's ends, and beyond gaps at its ends: ``reflected``,
+        ``repeated`` or ``missing``.
+    ensemble : str
+        Name of what predicted.
+    models : sequence of mapping
+        Its networks: ``member``, ``fold``, ``montage``, ``band``.
+
+    Raises
+    ------
+    UserError
+        Says which column and row is wrong.
+    """
+
+    frame: pd.DataFrame
+    step_s: float
+    outside: str
+    ensemble: str
+    models: tuple[Mapping[str, Any], ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        _check(self.frame, self.step_s, "course")
+
+    def write(self, folder: Path) -> None:
+        """Write ``predictions.parquet``, which is never seen half-written.
+
+        Parameters
+        ----------
+        folder : Path
+            The recording's folder.
+        """
+        about = {"step_s": self.step_s, "outside": self.outside, "ensemble": self.ensemble, "models": list(self.models)}
+        table = pa.Table.from_pandas(self.frame, preserve_index=False)
+        with whole_file(folder / COURSE_FILE) as partial:
+            pq.write_table(table.replace_schema_metadata({f"{PREFIX}course": json.dumps(about)}), partial)
+
+    @classmethod
+    def read(cls, folder: Path) -> Course:
+        """Read ``predictions.parquet``.
+
+        Parameters
+        ----------
+        folder : Path
+            The recording's folder.
+
+        Returns
+        -------
+        Course
+            As it was written.
+
+        Raises
+        ------
+        UserError
+            When it is missing, no such table, or wrong.
+        """
+        path = folder / COURSE_FILE
+        arrow = read_parquet(path)
+        try:
+            about = json.loads((arrow.schema.metadata or {})[f"{PREFIX}course".encode()])
+        except (KeyError, ValueError):
+            raise UserError(
+                f"{path}: its metadata have no {PREFIX}course: not a table of hbac.infer recordings="
+            ) from None
+        check_shape(about, _METADATA, f"{path}, {PREFIX}course")
+        frame = arrow.to_pandas(ignore_metadata=True)
+        _check(frame, about["step_s"], str(path))
+        return cls(frame, about["step_s"], about["outside"], about["ensemble"], tuple(about["models"]))
+
+
+def _check(frame: pd.DataFrame, step_s: float, what: str) -> None:
+    found = {column: str(frame[column].dtype) for column in frame.columns}
+    if found != COURSE_DTYPES or list(found) != list(COURSE_DTYPES):
+        raise UserError(f"{what}: columns {found}; must be {COURSE_DTYPES}")
+    onset_s = frame["onset_s"].to_numpy()
+    if not np.allclose(onset_s, np.arange(len(frame)) * step_s, rtol=0, atol=1e-6):
+        raise UserError(f"{what}: onset_s must rise from 0 by {step_s:g}")
+    share = frame["signal_share"].to_numpy()
+    if not ((share >= 0) & (share <= 1)).all():
+        raise UserError(f"{what}: signal_share must be from 0 to 1")
+    said = frame.loc[~frame[list(PROB_COLUMNS)].isna().all(axis=1)].reset_index(drop=True)
+    if len(said):
+        check_distribution(said, PROB_COLUMNS, what)
