@@ -187,13 +187,6 @@ class WindowDataModule(L.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make the network's input on the model's device.
 
-        Parameters
-        ----------
-        batch : dict of Tensor
-            As `WindowDataset.__getitems__` or `TrainingWindows.__getitems__` returns it.
-        dataloader_idx : int
-            Not used: all loaders are treated alike.
-
         Returns
         -------
         dict of Tensor

@@ -69,13 +69,7 @@ class EpochShuffle(Sampler[EpochRow]):
             self.first = np.cumsum(self.counts) - self.counts
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next.
-
-        Parameters
-        ----------
-        epoch : int
-            Number of the epoch, from 0.
-        """
+        """Choose the epoch whose order comes next."""
         self.epoch = 0 if self.repeat else epoch
 
     def __len__(self) -> int:

@@ -216,9 +216,8 @@ def make_task(stage: Stage, job: Job) -> Classifier:
     for group in ("optimizer", "schedule"):
         with blamed_on(f"{prefix}{group}"):
             made[group] = build(cfg[group], group, cfg.allow)
-    own = {name: value for name, value in cfg.task.items() if name != "population_head"}  # which is the network's
     with blamed_on(f"{prefix}task"):
-        task: Classifier = build(own, "task", cfg.allow, network=job.network, population=cfg.population, **made)
+        task: Classifier = build(cfg.task, "task", cfg.allow, network=job.network, population=cfg.population, **made)
     return task
 
 

@@ -34,27 +34,11 @@ class MergeSweep(Callback):
     """Give each sweep a folder of its own, merge the out-of-fold tables of its runs and blend its members."""
 
     def on_run_start(self, config: Any, **kwargs: Any) -> None:
-        """Refuse what a command cannot work with.
-
-        Parameters
-        ----------
-        config : DictConfig
-            Of the command.
-        **kwargs
-            Not used.
-        """
+        """Refuse what a command cannot work with."""
         _check(config.hydra)
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        """Make the sweep's folder: never one that is there, which is another sweep's.
-
-        Parameters
-        ----------
-        config : DictConfig
-            Of the sweep; its folder is changed where the name is taken.
-        **kwargs
-            Not used.
-        """
+        """Make the sweep's folder: never one that is there, which is another sweep's."""
         from omegaconf import open_dict, read_write
 
         _check(config.hydra)
@@ -72,15 +56,7 @@ class MergeSweep(Callback):
                 config.hydra.overrides.hydra.append(override("hydra.sweep.dir", sweep))  # for the jobs' own configs
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
-        """Write the ensemble into the sweep's folder and print its table.
-
-        Parameters
-        ----------
-        config : DictConfig
-            Of the sweep.
-        **kwargs
-            Not used.
-        """
+        """Write the ensemble into the sweep's folder and print its table."""
         from hbac.common.instantiate import build
         from hbac.ensembling.collect import JOBS
 

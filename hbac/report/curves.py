@@ -14,11 +14,11 @@ from hbac.labels.targets import counted_first, kl_name
 from hbac.report.figures import blank, drawn, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
 from hbac.report.page import Picture
+from hbac.training.metrics import TRAIN_LOSS, logged
 
 _HEIGHT_PX = 400
 _MOST_EPOCHS = 1e6
 _EACH_EPOCH = 15  # up to so many are ticked one by one
-TRAIN, VAL = "train/kl", "val/{}"
 
 
 def read_log(run: Path) -> pd.DataFrame:
@@ -118,9 +118,9 @@ def learning_curves(found: Gathered) -> dict[str, Any]:
             else:
                 logs[name] |= {fold: log} if len(log) else {}
     groups = counted_first(found.population)
-    metrics = {f"validation, {group.title}": VAL.format(kl_name(name)) for name, group in groups.items()}
+    metrics = {f"validation, {group.title}": logged(kl_name(name)) for name, group in groups.items()}
     pictures = {}
-    for title, metric in (metrics | {"training": TRAIN}).items():
+    for title, metric in (metrics | {"training": TRAIN_LOSS}).items():
         made, n_members = _curves(found, logs, metric)
         if n_members:
             pictures[title] = Picture(made, _HEIGHT_PX + legend_height_px(n_members), tools=True)

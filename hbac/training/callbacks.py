@@ -24,49 +24,26 @@ from hbac.predictions import PredictionTable, TableMetadata
 from hbac.training.averaging import weight_average
 from hbac.training.checkpoints import checkpoint_callbacks
 from hbac.training.epoch_lines import EpochLines, Place
+from hbac.training.metrics import monitored
+
+ALL_ROWS = monitored("all")  # logged in each validation, whatever rows count
 
 
 class TrainingStatistics(Callback):
     """Log each epoch's rate, the time that has passed, and the mean norm of the gradients before they are clipped."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note when it began.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Not used.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
+        """Note when it began."""
         self.fit_began = time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Not used.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
+        """Start the clock."""
         self.began, self.spent, self.windows = time.monotonic(), 0.0, 0
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Measure the gradients, which mixed precision has scaled back by now.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Not used.
-        pl_module : lightning.LightningModule
-            Has them.
-        optimizer : torch.optim.Optimizer
-            Not used.
-        """
+        """Measure the gradients, which mixed precision has scaled back by now."""
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True, batch_size=1)
@@ -74,34 +51,12 @@ class TrainingStatistics(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the batch's windows.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Not used.
-        pl_module : lightning.LightningModule
-            Not used.
-        outputs : object
-            Not used.
-        batch : dict of Tensor
-            With ``row`` (batch,).
-        batch_idx : int
-            Not used.
-        """
+        """Count the batch's windows."""
         self.windows += len(batch["row"])
         self.spent = time.monotonic() - self.began  # up to here, for the epoch's validation is not training
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the rate, and the seconds since training began, validation among them.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Knows how many processes train.
-        pl_module : lightning.LightningModule
-            Logs it.
-        """
+        """Log the rate, and the seconds since training began, validation among them."""
         pl_module.log("train/windows_per_s", self.windows * trainer.world_size / self.spent)
         pl_module.log("train/elapsed_s", time.monotonic() - self.fit_began)
 
@@ -138,19 +93,7 @@ class SeedSteps(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed all devices.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Knows the epoch.
-        pl_module : lightning.LightningModule
-            Not used.
-        batch : object
-            Not used.
-        batch_idx : int
-            Number of the batch in its epoch.
-        """
+        """Seed all devices."""
         numbers = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         words = np.random.SeedSequence(numbers).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
@@ -183,7 +126,7 @@ class StopWhereNotFinite(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look at the epoch's last steps, and at what became of the weights in the very last."""
         self._check(trainer, trainer.num_training_batches)
-        if not torch.isfinite(trainer.callback_metrics["val/kl"]):
+        if not torch.isfinite(trainer.callback_metrics[ALL_ROWS]):
             self._stop(trainer, "the validation KL is not finite after")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -206,15 +149,7 @@ class Patience(EarlyStopping):
     """Lightning's early stopping, which also stops where a run that had just been stopped is typed again."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop before the first batch if the checkpoint says so.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Is told to stop.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
+        """Stop before the first batch if the checkpoint says so."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
@@ -244,19 +179,7 @@ class PredictionTableWriter(BasePredictionWriter):
         predictions: Sequence[Any],
         batch_indices: Sequence[Any],
     ) -> None:
-        """Gather the batches of all devices and write.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Knows the devices.
-        pl_module : lightning.LightningModule
-            Gathers over them.
-        predictions : sequence of dict
-            What ``predict_step`` returned.
-        batch_indices : sequence
-            Not used: each batch says which rows it holds.
-        """
+        """Gather the batches of all devices and write."""
         gathered: Any = pl_module.all_gather(
             {name: torch.cat([batch[name] for batch in predictions]) for name in ("row", "prob")}
         )

@@ -12,6 +12,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from hbac.common.progress import progress
+from hbac.training.metrics import TRAIN_LOSS
 
 
 @dataclass(frozen=True)
@@ -52,68 +53,30 @@ class EpochLines(Callback):
         self.bar = ExitStack()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note when it began.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            At which epoch it starts.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
+        """Note when it began."""
         self.first_epoch, self.began = trainer.current_epoch, time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin a bar.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            At which epoch it is.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
+        """Begin a bar."""
         if on_terminal() and trainer.is_global_zero:
             self.update = self.bar.enter_context(progress(f"  {self._epoch(trainer)}", log=False))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Knows how many batches there are.
-        pl_module : lightning.LightningModule
-            Not used.
-        outputs : object
-            Not used.
-        batch : object
-            Not used.
-        batch_idx : int
-            Number of the batch in its epoch.
-        """
+        """Move the bar."""
         if on_terminal() and trainer.is_global_zero:
             self.update(batch_idx + 1, int(trainer.num_training_batches))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the line.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Knows metrics and epochs.
-        pl_module : lightning.LightningModule
-            Not used.
-        """
+        """Write the line."""
         self.bar.close()
         if not trainer.is_global_zero:
             return
         done, epochs = trainer.current_epoch + 1, int(trainer.max_epochs or 0)
         each_s = (time.monotonic() - self.began) / (done - self.first_epoch)
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        shown = {"train": "train/kl", "val": self.monitor}
+        shown = {"train": TRAIN_LOSS, "val": self.monitor}
         scores = "".join(f"   {name} {values[metric]:.4f}" for name, metric in shown.items() if metric in values)
         windows = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
         left_s = each_s * (epochs - done)
@@ -123,17 +86,7 @@ class EpochLines(Callback):
         sys.stderr.write(f"  {self._epoch(trainer)}{scores}   {windows / each_s:.0f} windows/s   {left}\n")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Take the bar away.
-
-        Parameters
-        ----------
-        trainer : lightning.Trainer
-            Not used.
-        pl_module : lightning.LightningModule
-            Not used.
-        exception : BaseException
-            What ended the training.
-        """
+        """Take the bar away."""
         self.bar.close()
 
     def _epoch(self, trainer: L.Trainer) -> str:

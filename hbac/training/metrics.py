@@ -11,6 +11,13 @@ from hbac.vocabulary import CLASSES, N_CLASSES
 
 # B window, K class, P population
 
+TRAIN_LOSS = "train/kl"
+
+
+def logged(metric: str) -> str:
+    """Return the name under which a metric of the validation is logged."""
+    return f"val/{metric}"
+
 
 def monitored(population: str) -> str:
     """Name what training is watched by: what stops it, lowers its rate, and chooses the best epoch.
@@ -30,7 +37,7 @@ def monitored(population: str) -> str:
     >>> monitored("many_votes"), monitored("all")
     ('val/kl_10_or_more', 'val/kl')
     """
-    return f"val/{kl_name(population_of(population).name)}"
+    return logged(kl_name(population_of(population).name))
 
 
 class PopulationKL(Metric):

@@ -18,7 +18,7 @@ from hbac.data.windows import Batch
 from hbac.labels.targets import DEFAULT_POPULATION
 from hbac.models.population_head import PopulationHead
 from hbac.models.rates import ParameterGroup, layerwise_groups
-from hbac.training.metrics import PopulationKL, monitored
+from hbac.training.metrics import TRAIN_LOSS, PopulationKL, logged, monitored
 
 # B window, K class
 
@@ -27,8 +27,10 @@ class Classifier(L.LightningModule):
     """Train a network on shares of votes.
 
     The loss is the KL divergence between the shares and the network's softmax, weighted by row: the competition's
-    metric itself. Networks with a method ``parameter_groups(lr)`` get their own groups of learning rates. Biases and
-    normalisations are spared weight decay, whatever the groups (`hbac.models.rates`).
+    metric itself. For another loss, or other metrics, derive a class, override `configure_losses` or
+    `configure_metrics`, and name it: ``allow=[mynets] task._target_=mynets.MyClassifier``. Networks with a method
+    ``parameter_groups(lr)`` get their own groups of learning rates. Biases and normalisations are spared weight decay,
+    whatever the groups (`hbac.models.rates`).
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ class Classifier(L.LightningModule):
         know, as in a second stage. Needs a network with a method ``layers()``.
     population : str
         The rows whose validation KL is watched (`hbac.training.metrics.monitored`).
+    population_head : bool
+        Whether the network is a `hbac.models.population_head.PopulationHead`, which is told how many experts voted.
 
     Raises
     ------
@@ -57,22 +61,33 @@ class Classifier(L.LightningModule):
         schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
         lr_decay: float = 1.0,
         population: str = DEFAULT_POPULATION,
+        population_head: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 < lr_decay <= 1:
-            raise UserError(f"task.lr_decay={lr_decay}: must be above 0 and at most 1")
-        inner = _below_head(network)
-        if lr_decay < 1 and not hasattr(inner, "layers"):
-            raise UserError(f"task.lr_decay={lr_decay}: {type(inner).__name__} does not say what its layers are")
-        if lr_decay < 1 and getattr(inner, "backbone_lr_factor", 1.0) != 1:
-            raise UserError(f"task.lr_decay={lr_decay} and model.backbone_lr_factor exclude one another")
-        self.network, self.lr_decay, self.monitor = network, lr_decay, monitored(population)
-        self.make_optimizer, self.make_schedule = optimizer, schedule
-        self.configure_metrics()
+        self.make_optimizer, self.make_schedule, self.lr_decay = optimizer, schedule, lr_decay
+        self.configure_models(network, population_head)
+        self.configure_losses()
+        self.configure_metrics(population)
 
-    def configure_metrics(self) -> None:
-        """Make the metrics, one set for each split."""
-        self.val_kl = PopulationKL()
+    def configure_models(self, network: nn.Module, population_head: bool) -> None:
+        """Take the network, if it can be trained as was asked."""
+        assert isinstance(network, PopulationHead) == population_head
+        self.network, self.population_head = network, population_head
+        below, asked = self._below_head(), f"task.lr_decay={self.lr_decay}"
+        if not 0 < self.lr_decay <= 1:
+            raise UserError(f"{asked}: must be above 0 and at most 1")
+        if self.lr_decay < 1 and not hasattr(below, "layers"):
+            raise UserError(f"{asked}: {type(below).__name__} does not say what its layers are")
+        if self.lr_decay < 1 and getattr(below, "backbone_lr_factor", 1.0) != 1:
+            raise UserError(f"{asked} and model.backbone_lr_factor exclude one another")
+
+    def configure_losses(self) -> None:
+        """Choose the loss: a function of logits and targets, both (batch, 6), that returns a number a row."""
+        self.row_loss: Callable[[Tensor, Tensor], Tensor] = soft_target_kl
+
+    def configure_metrics(self, population: str) -> None:
+        """Make the validation's metrics, and choose which of them training is watched by."""
+        self.val_kl, self.monitor = PopulationKL(), monitored(population)
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped with each step of the optimiser, or after each validation."""
@@ -88,14 +103,8 @@ class Classifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return all parameters in groups, each with its rate, and its weight decay where that is not the optimiser's.
-
-        Returns
-        -------
-        list of dict
-            As `hbac.models.rates.layerwise_groups` makes them.
-        """
-        rate, network = _rate_of(self.make_optimizer), _below_head(self.network)
+        """Return all parameters in groups (`hbac.models.rates`), each with its rate, and its weight decay if it has one."""
+        rate, network = _rate_of(self.make_optimizer), self._below_head()
         if self.lr_decay == 1 and hasattr(network, "parameter_groups"):
             groups: list[ParameterGroup] = network.parameter_groups(rate)  # type: ignore[operator]
         else:
@@ -120,87 +129,55 @@ class Classifier(L.LightningModule):
         Tensor, shape (batch, 6)
             Logits in the order of `hbac.vocabulary.CLASSES`, in float32 whatever the precision.
         """
-        logits: Tensor = self.network(x, n_votes_B) if isinstance(self.network, PopulationHead) else self.network(x)
-        return logits.float()
+        logits_BK: Tensor = self.network(x, n_votes_B) if self.population_head else self.network(x)
+        return logits_BK.float()
 
     def loss(self, logits_BK: Tensor, batch: Batch) -> Tensor:
-        """Return the weighted mean KL divergence of a batch, in nats.
-
-        Parameters
-        ----------
-        logits_BK : Tensor, shape (batch, 6)
-            What `forward` returned.
-        batch : dict of Tensor
-            With ``target`` (batch, 6) and ``weight`` (batch,).
-
-        Returns
-        -------
-        Tensor
-            A scalar.
-        """
-        kl_B = F.kl_div(logits_BK.log_softmax(dim=1), batch["target"], reduction="none").sum(dim=1)
+        """Return the mean loss of a batch, its rows weighted by ``weight``; a scalar, in nats."""
         weight_B = batch["weight"]
-        return (kl_B * weight_B).sum() / weight_B.sum()
+        return (self.row_loss(logits_BK, batch["target"]) * weight_B).sum() / weight_B.sum()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch.
-
-        Parameters
-        ----------
-        batch : dict of Tensor
-            A training batch.
-        batch_idx : int
-            Not used.
-
-        Returns
-        -------
-        Tensor
-            A scalar.
-        """
+        """Return the loss of a batch."""
         loss = self.loss(self(batch["x"], batch["n_votes"]), batch)
-        self.log("train/kl", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["x"]))
+        self.log(TRAIN_LOSS, loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["x"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the validation metrics.
-
-        Parameters
-        ----------
-        batch : dict of Tensor
-            A validation batch.
-        batch_idx : int
-            Not used.
-        """
+        """Add a batch to the validation's metrics."""
         self.val_kl.update(self(batch["x"]).log_softmax(dim=1), batch["target"], batch["n_votes"])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the validation metrics."""
-        values = self.val_kl.compute()
+        """Log the validation's metrics."""
+        values = {logged(name): kl.float() for name, kl in self.val_kl.compute().items()}
         self.val_kl.reset()
-        logged = {self.monitor: torch.tensor(float("nan"))} | {f"val/{name}": kl.float() for name, kl in values.items()}
-        self.log(self.monitor, logged.pop(self.monitor), prog_bar=True)
-        self.log_dict(logged)
+        self.log(self.monitor, values.pop(self.monitor, torch.tensor(float("nan"))), prog_bar=True)
+        self.log_dict(values)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return the probabilities of a batch.
-
-        Parameters
-        ----------
-        batch : dict of Tensor
-            Any batch.
-        batch_idx : int
-            Not used.
-
-        Returns
-        -------
-        dict of Tensor
-            ``row`` (batch,) positions of the rows, ``prob`` (batch, 6).
-        """
+        """Return ``row`` (batch,), the rows' positions, and ``prob`` (batch, 6)."""
         return {"row": batch["row"], "prob": self(batch["x"]).softmax(dim=1)}
 
+    def _below_head(self) -> nn.Module:
+        return self.network.network if isinstance(self.network, PopulationHead) else self.network
 
-def _below_head(network: nn.Module) -> nn.Module:
-    return network.network if isinstance(network, PopulationHead) else network
+
+def soft_target_kl(logits_BK: Tensor, target_BK: Tensor) -> Tensor:
+    """Return the KL divergence of each row's softmax from its target.
+
+    Parameters
+    ----------
+    logits_BK : Tensor, shape (batch, 6)
+        What the network says.
+    target_BK : Tensor, shape (batch, 6)
+        Shares of votes that sum to 1.
+
+    Returns
+    -------
+    Tensor, shape (batch,)
+        In nats, 0 or more.
+    """
+    return F.kl_div(logits_BK.log_softmax(dim=1), target_BK, reduction="none").sum(dim=1)
 
 
 def _rate_of(make_optimizer: Callable[[Any], Optimizer]) -> float:

@@ -54,7 +54,7 @@ def test_votes_choose_the_map_in_training_and_the_population_in_prediction() -> 
 
 def test_rows_with_few_votes_teach_their_map_and_the_features() -> None:
     head = head_of_noise()
-    task = Classifier(head, torch.optim.AdamW)
+    task = Classifier(head, torch.optim.AdamW, population_head=True)
     batch = {
         "x": torch.randn(6, 3),
         "target": torch.eye(6),
@@ -71,7 +71,9 @@ def test_rows_with_few_votes_teach_their_map_and_the_features() -> None:
 @pytest.mark.parametrize("decay", [0.5, 1.0])
 def test_every_weight_learns_once(decay: float) -> None:
     head = PopulationHead(ResNetGRU(**SMALL), "many_votes")
-    optimizer = Classifier(head, partial(torch.optim.SGD, lr=0.1), lr_decay=decay).configure_optimizers()
+    optimizer = Classifier(
+        head, partial(torch.optim.SGD, lr=0.1), lr_decay=decay, population_head=True
+    ).configure_optimizers()
     learnt = [id(weight) for group in optimizer.param_groups for weight in group["params"]]
     assert sorted(learnt) == sorted(id(weight) for weight in head.parameters())
 
