@@ -103,7 +103,7 @@ class Classifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return all parameters in groups (`hbac.models.rates`), each with its rate, and its weight decay if it has one."""
+        """Return all parameters in groups (`hbac.models.rates`), with the rate, and maybe the weight decay, of each."""
         rate, network = _rate_of(self.make_optimizer), self._below_head()
         if self.lr_decay == 1 and hasattr(network, "parameter_groups"):
             groups: list[ParameterGroup] = network.parameter_groups(rate)  # type: ignore[operator]
