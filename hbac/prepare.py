@@ -35,10 +35,20 @@ def prepare(cfg: DictConfig) -> None:
         sys.stdout.write(listed(cfg.list, conf_dir()))
         return
     from hbac.cli.console import next_command, part_table
-    from hbac.common.commands import command_line
+    from hbac.common.commands import command_line, override
+    from hbac.experiment.launched import all_folds, named
+
+    if cfg.weights is not None:
+        from hbac.models.weights import convert, packaged_weights
+
+        out = Path(cfg.outputs) / "weights" / f"{cfg.backbone}.safetensors"
+        source = packaged_weights() if cfg.weights == "package" else Path(cfg.weights)
+        sys.stdout.write(f"{out}: {convert(source, cfg.backbone, out)} tensors\n")
+        chosen = (override("model.backbone", cfg.backbone), override("model.pretrained_file", out))
+        next_command(command_line("train", "model=efficientnet", *chosen, flags=all_folds(cfg.labels.n_folds)))
+        return
     from hbac.common.instantiate import build
     from hbac.experiment.audit import audit
-    from hbac.experiment.launched import all_folds, named
     from hbac.experiment.training_data import fold_table_of
 
     dataset = build(cfg.dataset, "dataset", cfg.allow)

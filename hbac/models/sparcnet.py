@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 from hbac.models.parts import check_counts, check_shares, start_uniform
+from hbac.models.weights import as_tensors, read_pickled
 from hbac.vocabulary import CENTRAL_S, CLASSES, N_CLASSES, SFREQ
 
 #: Order of the published network's outputs, in our words.
@@ -264,18 +264,9 @@ _STORED_CLASSES = (
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a state dict, or the tensors of a network that was stored whole, by their names."""
-    if not path.is_file():
-        raise UserError(f"model.pretrained_file={path}: no such file")
-    try:
-        with torch.serialization.safe_globals([(_Kept, name) for name in _STORED_CLASSES]):
-            stored: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file can raise anything, and the reader's own error is not public
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"model.pretrained_file={path}: cannot be read as weights ({reason})") from error
-    tensors = dict(_tensors_of(stored)) if isinstance(stored, _Kept) else stored
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise UserError(f"model.pretrained_file={path}: holds no tensors by their names")
-    return {str(name): value.detach() for name, value in tensors.items()}
+    with torch.serialization.safe_globals([(_Kept, name) for name in _STORED_CLASSES]):
+        stored = read_pickled(path, "model.pretrained_file")
+    return as_tensors(dict(_tensors_of(stored)) if isinstance(stored, _Kept) else stored, path, "model.pretrained_file")
 
 
 def _tensors_of(module: _Kept, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
