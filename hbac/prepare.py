@@ -39,11 +39,13 @@ def prepare(cfg: DictConfig) -> None:
     from hbac.experiment.launched import all_folds, named
 
     if cfg.weights is not None:
+        from hbac.models.backbone import make_backbone
         from hbac.models.weights import convert, packaged_weights
 
+        wanted = make_backbone(cfg.backbone, 3, 0.0, pretrained=False, pretrained_file=None).state_dict()
         out = Path(cfg.outputs) / "weights" / f"{cfg.backbone}.safetensors"
-        source = packaged_weights() if cfg.weights == "package" else Path(cfg.weights)
-        sys.stdout.write(f"{out}: {convert(source, cfg.backbone, out)} tensors\n")
+        convert(packaged_weights() if cfg.weights == "package" else Path(cfg.weights), cfg.backbone, wanted, out)
+        sys.stdout.write(f"{out}: {len(wanted)} tensors\n")
         chosen = (override("model.backbone", cfg.backbone), override("model.pretrained_file", out))
         next_command(command_line("train", "model=efficientnet", *chosen, flags=all_folds(cfg.labels.n_folds)))
         return

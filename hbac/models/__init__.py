@@ -1,9 +1,11 @@
 """Networks in pure torch, one architecture a file; `MODELS` is the list that the contract tests run over.
 
 Each takes plain keyword arguments, of which ``n_outputs`` and, for signals, ``n_chans, n_times, sfreq`` are
-named as in braindecode; ``forward(x)`` gives logits (window, class); the last layer is ``final_layer``.
+named as in braindecode; ``forward(x)`` gives logits (window, class); the last layer is ``final_layer``. `Braindecode`
+stands apart: what it wraps has a last layer and a start of its own.
 """
 
+from hbac.models.braindecode import Braindecode
 from hbac.models.conv_squeezeformer import ConvSqueezeformer
 from hbac.models.efficientnet import EfficientNet
 from hbac.models.efficientnet_1d import EfficientNet1d
@@ -16,6 +18,7 @@ MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU, SPaRCNet, EfficientNet1d, Co
 
 __all__ = [
     "MODELS",
+    "Braindecode",
     "ConvSqueezeformer",
     "EfficientNet",
     "EfficientNet1d",

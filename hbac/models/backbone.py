@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
+from hbac.models.weights import check_fit, shapes_in
 
 INPUT_NORMS = ("batch", "unit_range", "none")
 _NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
@@ -146,33 +147,20 @@ class _Standardise(nn.Module):
 
 def _load_file(backbone: Any, name: str, in_chans: int, path: Path) -> None:
     """Fill the backbone from a file that has all of its weights, by timm's loader."""
-    from safetensors import SafetensorError, safe_open
     from timm.models import load_pretrained
 
-    if path.suffix != ".safetensors":
-        raise UserError(f"model.pretrained_file={path}: must be a .safetensors file; others hold pickled code")
-    if not path.is_file():
-        raise UserError(f"model.pretrained_file={path}: no such file")
-    try:
-        with safe_open(path, "pt") as file:
-            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise UserError(f"model.pretrained_file={path}: is no readable safetensors file ({error})") from error
+    found = shapes_in(path)
     # timm doesn't look for missing names where the classifier is left out, and would leave those at random.
     config = dict(backbone.pretrained_cfg)
     stem = f"{config.get('first_conv')}.weight"
-    problems = []
-    for key, tensor in backbone.state_dict().items():
-        expected = tuple(tensor.shape)
-        if key not in found:
-            problems.append(f"{key} is missing")
-        elif found[key] != expected and not (key == stem and _same_but_channels(found[key], expected)):
-            problems.append(f"{key} is {found[key]}, not {expected}")
-    if problems:
-        raise UserError(
-            f"model.pretrained_file={path}: isn't for {name}; of its {len(backbone.state_dict())} tensors "
-            f"{len(problems)} don't fit: {'; '.join(problems[:3])}{'; …' if len(problems) > 3 else ''}"
-        )
+    wanted = backbone.state_dict()
+    fits = stem in found and _same_but_channels(found[stem], tuple(wanted[stem].shape))
+    check_fit(
+        f"model.pretrained_file={path}",
+        name,
+        found | ({stem: tuple(wanted[stem].shape)} if fits else {}),
+        wanted,
+    )
     if stem in found:
         config["input_size"] = (found[stem][1], *config["input_size"][1:])
     config.update(file=str(path), custom_load=False)

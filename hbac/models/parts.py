@@ -104,6 +104,14 @@ class HeadNorm(nn.BatchNorm1d):
         return super().forward(input)
 
 
+def central(x_BCT: Tensor, n_times: int | None) -> Tensor:
+    """Return the `n_times` samples around the middle, all of them where there are no more or `n_times` is None."""
+    if n_times is None or x_BCT.shape[-1] <= n_times:
+        return x_BCT
+    start = (x_BCT.shape[-1] - n_times) // 2
+    return x_BCT[..., start : start + n_times]
+
+
 def check_shares(shares: dict[str, float]) -> None:
     """Refuse shares outside 0 to 1.
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.models.parts import check_counts, check_shares, start_uniform
-from hbac.models.weights import as_tensors, read_pickled
+from hbac.models.parts import central, check_counts, check_shares, start_uniform
+from hbac.models.weights import as_tensors, check_fit, read_pickled
 from hbac.vocabulary import CENTRAL_S, CLASSES, N_CLASSES, SFREQ
 
 #: Order of the published network's outputs, in our words.
@@ -134,9 +134,7 @@ class SPaRCNet(nn.Module):
         UserError
             Where the windows are too short.
         """
-        if self.crop is not None and x_BCT.shape[2] > self.crop:
-            start = (x_BCT.shape[2] - self.crop) // 2
-            x_BCT = x_BCT[..., start : start + self.crop]
+        x_BCT = central(x_BCT, self.crop)
         self._check_length(x_BCT.shape[2])
         f_BFT = F.max_pool1d(F.elu(self.stem(x_BCT)), 3, stride=2, padding=1)
         # Ten seconds at 200 Hz end in seven steps, over all of which the published network averages.
@@ -159,19 +157,13 @@ class SPaRCNet(nn.Module):
         found = _read_tensors(path)
         names = published_names()
         own = self.state_dict()
-        problems = [f"{theirs} is missing" for theirs in names.values() if theirs not in found]
-        problems += [f"{theirs} is not known" for theirs in found if theirs not in names.values()]
-        problems += [
-            f"{theirs} is {tuple(found[theirs].shape)}, not {tuple(own[ours].shape)}"
-            for ours, theirs in names.items()
-            if theirs in found and found[theirs].shape != own[ours].shape
-        ]
-        if problems:
-            raise UserError(
-                f"model.pretrained_file={path}: isn't SPaRCNet's of {self.n_chans} derivations and {self.n_outputs} "
-                f"classes; of {len(names)} tensors {len(problems)} don't fit: {'; '.join(problems[:3])}"
-                f"{'; …' if len(problems) > 3 else ''}"
-            )
+        check_fit(
+            f"model.pretrained_file={path}",
+            f"SPaRCNet of {self.n_chans} derivations and {self.n_outputs} classes",
+            {name: tuple(tensor.shape) for name, tensor in found.items()},
+            {theirs: own[ours] for ours, theirs in names.items()},
+            (theirs for theirs in found if theirs not in names.values()),
+        )
         order = [PUBLISHED_CLASSES.index(name) for name in CLASSES]
         self.load_state_dict(
             {

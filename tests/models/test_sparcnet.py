@@ -126,14 +126,14 @@ def test_a_file_that_does_not_fit_whole_is_refused_with_a_count(tmp_path: Path) 
     tensors["norm.weight"] = torch.zeros(3)
     torch.save(tensors, path)
     wanted = (
-        r"of 128 tensors 3 don't fit: features.densenet.conv0.bias is missing; norm.weight is not known; "
-        r"classifier.1.weight is \(5, 255\), not \(6, 255\)"
+        r"of its 128 tensors 3 don't fit: features.densenet.conv0.bias is missing; "
+        r"classifier.1.weight is \(5, 255\), not \(6, 255\); norm.weight is not known"
     )
     with pytest.raises(UserError, match=wanted):
         SPaRCNet(pretrained_file=str(path))
     torch.save(published(), path)
     with pytest.raises(
-        UserError, match=r"SPaRCNet's of 18 derivations .* 1 don't fit: .*conv0.weight is \(64, 16, 7\)"
+        UserError, match=r"SPaRCNet of 18 derivations .* 1 don't fit: .*conv0.weight is \(64, 16, 7\)"
     ):
         SPaRCNet(n_chans=18, pretrained_file=str(path))
     with pytest.raises(UserError, match="no such file"):
