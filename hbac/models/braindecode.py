@@ -46,7 +46,7 @@ class Braindecode(nn.Module):
     n_outputs : int
         Classes.
     sfreq : float
-        Rate of the input in hertz. Some networks are made for 200: ``front_end.sfreq_out=200``.
+        Rate of the input in hertz. Some networks are made for 200: ``+front_end.sfreq_out=200``.
     crop_s : float or None
         Seconds around the middle of the window that are read; None for the whole window.
     args : mapping of str to object
@@ -131,7 +131,7 @@ def _make(name: str, sizes: Mapping[str, Any], settings: Mapping[str, Any]) -> n
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"model.name={name}: cannot be made for {sizes['n_chans']} derivations of {sizes['n_times']} samples at "
-            f"{sizes['sfreq']:g} Hz ({reason}); model.crop_s=10 and front_end.sfreq_out=200 change the samples"
+            f"{sizes['sfreq']:g} Hz ({reason}); model.crop_s=10 and +front_end.sfreq_out=200 change the samples"
         ) from error
     if found != (1, sizes["n_outputs"]):
         raise UserError(f"model.name={name}: gives {found} for one window, not (1, {sizes['n_outputs']})")

@@ -132,9 +132,7 @@ def test_a_file_that_does_not_fit_whole_is_refused_with_a_count(tmp_path: Path) 
     with pytest.raises(UserError, match=wanted):
         SPaRCNet(pretrained_file=str(path))
     torch.save(published(), path)
-    with pytest.raises(
-        UserError, match=r"SPaRCNet of 18 derivations .* 1 don't fit: .*conv0.weight is \(64, 16, 7\)"
-    ):
+    with pytest.raises(UserError, match=r"SPaRCNet of 18 derivations .* 1 don't fit: .*conv0.weight is \(64, 16, 7\)"):
         SPaRCNet(n_chans=18, pretrained_file=str(path))
     with pytest.raises(UserError, match="no such file"):
         SPaRCNet(pretrained_file=str(tmp_path / "none.pt"))
