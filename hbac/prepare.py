@@ -46,8 +46,8 @@ def prepare(cfg: DictConfig) -> None:
         out = Path(cfg.outputs) / "weights" / f"{cfg.backbone}.safetensors"
         convert(packaged_weights() if cfg.weights == "package" else Path(cfg.weights), cfg.backbone, wanted, out)
         sys.stdout.write(f"{out}: {len(wanted)} tensors\n")
-        chosen = (override("model.backbone", cfg.backbone), override("model.pretrained_file", out))
-        next_command(command_line("train", "model=efficientnet", *chosen, flags=all_folds(cfg.labels.n_folds)))
+        network = (override("model.backbone", cfg.backbone), override("model.pretrained_file", out))
+        next_command(command_line("train", "model=efficientnet", *network, flags=all_folds(cfg.labels.n_folds)))
         return
     from hbac.common.instantiate import build
     from hbac.experiment.audit import audit
