@@ -40,7 +40,7 @@ def prepare(cfg: DictConfig) -> None:
 
     if cfg.weights is not None:
         from hbac.models.backbone import make_backbone
-        from hbac.models.weights import convert, packaged_weights
+        from hbac.models.pretrained import convert, packaged_weights
 
         wanted = make_backbone(cfg.backbone, 3, 0.0, pretrained=False, pretrained_file=None).state_dict()
         out = Path(cfg.outputs) / "weights" / f"{cfg.backbone}.safetensors"

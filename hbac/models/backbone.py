@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.models.weights import check_fit, shapes_in
+from hbac.models.pretrained import check_fit, shapes_in
 
 INPUT_NORMS = ("batch", "unit_range", "none")
 _NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 from hbac.models.parts import central, check_counts
-from hbac.models.weights import load_strictly
+from hbac.models.pretrained import load_strictly
 from hbac.vocabulary import N_CLASSES
 
 #: What can be named: seen to map 18 derivations of 10 s and of 50 s at 200 Hz to six logits, with braindecode 1.8.1.

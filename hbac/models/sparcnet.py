@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 from hbac.models.parts import central, check_counts, check_shares, start_uniform
-from hbac.models.weights import as_tensors, check_fit, read_pickled
+from hbac.models.pretrained import as_tensors, check_fit, read_pickled
 from hbac.vocabulary import CENTRAL_S, CLASSES, N_CLASSES, SFREQ
 
 #: Order of the published network's outputs, in our words.

@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_image
 from hbac.common.errors import UserError
 from hbac.models.backbone import make_backbone
 from hbac.models.efficientnet import EfficientNet
-from hbac.models.weights import PACKAGE_BACKBONE, convert, packaged_weights
+from hbac.models.pretrained import PACKAGE_BACKBONE, convert, packaged_weights
 
 TINY = "test_efficientnet"
 
