@@ -1,4 +1,4 @@
-"""From the members' out-of-fold tables to an ensemble folder: ``ensemble.json``, ``oof.parquet``, ``summary.csv``."""
+"""From the members' out-of-fold tables to an ensemble folder: the blend, its predictions, scores, operating points."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hbac.ensembling.comparisons import write_report
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, MEMBERS, Ensemble, Member
 from hbac.ensembling.methods import best_of, fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit, Rows
+from hbac.ensembling.operating_points import OPERATING_FILE, OperatingPoints
 from hbac.ensembling.summary import summarise, write_csv
 from hbac.evaluation.bootstrap import N_RESAMPLES, bootstrap_interval
 from hbac.evaluation.metric import kl_rows
@@ -137,7 +138,7 @@ def build_ensemble(
     """
     out = Path(out)
     own_folders = (MEMBERS, REPORT)
-    check_free(out, COMMAND, (ENSEMBLE_FILE, OOF_FILE, SUMMARY_FILE, CARD_FILE), own_folders)
+    check_free(out, COMMAND, (ENSEMBLE_FILE, OOF_FILE, SUMMARY_FILE, OPERATING_FILE, CARD_FILE), own_folders)
     missing: dict[str, list[int]] = {}
     joined = join_tables(_checked(tables, allow_missing_folds, missing), on_missing, allow_missing_folds)
     counts = _counted_rows(joined, population, method)
@@ -199,6 +200,7 @@ def build_ensemble(
         },
     )
     table = _oof_table(joined, best.nested, ensemble)
+    points = OperatingPoints.of(table, counts, population, n_resamples, seed)
     with replacing(out, COMMAND, ENSEMBLE_FILE, own_folders) as staged:
         for m, meta in enumerate(joined.metadata):
             rows = joined.present[m]
@@ -208,6 +210,7 @@ def build_ensemble(
             PredictionTable(frame, meta).write(staged / path.relative_to(out), stands_in=path.parent)
         table.write(staged / OOF_FILE, stands_in=out)
         write_csv(summary, staged / SUMMARY_FILE)
+        points.write(staged)
         if report:
             write_report(joined, data, best, staged / REPORT, population, n_resamples, seed)
         if card is not None:

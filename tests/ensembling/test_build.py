@@ -32,7 +32,14 @@ def test_writes_the_folder(tables, tmp_path: Path):
     result = build_ensemble(tables, tmp_path / "e", n_resamples=200)
     found = sorted(p.relative_to(tmp_path / "e").as_posix() for p in (tmp_path / "e").rglob("*") if p.is_file())
     members = sorted(f"members/{t.metadata.member}.parquet" for t in tables)
-    assert found == [".hbac-made.json", "ensemble.json", *members, "oof.parquet", "summary.csv"]
+    assert found == [
+        ".hbac-made.json",
+        "ensemble.json",
+        *members,
+        "oof.parquet",
+        "operating_points.json",
+        "summary.csv",
+    ]
 
     oof = PredictionTable.read(tmp_path / "e" / "oof.parquet")
     many = (oof.frame["n_votes"] >= 10).to_numpy()
