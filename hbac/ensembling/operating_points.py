@@ -1,7 +1,8 @@
 """``operating_points.json``: at which probability an ensemble calls a class, for a recall that one asks for.
 
-The thresholds are of the out-of-fold rows of the population that counts, as all scores of an ensemble. Inference averages
-the networks of all folds, which is another predictor: what a threshold really finds has to be looked at where it is used.
+The thresholds are of the out-of-fold rows of the population that counts, as all scores of an ensemble. Inference
+averages the networks of all folds, which is another predictor: what a threshold really finds has to be looked at where
+it is used.
 """
 
 # N row, K class
