@@ -26,6 +26,15 @@ def iiic_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def raters_path() -> Path:
+    """The votes of SPaRCNet's twenty raters beside the repository; tests that ask for them are skipped without."""
+    path = Path(__file__).resolve().parents[2] / "shared" / "data" / "experts" / "sparcnet_raters.parquet"
+    if not path.is_file():
+        pytest.skip(f"no raters at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A read-only data set of 12 EEGs with spectrograms; write to a copy where a test changes it."""
     return write_hms_layout(tmp_path_factory.mktemp("tiny"), n_eegs=12, with_spectrograms=True)

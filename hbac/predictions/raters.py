@@ -1,0 +1,210 @@
+"""Votes by named rater: who said what of which window, which counts of votes cannot tell.
+
+Two layouts are read, from parquet or csv. A wide one has a row a window and a column a rater, called ``rater_…``:
+class names, or the codes of IIIC-SPaRCNet. A long one has a row a vote: ``rater``, ``label_id`` and ``class``, as the
+report's EEG page saves a second opinion.
+"""
+
+# N row, J rater, K class
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hbac.common.errors import UserError
+from hbac.evaluation.agreement import NOT_RATED, count_votes_by_rater
+from hbac.evaluation.metric import check_distribution
+from hbac.predictions.parquet import read_parquet
+from hbac.predictions.table import ID_COLUMNS, NO_ID
+from hbac.vocabulary import CLASSES, CONSENSUS_NAMES, PROB_COLUMNS, VOTE_COLUMNS
+
+PREFIX = "rater_"
+LONG = ("rater", "label_id", "class")
+#: The codes of IIIC-SPaRCNet: 0 other, 1 seizure, 2 LPD, 3 GPD, 4 LRDA, 5 GRDA.
+CODES = ("other", "seizure", "lpd", "gpd", "lrda", "grda")
+_NAMES = {name.casefold(): k for names in (CLASSES, CONSENSUS_NAMES) for k, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class RaterTable:
+    """Votes of named raters, and what a network said of the same rows where the file has it.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The raters.
+    votes : ndarray of int64, shape (rows, raters)
+        Class that each rater gave, −1 where none; each row has a vote.
+    ids : DataFrame
+        ``label_id`` and ``patient_id`` of each row, and other ids; −1 where the file has none.
+    probs : ndarray of float64, shape (rows, 6), or None
+        Probabilities.
+    """
+
+    names: tuple[str, ...]
+    votes: npt.NDArray[np.int64]
+    ids: pd.DataFrame
+    probs: npt.NDArray[np.float64] | None = None
+
+    @property
+    def patients(self) -> npt.NDArray[np.int64]:
+        """Patient of each row; where nobody knows them, each row is one of its own."""
+        patient = self.ids["patient_id"].to_numpy()
+        return np.arange(len(patient)) if (patient == NO_ID).any() else patient
+
+    def of_rows(self, label_ids: npt.ArrayLike) -> tuple[RaterTable, npt.NDArray[np.int64]]:
+        """Keep the rows that a prediction table has.
+
+        Parameters
+        ----------
+        label_ids : array_like of int, shape (predictions,)
+            Those of the table, each once.
+
+        Returns
+        -------
+        table : RaterTable
+            The rows that are in both.
+        place : ndarray of int64
+            Where these stand among `label_ids`.
+        """
+        found = pd.Index(np.asarray(label_ids)).get_indexer(self.ids["label_id"])
+        here = (found >= 0) & (self.ids["label_id"].to_numpy() != NO_ID)
+        ids = self.ids[here].reset_index(drop=True)
+        probs = None if self.probs is None else self.probs[here]
+        return RaterTable(self.names, self.votes[here], ids, probs), np.asarray(found[here], np.int64)
+
+
+def read_raters(path: str | Path) -> RaterTable:
+    """Read a table of votes by named rater.
+
+    Parameters
+    ----------
+    path : str or Path
+        Parquet or csv. Wide: columns ``rater_…`` of class names, or of codes (0 other, 1 seizure, 2 LPD, 3 GPD, 4 LRDA,
+        5 GRDA, −1 not rated); ids and the six ``_prob`` columns where there are any. Long: ``rater, label_id, class``.
+        Rows that nobody rated are left out.
+
+    Returns
+    -------
+    RaterTable
+        Checked.
+
+    Raises
+    ------
+    UserError
+        Counts of votes without raters' names; an unknown class, or a rater who voted twice; names file, row and column.
+    """
+    path = Path(path)
+    frame = _read(path)
+    if set(LONG) <= set(frame.columns):
+        return _from_long(frame, path)
+    raters = [str(column) for column in frame.columns if str(column).startswith(PREFIX)]
+    if not raters:
+        counted = "; it has counts of votes, which say how far experts agree but not who does" * (
+            set(VOTE_COLUMNS) <= set(frame.columns)
+        )
+        raise UserError(
+            f"{path}: no named raters: columns {PREFIX}…, or the three columns {', '.join(LONG)}, are needed{counted}"
+        )
+    votes = np.stack([_classes(frame[column], path) for column in raters], axis=1)
+    probs = None
+    if set(PROB_COLUMNS) <= set(frame.columns):
+        probs = check_distribution(frame, PROB_COLUMNS, f"table {path}")
+    elif any(column in frame.columns for column in PROB_COLUMNS):
+        raise UserError(f"{path}: only some of the columns {', '.join(PROB_COLUMNS)}; all six are needed, or none")
+    ids = pd.DataFrame({column: _ids(frame, column, path) for column in ID_COLUMNS})
+    _check_once(ids, path)
+    rated = (votes != NOT_RATED).any(axis=1)
+    names = tuple(name.removeprefix(PREFIX) for name in raters)
+    return RaterTable(names, votes[rated], ids[rated].reset_index(drop=True), None if probs is None else probs[rated])
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if path.suffix != ".csv":
+        frame: pd.DataFrame = read_parquet(path).to_pandas(ignore_metadata=True)
+        return frame
+    if not path.is_file():
+        raise UserError(f"{path}: no such table of raters")
+    try:
+        return pd.read_csv(path)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: not readable as csv ({str(error).splitlines()[0]})") from error
+
+
+def _classes(values: pd.Series, path: Path) -> npt.NDArray[np.int64]:
+    """Bring one rater's votes to positions among the classes."""
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        code = values.fillna(NOT_RATED).to_numpy()
+        bad = ~np.isin(code, [NOT_RATED, *range(len(CODES))])
+        allowed = f"{NOT_RATED} (not rated), " + ", ".join(f"{code} ({name})" for code, name in enumerate(CODES))
+        place = np.array([*(CLASSES.index(name) for name in CODES), NOT_RATED])
+        found = place[np.where(bad, NOT_RATED, code).astype(np.int64)]
+    else:
+        texts = values.fillna("").astype(str).str.strip().str.casefold()
+        unrated = texts == ""
+        found = np.where(unrated, NOT_RATED, texts.map(_NAMES).fillna(-2)).astype(np.int64)
+        bad, allowed = found == -2, f"nothing (not rated), or one of {', '.join(CLASSES)}"
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(f"{path}: row {row}, column {values.name}: {values.iloc[row]!r}; a vote is {allowed}")
+    return np.asarray(found, np.int64)
+
+
+def _ids(frame: pd.DataFrame, column: str, path: Path) -> npt.NDArray[np.int64]:
+    if column not in frame.columns:
+        return np.full(len(frame), NO_ID)
+    values = pd.to_numeric(frame[column], errors="coerce")
+    bad = values.isna() | (values % 1 != 0)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(f"{path}: row {row}, column {column}: {frame[column].iloc[row]!r}; a whole number is needed")
+    return values.to_numpy(np.int64)
+
+
+def _check_once(ids: pd.DataFrame, path: Path) -> None:
+    repeated = ids["label_id"].duplicated() & (ids["label_id"] != NO_ID)
+    if repeated.any():
+        row = int(np.argmax(repeated))
+        raise UserError(f"{path}: row {row}, column label_id: {ids['label_id'].iloc[row]} stands twice")
+
+
+def _from_long(frame: pd.DataFrame, path: Path) -> RaterTable:
+    label_id, k = _ids(frame, "label_id", path), _classes(frame["class"], path)
+    rater = frame["rater"].fillna("").astype(str).str.strip()
+    if (rater == "").any():
+        raise UserError(f"{path}: row {int(np.argmax(rater == ''))}, column rater: nobody; a name is needed")
+    repeated = pd.DataFrame({"label_id": label_id, "rater": rater}).duplicated()
+    if repeated.any():
+        row = int(np.argmax(repeated))
+        raise UserError(f"{path}: row {row}: {rater.iloc[row]} has voted on label_id {label_id[row]} before")
+    names, labels = sorted(rater.unique()), np.unique(label_id)
+    votes = np.full((len(labels), len(names)), NOT_RATED, np.int64)
+    votes[np.searchsorted(labels, label_id), np.searchsorted(names, rater.to_numpy(str))] = k
+    ids = pd.DataFrame(dict.fromkeys(ID_COLUMNS, np.full(len(labels), NO_ID))).assign(label_id=labels)
+    if "patient_id" in frame.columns:
+        patient = pd.Series(_ids(frame, "patient_id", path), index=label_id)
+        ids["patient_id"] = patient[~patient.index.duplicated()].reindex(labels).to_numpy()
+    rated = (votes != NOT_RATED).any(axis=1)
+    return RaterTable(tuple(names), votes[rated], ids[rated].reset_index(drop=True))
+
+
+def vote_counts(table: RaterTable) -> pd.DataFrame:
+    """Count the votes as ``train.csv`` does.
+
+    Parameters
+    ----------
+    table : RaterTable
+        Votes by rater.
+
+    Returns
+    -------
+    DataFrame
+        The ids, and the six ``_vote`` columns.
+    """
+    counts = pd.DataFrame(count_votes_by_rater(table.votes), columns=list(VOTE_COLUMNS))
+    return pd.concat([table.ids, counts], axis=1)
