@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.predictions.raters import RaterTable, read_raters, vote_counts
+from hbac.predictions.rater_votes import RaterTable, read_raters, vote_counts
 from hbac.vocabulary import CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 SZ, LPD, GPD, LRDA, GRDA, OTHER = range(6)
@@ -89,9 +89,9 @@ def test_what_is_wrong_is_named(wide: pd.DataFrame, tmp_path: Path) -> None:
             wide.assign(rater_ann=[0, 9, 1]),
             r"v.csv: row 1, column rater_ann: 9; a vote is -1 \(not rated\), 0 \(other\)",
         ),
-        (wide.assign(rater_cy=["lpd", "spike", ""]), r"row 1, column rater_cy: 'spike'; a vote is nothing .* seizure"),
+        (wide.assign(rater_cy=["lpd", "spike", ""]), r"row 1, column rater_cy: spike; a vote is nothing .* seizure"),
         (wide.assign(label_id=[7, 7, 8]), "row 1, column label_id: 7 stands twice"),
-        (wide.assign(patient_id=["x", 1, 2]), "row 0, column patient_id: 'x'; a whole number"),
+        (wide.assign(patient_id=["x", 1, 2]), "row 0, column patient_id: x; a whole number"),
     ]:
         with pytest.raises(UserError, match=message):
             read_raters(write(path, frame))

@@ -151,7 +151,7 @@ def _classes(values: pd.Series, path: Path) -> npt.NDArray[np.int64]:
         bad, allowed = found == -2, f"nothing (not rated), or one of {', '.join(CLASSES)}"
     if bad.any():
         row = int(np.argmax(bad))
-        raise UserError(f"{path}: row {row}, column {values.name}: {values.iloc[row]!r}; a vote is {allowed}")
+        raise UserError(f"{path}: row {row}, column {values.name}: {values.iloc[row]}; a vote is {allowed}")
     return np.asarray(found, np.int64)
 
 
@@ -162,7 +162,7 @@ def _ids(frame: pd.DataFrame, column: str, path: Path) -> npt.NDArray[np.int64]:
     bad = values.isna() | (values % 1 != 0)
     if bad.any():
         row = int(np.argmax(bad))
-        raise UserError(f"{path}: row {row}, column {column}: {frame[column].iloc[row]!r}; a whole number is needed")
+        raise UserError(f"{path}: row {row}, column {column}: {frame[column].iloc[row]}; a whole number is needed")
     return values.to_numpy(np.int64)
 
 
