@@ -13,8 +13,9 @@ from hbac.models.public_resnet_gru import PublicResNetGRU
 from hbac.models.resnet_gru import ResNetGRU
 from hbac.models.sparcnet import SPaRCNet
 from hbac.models.volume import Volume
+from hbac.models.wavenet_2d import WaveNet2d
 
-MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU, SPaRCNet, EfficientNet1d, ConvSqueezeformer, Volume)
+MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU, SPaRCNet, EfficientNet1d, ConvSqueezeformer, Volume, WaveNet2d)
 
 __all__ = [
     "MODELS",
@@ -26,4 +27,5 @@ __all__ = [
     "ResNetGRU",
     "SPaRCNet",
     "Volume",
+    "WaveNet2d",
 ]

@@ -24,6 +24,7 @@ from hbac.models import (
     ResNetGRU,
     SPaRCNet,
     Volume,
+    WaveNet2d,
 )
 from hbac.vocabulary import N_CLASSES
 
@@ -69,6 +70,18 @@ SMALL: dict[type[nn.Module], tuple[Make, Callable[[int], tuple[int, ...]]]] = {
             "test_efficientnet", in_chans=n_chans, n_outputs=n_outputs, width=8, depth=1, head_width=16
         ),
         lambda n_chans: (n_chans, 32, 64),
+    ),
+    WaveNet2d: (
+        lambda n_chans, n_outputs: WaveNet2d(
+            n_chans=n_chans,
+            n_times=256,
+            n_outputs=n_outputs,
+            widths=(4, 16),
+            depths=(4, 2),
+            columns=64,
+            backbone="test_efficientnet",
+        ),
+        lambda n_chans: (n_chans, 256),
     ),
 }
 
