@@ -136,7 +136,7 @@ class WaveNet2d(nn.Module):
         """Return what the backbone reads: (window, 1, chains times features, columns)."""
         self._check_length(x_BCT.shape[2])
         f_NFT = F.adaptive_avg_pool1d(self.wavenet(x_BCT.reshape(-1, 1, x_BCT.shape[2])), self.columns)
-        f_BRFT = f_NFT.unflatten(0, (-1, self.n_chains, self.n_chans // self.n_chains)).mean(2)
+        f_BRFT = torch.unflatten(f_NFT, 0, (-1, self.n_chains, self.n_chans // self.n_chains)).mean(2)
         return f_BRFT.flatten(1, 2).unsqueeze(1)
 
     def parameter_groups(self, lr: float) -> list[ParameterGroup]:
