@@ -32,6 +32,7 @@ HOUSE = (
     "runs",
     "ensembling",
     "inference",
+    "events",
     "tracking",
     "report",
     "cli",

@@ -37,7 +37,7 @@ from hbac.tracking.reading_order import CHAINS, reading_order, side_of
 from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, SFREQ, WINDOW_S
 
 PAGE_FILE, DATA_FOLDER = "eeg.html", "eeg"
-ASSETS = ("eeg_signals.js", "eeg_votes.js", "eeg_page.js", "eeg.css")
+ASSETS = ("eeg_signals.js", "eeg_sheet.js", "eeg_votes.js", "eeg_page.js", "eeg.css")
 
 #: What can be chosen, the first by default: montage of `hbac.signal.montage` to how readers call it.
 MONTAGES = {

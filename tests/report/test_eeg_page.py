@@ -114,7 +114,15 @@ def test_it_opens_without_errors_and_asks_for_nothing_but_its_files(opened: Brow
     assert opened.console() == []
     assert all(url.startswith("file://") for url in asked)
     first, second = windows["label_id"].tolist()[:2]
-    scripts = {"eeg_signals.js", "eeg_votes.js", "eeg_page.js", "report.js", "plotly.min.js", f"{first}.js"}
+    scripts = {
+        "eeg_signals.js",
+        "eeg_sheet.js",
+        "eeg_votes.js",
+        "eeg_page.js",
+        "report.js",
+        "plotly.min.js",
+        f"{first}.js",
+    }
     assert {Path(url).name for url in asked} - {f"{second}.js"} == {"eeg.html", "report.css", "eeg.css", *scripts}
     assert shown(opened) == [str(first), *DEFAULTS, "20", "30"]
 

@@ -3,9 +3,8 @@
 
 document.addEventListener("DOMContentLoaded", () => {
   const page = hbacEEG.begin(JSON.parse(document.getElementById("eeg-index").textContent));
-  const MM = 96 / 25.4; // pixels of a millimetre, as CSS counts them
-  const SHEET = 560, GAP = 13, STRIP = 50, BETWEEN = 5, TOP = 28, BOTTOM = 50; // pixels
-  const PEN = 100; // so many pixels a trace may leave its baseline
+  const { HEIGHT } = hbacSheet;
+  const STRIP = 50, BETWEEN = 5, TOP = 28, BOTTOM = 50; // pixels
   const figure = document.getElementById("eeg-figure");
   const control = (name) => document.getElementById(`eeg-${name}`);
   const state = { at: 0, from: page.central[0], span: page.page_s, listed: [] };
@@ -18,49 +17,6 @@ document.addEventListener("DOMContentLoaded", () => {
   const narrow = () => figure.clientWidth < 640; // a phone, where names and scales must not eat the picture
   const sides = () => narrow() ? { l: 50, r: 8 } : { l: 78, r: 78 };
 
-  /* Rows from top to bottom, each with its baseline in pixels; the EKG always is the last. */
-  function rowsOf(montage) {
-    const groups = [...page.montages[montage], [page.ekg]];
-    const pitch = (SHEET - GAP * (groups.length - 1)) / (groups.flat().length + 0.6);
-    let y = pitch * 0.9;
-    const rows = [];
-    for (const group of groups) {
-      for (const row of group) { rows.push({ ...row, y }); y += pitch; }
-      y += GAP;
-    }
-    return rows;
-  }
-
-  /* The EKG's own scale: hardly any of it is to go farther than so many pixels. */
-  function ekgScale(x, reach = 22) {
-    const sorted = x.filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
-    const most = sorted.length ? sorted[Math.floor(0.995 * (sorted.length - 1))] : 0;
-    return page.ekg_uv_per_mm.find((scale) => most / scale * MM < reach) ?? page.ekg_uv_per_mm.at(-1);
-  }
-
-  /* By how much each row is drawn smaller: 1, and more for one that is far larger than the others here and would fill the
-     page, as that of a loose electrode. */
-  function shrunk(signals, uvPerMm) {
-    const [from, to] = range().map((seconds) => Math.round(seconds * page.sfreq));
-    const sizes = signals.map((x) => {
-      const sorted = x.slice(from, to).filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
-      return sorted.length ? sorted[Math.floor(0.9 * (sorted.length - 1))] : 0;
-    });
-    const usual = [...sizes].sort((a, b) => a - b)[sizes.length >> 1];
-    const pixels = sizes.map((size) => size / uvPerMm * MM);
-    return sizes.map((size, i) => size > 3 * usual && pixels[i] > PEN / 2 ? page.shrinks.find((by) => pixels[i] / by < PEN / 4) ?? page.shrinks.at(-1) : 1);
-  }
-
-  function lineTrace(row, x, uvPerMm, pixels) {
-    const [from, to] = range();
-    const { time, value } = hbacEEG.excerpt(x, from, to, pixels);
-    const perUv = MM / uvPerMm;
-    // The axis points down, so that what is negative goes up.
-    const y = value.map((uv) => row.y + Math.max(-PEN, Math.min(PEN, uv * perUv)));
-    return { type: "scatter", mode: "lines", name: row.name, x: time, y, customdata: value, connectgaps: false,
-      line: { color: `var(--${row.side})`, width: 1 }, hovertemplate: `${row.name}  %{customdata:.0f} µV  %{x:.2f} s<extra></extra>` };
-  }
-
   function mapTrace(values, i) {
     const { columns, rows, low_db: zmin, high_db: zmax, max_hz: maxHz } = page.spectrogram;
     const dx = page.window_s / columns, dy = maxHz / rows;
@@ -71,31 +27,18 @@ document.addEventListener("DOMContentLoaded", () => {
       hovertemplate: `${page.spectrogram.regions[i]}  %{y:.1f} Hz  %{x:.1f} s  %{z:.0f} dB<extra></extra>` };
   }
 
-  function scaleBar(uvPerMm) {
-    const uv = page.bars_uv.find((size) => size / uvPerMm * MM >= 30) ?? page.bars_uv.at(-1);
-    const size = uv / uvPerMm * MM, y1 = SHEET / 2 + size / 2, y0 = y1 - size;
-    return { shape: { type: "line", xref: "paper", x0: 1.015, x1: 1.015, y0, y1, line: { color: "var(--ink)", width: 2 } },
-      text: { xref: "paper", x: 1.022, xanchor: "left", y: (y0 + y1) / 2, showarrow: false, text: `${uv} µV`, font: { size: 11 } } };
-  }
-
   function layoutOf(rows, uvPerMm, shownEkg) {
     const regions = page.spectrogram.regions, [from, to] = range(), [mark0, mark1] = page.central;
-    const inner = SHEET + 14 + regions.length * (STRIP + BETWEEN), total = inner + TOP + BOTTOM;
-    const bar = scaleBar(uvPerMm), small = narrow(), each = span() > 20 ? 5 : span() > 10 ? 2 : 1; // seconds between lines
-    const view = `${state.at} ${from} ${to}`; // another view forgets where the reader has zoomed to
-    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}${row.shrunk ?? ""}</span>`;
+    const inner = HEIGHT + 14 + regions.length * (STRIP + BETWEEN), total = inner + TOP + BOTTOM, small = narrow();
+    const uirevision = `${state.at} ${from} ${to}`; // another view forgets where the reader has zoomed to
+    const { yaxis, ...beside } = hbacSheet.axis(page, rows, uvPerMm, shownEkg, small, inner);
     const layout = {
       height: total, margin: { t: TOP, b: BOTTOM, ...sides() }, showlegend: false,
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "var(--muted)", activecolor: "var(--accent)" }, hovermode: "closest", dragmode: "zoom",
-      xaxis: { range: [from, to], uirevision: view, anchor: `y${regions.length + 1}`, dtick: each, tick0: 0, showgrid: true,
-        gridcolor: "var(--second)", gridwidth: 1, zeroline: false, automargin: false,
-        minor: { dtick: each > 1 ? 1 : 0.2, tick0: 0, showgrid: true, gridcolor: "var(--fifth)", gridwidth: 1 },
+      xaxis: { ...hbacSheet.timeAxis([from, to]), uirevision, anchor: `y${regions.length + 1}`,
         title: { text: "seconds of the window", standoff: 6, font: { size: 11 } } },
-      yaxis: { range: [SHEET, 0], uirevision: view, domain: [1 - SHEET / inner, 1], tickmode: "array", tickvals: rows.map((row) => row.y),
-        ticktext: rows.map(label), showgrid: false, zeroline: false, automargin: false, ticks: "", tickfont: { size: small ? 9 : 11 } },
-      shapes: small ? [] : [bar.shape],
-      annotations: small ? [] : [bar.text, { xref: "paper", x: 1.012, xanchor: "left", y: rows.at(-1).y, showarrow: false,
-        text: shownEkg, font: { size: 10 }, align: "left" }],
+      yaxis: { ...yaxis, uirevision },
+      ...beside,
     };
     regions.forEach((region, i) => {
       const bottom = (regions.length - 1 - i) * (STRIP + BETWEEN) / inner;
@@ -150,14 +93,11 @@ document.addEventListener("DOMContentLoaded", () => {
       return;
     }
     if (mine !== turn) return;
-    const rows = rowsOf(montage), uvPerMm = Number(option("sensitivity"));
+    const uvPerMm = Number(option("sensitivity"));
     const pixels = Math.max(200, figure.clientWidth - sides().l - sides().r);
-    const signals = rows.map((row) => hbacEEG.derive(channels, row, found));
-    const ekg = ekgScale(signals.at(-1)), shrinks = shrunk(signals.slice(0, -1), uvPerMm);
-    shrinks.forEach((by, i) => { rows[i].shrunk = by > 1 ? ` ÷${by}` : ""; });
-    const traces = rows.map((row, i) => lineTrace(row, signals[i], row.name === page.ekg.name ? ekg : shrinks[i] * uvPerMm, pixels));
+    const { rows, traces, ekg } = hbacSheet.draw(page, channels, found, montage, uvPerMm, range(), pixels);
     const smaller = rows.filter((row) => row.shrunk).map((row) => row.name + row.shrunk);
-    const layout = layoutOf(rows, uvPerMm, `${ekg < 1000 ? `${ekg} µV` : `${ekg / 1000} mV`}/mm`);
+    const layout = layoutOf(rows, uvPerMm, ekg);
     figure.style.height = `${layout.height}px`;
     await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace)], layout, config: { displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
     const missing = Object.keys(found.gaps);
