@@ -47,9 +47,8 @@ MONTAGES = {
     "referential": "as recorded",
     "public_8": "public_8",
 }
-SENSITIVITIES = (2, 3, 5, 7, 10, 15, 20, 30, 50)  # µV/mm
-_SENSITIVITY = 7
-LOWS_HZ, _LOW_HZ = (0.1, 0.3, 0.5, 1, 1.6, 5), 0.5
+SENSITIVITIES, SENSITIVITY = (2, 3, 5, 7, 10, 15, 20, 30, 50), 7  # µV/mm
+LOWS_HZ, LOW_HZ = (0.1, 0.3, 0.5, 1, 1.6, 5), 0.5
 HIGHS_HZ, _HIGH_HZ = (15, 20, 30, 35, 50, 70), 70
 SPANS_S = (5, 10, 15, 20, 30, 50)
 _SOME = [group for group in POPULATIONS.values() if group.name != "all"]
@@ -99,14 +98,14 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
         "index": index,
         "montages": MONTAGES,
         "lows_hz": LOWS_HZ,
-        "low_hz": _LOW_HZ,
+        "low_hz": LOW_HZ,
         "highs_hz": HIGHS_HZ,
         "high_hz": _HIGH_HZ,
         "spans_s": SPANS_S,
         "populations": [group.title for group in _SOME],
         "span_s": CENTRAL_S,
         "sensitivities": SENSITIVITIES,
-        "sensitivity": _SENSITIVITY,
+        "sensitivity": SENSITIVITY,
         "scored": next((name for window in index["windows"] for name in window["predictions"]), None),
     }
     return write_page(folder / PAGE_FILE, "eeg_page", values, ASSETS)
@@ -134,15 +133,34 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
         "windows": _windows(rows, why, tables),
         "classes": list(CLASSES),
         "class_names": list(CONSENSUS_NAMES),
+        "window_s": WINDOW_S,
+        "page_s": CENTRAL_S,
+        "central": [start, start + CENTRAL_S],
+        **sheet_index(SFREQ),
+        "spectrogram": spectrogram_index(N_ROWS, N_COLUMNS),
+    }
+
+
+def sheet_index(sfreq: float) -> dict[str, Any]:
+    """Return what a sheet of EEG needs to know (``assets/eeg_sheet.js``, ``assets/eeg_signals.js``).
+
+    Parameters
+    ----------
+    sfreq : float
+        Of the packed signals, in hertz.
+
+    Returns
+    -------
+    dict
+        Plain, for JSON.
+    """
+    return {
         "montages": {name: [[_row(d) for d in group] for group in reading_order(name)] for name in MONTAGES},
         "ekg": _row("EKG"),
         "pad_s": PAD_S,
         "notch_hz": NOTCH_HZ,
         "shrinks": _SHRINKS,
-        "sfreq": SFREQ,
-        "window_s": WINDOW_S,
-        "page_s": CENTRAL_S,
-        "central": [start, start + CENTRAL_S],
+        "sfreq": sfreq,
         "bars_uv": list(_BARS_UV),
         "ekg_uv_per_mm": list(_EKG_UV_PER_MM),
         "packing": {
@@ -151,24 +169,35 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
             "shift": SHIFT,
             "neighbours": neighbours(),
         },
-        "spectrogram": {
-            "regions": list(CHAINS),
-            "rows": N_ROWS,
-            "columns": N_COLUMNS,
-            "low_db": LOW_DB,
-            "high_db": HIGH_DB,
-            "max_hz": MAX_HZ,
-            "colours": _colours(),
-        },
     }
 
 
-def _colours() -> list[list[Any]]:
-    """Return a ramp from dark to bright, even to the eye; plotly.js does not know it by name."""
+def spectrogram_index(n_rows: int, n_columns: int) -> dict[str, Any]:
+    """Return what a page needs to know to draw the spectrograms of the four regions.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Frequencies and times.
+
+    Returns
+    -------
+    dict
+        Plain, for JSON. The colours are a ramp from dark to bright, even to the eye, which plotly.js does not know by
+        name.
+    """
     from plotly.colors import sequential
 
-    colours = sequential.Inferno
-    return [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
+    ramp = sequential.Inferno
+    return {
+        "regions": list(CHAINS),
+        "rows": n_rows,
+        "columns": n_columns,
+        "low_db": LOW_DB,
+        "high_db": HIGH_DB,
+        "max_hz": MAX_HZ,
+        "colours": [[i / (len(ramp) - 1), colour] for i, colour in enumerate(ramp)],
+    }
 
 
 def _positions(part: Part, windows: pd.DataFrame) -> NDArray[np.int64]:

@@ -32,6 +32,7 @@ HIGHEST_HZ = 40.0  # what is left of the signal in a tile
 BANDS = {"delta": (0.5, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 20.0)}
 MOST_COLUMNS = 1440  # of the spectrograms: a minute each in a day
 FRAME_S = 2.0
+_LEAST_SHARE = 0.9  # of a frame that was recorded, for it to count
 MISSING = 255
 _EVERY = round(SFREQ / TILE_HZ)
 _TAPS = 41
@@ -84,10 +85,13 @@ class Trends:
         """
         n_frames = len(eeg_TC) // self._frame
         frame_NTC = eeg_TC[: n_frames * self._frame].reshape(n_frames, self._frame, -1).astype(np.float32)
-        missing_NC = ~np.isfinite(frame_NTC).all(axis=1)
-        frame_NDT = np.einsum("dc,ntc->ndt", self._weight_DC, np.nan_to_num(frame_NTC), optimize=True)
+        there_NTC = np.isfinite(frame_NTC)
+        count_N1C = there_NTC.sum(axis=1, keepdims=True)
+        mean_N1C = np.where(there_NTC, frame_NTC, 0).sum(axis=1, keepdims=True) / np.maximum(count_N1C, 1)
+        x_NTC = np.where(there_NTC, frame_NTC - mean_N1C, 0)
+        frame_NDT = np.einsum("dc,ntc->ndt", self._weight_DC, x_NTC, optimize=True) * self._window_T
+        missing_NC = count_N1C[:, 0] < _LEAST_SHARE * self._frame
         here_ND = ~(missing_NC @ (self._weight_DC != 0).T)
-        frame_NDT = (frame_NDT - frame_NDT.mean(axis=-1, keepdims=True)) * self._window_T
         power_NDF = np.abs(np.fft.rfft(frame_NDT)[..., 1 : len(self._hz_F) + 1]) ** 2
         power_NDF *= 2 / (SFREQ * (self._window_T**2).sum()) * here_ND[..., None]
         column_N = ((start_s + FRAME_S * np.arange(n_frames)) / self.column_s).astype(np.int64)

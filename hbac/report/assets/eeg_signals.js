@@ -61,6 +61,26 @@ const hbacEEG = (() => {
     return channels.map((x, c) => Float32Array.from(x, (value) => value * steps[c]));
   }
 
+  /* Files of a recording that follow one another, from the first to the last, as one window. */
+  async function stretch(first, last) {
+    const numbers = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+    const pieces = await Promise.all(numbers.map(load));
+    for (const piece of pieces) piece.raw ??= unpackSignal(await bytes(piece.signal), piece.steps_uv);
+    const starts = [0], gaps = {};
+    for (const piece of pieces) starts.push(starts.at(-1) + piece.raw[0].length);
+    const raw = pieces[0].raw.map((_, c) => {
+      const x = new Float32Array(starts.at(-1));
+      pieces.forEach((piece, i) => x.set(piece.raw[c], starts[i]));
+      return x;
+    });
+    pieces.forEach((piece, i) => {
+      for (const [name, found] of Object.entries(piece.gaps)) {
+        (gaps[name] ??= []).push(...found.map(([start, stop]) => [start + starts[i], stop + starts[i]]));
+      }
+    });
+    return { raw, gaps, filtered: new Map() };
+  }
+
   /* A Butterworth filter of order 2 as one section [b0, b1, b2, a1, a2], by the bilinear transform. */
   function butterworth(kind, hz) {
     const k = Math.tan(Math.PI * hz / page.sfreq), scale = 1 / (1 + Math.SQRT2 * k + k * k);
@@ -163,5 +183,5 @@ const hbacEEG = (() => {
     return { time: Float64Array.from(picked, (t) => t / sfreq), value: Float32Array.from(picked, (t) => x[t]) };
   }
 
-  return { arrived, load, electrodes, derive, spectrogram, excerpt, begin(content) { page = content; return page; } };
+  return { arrived, load, bytes, stretch, electrodes, derive, spectrogram, excerpt, begin(content) { page = content; return page; } };
 })();
