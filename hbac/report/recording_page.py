@@ -185,16 +185,16 @@ def _facts(course: Course, facts: RecordingFacts) -> str:
 
 
 def _classes(course: Course, rule: EventRule, events: pd.DataFrame) -> list[dict[str, Any]]:
-    lasting = hours(course, rule)
+    lasting = hours(course, rule).to_numpy()
     rows = []
-    for key, name in zip(CLASSES, CONSENSUS_NAMES, strict=True):
+    for key, name, (likeliest, expected) in zip(CLASSES, CONSENSUS_NAMES, lasting, strict=True):
         own = events[events["class"] == key]
         rows.append(
             {
                 "key": key,
                 "name": name,
-                "likeliest": f"{lasting.loc[key, 'likeliest']:.2f}",
-                "expected": f"{lasting.loc[key, 'expected']:.2f}",
+                "likeliest": f"{likeliest:.2f}",
+                "expected": f"{expected:.2f}",
                 "events": len(own) if key in rule.threshold else "",
                 "longest": _clock(own["duration"].max()) if len(own) else "",
                 "threshold": f"{rule.threshold[key]:.2f}" if key in rule.threshold else "",
