@@ -185,7 +185,23 @@ def show(
     return Shown(both.episodes + too.episodes)
 
 
-def _bounds(kind: type[Pattern], seen: float, clarity: float) -> tuple[float, float]:
+def bounds(kind: type[Pattern], seen: float, clarity: float) -> tuple[float, float]:
+    """Return how far a pattern has to stand out to be seen by so many experts.
+
+    Parameters
+    ----------
+    kind : type of Pattern
+        Periodic, rhythmic or a seizure.
+    seen : float
+        Share of the experts, 0 to 1.
+    clarity : float
+        Towards 1 it stands out farther.
+
+    Returns
+    -------
+    least, most : float
+        Of its peak over the spread of all else; see `Episode`.
+    """
     half, steep = _HALF_SEEN[kind]
     least = (1 + 2 * clarity) * half * float(np.exp(_logit(seen) / steep))
     return least, np.inf if seen > _CLEAR else 1.1 * least
@@ -202,7 +218,7 @@ def _pattern(
 ) -> Shown:
     """Let a pattern be seen by so many experts: by its height, its length or its regularity."""
     dim = "no" if seen > _CLEAR else pick(rng, {"faint": 0.5, "short": 0.3, "loose": 0.2})
-    least, most = _bounds(type(pattern), seen if dim in ("no", "faint") else 0.93, clarity)
+    least, most = bounds(type(pattern), seen if dim in ("no", "faint") else 0.93, clarity)
     if dim == "loose" and isinstance(pattern, Periodic):
         pattern = replace(pattern, variation=float(np.clip(0.42 - 0.05 * _logit(seen), 0.2, 0.8)))
     elif dim == "loose" and isinstance(pattern, Rhythmic):
@@ -272,7 +288,7 @@ def _seizure(
     while seizure.kind == "slow" and chance(rng, clarity):
         seizure = draw_seizure(rng, patient, first, last, disputed=disputed)
     seizure = replace(seizure, height=seizure.height * (1 + clarity))
-    least, most = _bounds(Seizure, 0.93 if dim == "short" else seen, clarity)
+    least, most = bounds(Seizure, 0.93 if dim == "short" else seen, clarity)
     found = [Episode(first, last, uniform(rng, 0.3, 2.5), seizure, 1.0, least, most)]
     if chance(rng, 0.35):  # periodic discharges before, between seizures
         label = _LPD if abs(seizure.lateral) > 0.34 else _GPD

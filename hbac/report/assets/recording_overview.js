@@ -111,7 +111,7 @@ const hbacOverview = (() => {
       const kind = { probability: { range: [0, 1], tickvals: [0, 0.5, 1] }, burden: { range: [0, 1], tickvals: [0, 0.5, 1] },
         events: { range: [4.6, -0.6], tickvals: [0, 1, 2, 3, 4], ticktext: page.class_names.slice(0, -1), showgrid: false },
         asymmetry: { range: [-1, 1], tickvals: [-0.5, 0, 0.5], ticktext: ["left", "0", "right"] } }[name]
-        ?? { range: [0, page.spectrogram.max_hz], tickvals: [0, 10], showgrid: false };
+        ?? { range: [0, page.spectrogram.max_hz], tickvals: [0, 10], ticktext: small ? [name, "10"] : ["0", "10"], showgrid: false };
       layout[i === 0 ? "yaxis" : `yaxis${i + 1}`] = { ...own, ...kind };
       if (!small && name !== "events") {
         layout.annotations.push({ xref: "paper", x: 0, xshift: -92, xanchor: "left", yref: "paper", y: (own.domain[0] + own.domain[1]) / 2, showarrow: false,
