@@ -17,7 +17,7 @@ from hbac.synthetic.seizures import draw_seizure
 from hbac.vocabulary import CLASSES, SFREQ
 
 BLOCK_S = 600.0  # one pattern in each, or none
-_KINDS = ("seizure", "lpd", "other", "seizure", "gpd", "lrda", "seizure", "other", "seizure", "gpd", "lpd", "grda")
+_KINDS = ("seizure", "lpd", "other", "gpd", "grda", "lrda", "seizure", "other", "seizure", "gpd", "lpd", "seizure")
 _SEIZURE_S, _OTHERS_S = (25.0, 150.0), (60.0, 330.0)  # how long they last
 _AWAY_S = 60.0  # from the ends of a block
 _CLARITY, _SEEN = 1.0, 0.95

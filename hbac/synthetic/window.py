@@ -17,7 +17,7 @@ from hbac.vocabulary import CLASSES, SFREQ, WINDOW_SAMPLES
 
 
 def simulate_window(
-    label: str, seed: int = 0, second: str = "", ambiguity: float = 0.05
+    label: str, seed: int = 0, second: str = "", ambiguity: float = 0.05, clarity: float = 0.0
 ) -> tuple[Array, dict[str, Any]]:
     """Simulate one 50 s window of a patient of its own.
 
@@ -31,6 +31,8 @@ def simulate_window(
         The class that it could also be taken for; "other" where not given, and a "grda" for "other".
     ambiguity : float
         How much of the evidence speaks for that, 0 to 0.6.
+    clarity : float
+        0 for EEG as it comes; towards 1 patterns are taller and steadier, and artefacts fewer.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def simulate_window(
     rng = np.random.default_rng([seed, k, other, round(1e6 * ambiguity), 0x51D])
     patient = draw_patient(rng)
     start_s = 275.0
-    session = draw_session(rng, patient, [Wish(evidence, start_s + 20, start_s + 30)], 600.0)
+    session = draw_session(rng, patient, [Wish(evidence, start_s + 20, start_s + 30)], 600.0, clarity)
     rendered = render(rng, session, start_s, WINDOW_SAMPLES, SFREQ)
     patterns = []
     for layer in rendered.layers:
