@@ -128,7 +128,8 @@ def test_weight_decay_spares_normalisations_and_biases_whatever_the_groups(lr_de
     network: nn.Module = ResNetGRU(**small)
     if head:
         network = PopulationHead(network, "many_votes")
-    task = Classifier(network, partial(torch.optim.AdamW, lr=0.1, weight_decay=0.5), lr_decay=lr_decay)
+    make = partial(torch.optim.AdamW, lr=0.1, weight_decay=0.5)
+    task = Classifier(network, make, lr_decay=lr_decay, population_head=head)
     optimizer = task.configure_optimizers()
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     for weight in network.parameters():
