@@ -188,7 +188,7 @@ def test_names_are_shown_and_kept_as_they_are(
 ) -> None:
     """Brackets are no colours, colons no pictures, and what a spreadsheet would compute is text."""
     tables = [PredictionTable(frames[n % 3], TableMetadata(name)) for n, name in enumerate(ODD)]
-    build_ensemble(tables, tmp_path / "blended", method="mean", n_resamples=10, report=True)
+    build_ensemble(tables, tmp_path / "blended", method="mean", n_resamples=10, comparisons=True)
     ensemble_table(tmp_path / "blended")
     shown = capsys.readouterr().out
     assert all(f" {name} " in shown or f" '{name} " in shown for name in ODD), shown
@@ -196,7 +196,7 @@ def test_names_are_shown_and_kept_as_they_are(
         rows = list(csv.DictReader(file))
     assert {row["name"] for row in rows} == {"ensemble", "[red]a", "[/b]", ":smile:", "'=1+1", "'@x", "'+y", "'-z"}
     assert all(0 < float(row["kl_all"]) < 10 for row in rows)
-    for path in [tmp_path / "blended" / "summary.csv", *(tmp_path / "blended" / "report").iterdir()]:
+    for path in [tmp_path / "blended" / "summary.csv", *(tmp_path / "blended" / "comparisons").iterdir()]:
         cells = [cell for line in csv.reader(path.read_text().splitlines()) for cell in line]
         assert not [cell for cell in cells if cell.startswith(tuple("=+-@")) and not _is_number(cell)], path
 

@@ -139,7 +139,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "export": TEXT,
     "resume": FLAG,
     "allow_missing_folds": FLAG,
-    "report": FLAG,
+    "comparisons": FLAG,
     "dry_run": FLAG,
     "audit": FLAG,
     "out": NAME,

@@ -18,6 +18,7 @@ FLAGS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve"
 _EXTRAS = {"optuna": "optuna", "ray": "ray", "ray_aws": "ray", "submitit_slurm": "slurm", "submitit_local": "slurm"}
 _WORDS_TOO = ("trainer.devices", "trainer.deterministic")  # auto, warn
 _WAYS = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info"}  # of them one at a time
+_RENAMED = {"report": "comparisons"}
 _LISTED = 20  # more settings than this are left to --help
 _NUMBER = {bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -84,6 +85,8 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
         key = override.key_or_group
         if override.is_delete() and not key.startswith("hydra"):
             raise UserError(f"{override.input_line}: a setting cannot be taken away; give it another value, maybe null")
+        if key in _RENAMED and not any(True for _ in _written(conf, config_name, key)):
+            raise UserError(f"{override.input_line}: this setting is called {_RENAMED[key]}")
         value = override.value()
         if (conf / key).is_dir():
             _check_options(key, value, conf)

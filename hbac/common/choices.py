@@ -11,19 +11,7 @@ _ALIKE = 0.5  # share of letters, as difflib counts them
 
 
 def nearest(name: object, valid: Iterable[str]) -> str | None:
-    """Return the valid name that is spelt most like another.
-
-    Parameters
-    ----------
-    name : object
-        What the user wrote.
-    valid : iterable of str
-        The names there are.
-
-    Returns
-    -------
-    str or None
-        None where none is alike.
+    """Return the one of `valid` that is spelt most like `name`, None where none is alike.
 
     Examples
     --------
@@ -34,19 +22,9 @@ def nearest(name: object, valid: Iterable[str]) -> str | None:
 
 
 def hint(name: object, valid: Iterable[str]) -> str:
-    """Suggest what a misspelt name should have been.
+    """Return a question with the name that may have been meant, and a space before it.
 
-    Parameters
-    ----------
-    name : object
-        What the user wrote.
-    valid : iterable of str
-        The names there are.
-
-    Returns
-    -------
-    str
-        A question with a space before it, empty where nothing is spelt alike.
+    Empty where none is spelt alike.
 
     Examples
     --------

@@ -14,19 +14,7 @@ _OTHER_WORDS = ("true", "false", "null", "nan", "inf", "+inf", "-inf")
 
 
 def override(key: str, value: Any) -> str:
-    """Write a setting as Hydra reads it.
-
-    Parameters
-    ----------
-    key : str
-        The setting.
-    value : object
-        Plain: text, path, number, true or false, None, or a list or mapping of these.
-
-    Returns
-    -------
-    str
-        ``key=value``, quoted for Hydra where it must be; the shell's quotes are `command_line`'s affair.
+    """Write ``key=value`` as Hydra reads it; `value` is plain, and the shell's quotes are `command_line`'s affair.
 
     Examples
     --------
@@ -63,21 +51,10 @@ def _is_number(text: str) -> bool:
 
 
 def command_line(command: str, *overrides: str, flags: tuple[str, ...] = ()) -> str:
-    """Write a command for the shell.
+    """Write a command for the shell, in one line.
 
-    Parameters
-    ----------
-    command : str
-        Its name: ``train``.
-    *overrides : str
-        As `override` returns them, or as somebody typed them.
-    flags : tuple of str
-        What comes after these, such as ``("-m", "fold=0,1")``.
-
-    Returns
-    -------
-    str
-        In one line, with the folder of further configs (``--config-dir``) that this very command was given.
+    Its name, overrides as `override` returns them or as somebody typed them, then flags such as ``("-m", "fold=0,1")``;
+    with the ``--config-dir`` that this very command was given.
     """
     return shlex.join(["python", "-m", f"hbac.{command}", *_config_dir(), *overrides, *flags])
 
@@ -90,17 +67,7 @@ def _config_dir() -> list[str]:
 
 
 def several(value: Any) -> list[Any]:
-    """Take one value for a list of one: ``members=PATH`` for ``members=[PATH]``.
-
-    Parameters
-    ----------
-    value : object
-        A list, or one value; None for none.
-
-    Returns
-    -------
-    list
-        Its values.
+    """Take one value for a list of one: ``members=PATH`` for ``members=[PATH]``; None is an empty list.
 
     Examples
     --------

@@ -17,17 +17,6 @@ class UserError(ValueError):
 
 
 def fail(error: Exception) -> NoReturn:
-    """Print one message and end with the status of bad input.
-
-    Parameters
-    ----------
-    error : Exception
-        What the user can mend.
-
-    Raises
-    ------
-    SystemExit
-        Always, with status 2.
-    """
+    """Print what the user can mend, as one message, and end with the status of bad input, 2."""
     sys.stderr.write(f"error: {error}\n")
     raise SystemExit(BAD_INPUT) from None

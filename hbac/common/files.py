@@ -24,31 +24,15 @@ _looked_at: set[Path] = set()
 
 
 def beside(path: Path, what: str) -> Path:
-    """Name what this process keeps beside a file or folder while it writes it.
+    """Name what this process keeps beside a file or folder while it writes it: ``partial`` or ``old``.
 
-    Parameters
-    ----------
-    path : Path
-        The file or folder.
-    what : str
-        ``partial`` or ``old``.
-
-    Returns
-    -------
-    Path
-        A name that tells `remove_left_over` whose it is.
+    `remove_left_over` can tell from the name whose it is.
     """
     return path.with_name(f"{path.name}.{what}-{platform.node()}-{os.getpid()}")
 
 
 def remove_left_over(folder: Path) -> None:
-    """Remove what killed processes of this machine left beside files and folders; a process looks once.
-
-    Parameters
-    ----------
-    folder : Path
-        Where `beside` names something.
-    """
+    """Remove what killed processes of this machine left in a folder under names of `beside`; a process looks once."""
     if folder in _looked_at:
         return
     _looked_at.add(folder)
@@ -144,20 +128,7 @@ def new_folder(path: Path) -> Path:
 
 @contextmanager
 def fresh_folder(path: Path, found: bool = False) -> Iterator[Path]:
-    """Make a folder as `new_folder` does, and take it away again where nothing was written to it.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    found : bool
-        Whether one that is there is taken as it is, since the user named it.
-
-    Yields
-    ------
-    Path
-        The folder.
-    """
+    """Make a folder as `new_folder` does, or take the one `found`; take it away again if nothing was written to it."""
     folder = path if found else new_folder(path)
     try:
         yield folder
@@ -168,52 +139,22 @@ def fresh_folder(path: Path, found: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file that is never seen half-written.
-
-    Parameters
-    ----------
-    path : Path
-        File to write.
-    content : str
-        The text.
-    """
+    """Write a text file that is never seen half-written."""
     with whole_file(path) as partial:
         partial.write_text(content, encoding="utf-8")
 
 
 def hash_of_file(path: Path) -> str:
-    """Hash what is in a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits (SHA-256, as ``sha256sum`` writes it).
-
-    Raises
-    ------
-    OSError
-        When it cannot be read.
-    """
+    """Return the SHA-256 of a file in 64 hexadecimal digits, as ``sha256sum`` writes it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Any, *, sealed: bool = False) -> None:
-    """Write a JSON file that is never seen half-written.
+    """Write plain containers as a JSON file that is never seen half-written.
 
-    Parameters
-    ----------
-    path : Path
-        File to write.
-    content : object
-        Plain containers. What JSON has no number for (the score of no rows is NaN) becomes null.
-    sealed : bool
-        Whether the file, an object, gets an entry ``sha256`` of all its other entries, which `read_json` checks.
+    What JSON has no number for (the score of no rows is NaN) becomes null. A `sealed` object gets an entry ``sha256``
+    of all its other entries, which `read_json` checks.
     """
     plain = without_nan(content)
     if sealed:
@@ -228,17 +169,7 @@ def _seal(content: Mapping[str, Any]) -> str:
 
 
 def without_nan(content: Any) -> Any:
-    """Put None where JSON has no number.
-
-    Parameters
-    ----------
-    content : object
-        Plain containers.
-
-    Returns
-    -------
-    object
-        The same, None for NaN and infinity.
+    """Put None where JSON has no number: NaN and infinity.
 
     Examples
     --------
@@ -253,19 +184,9 @@ def without_nan(content: Any) -> Any:
 
 
 def read_json(path: Path, shape: Any = None) -> Any:
-    """Read a JSON file, and check it against the hash that it carries, if it does.
+    """Read a JSON file, check it against the hash that it carries, if it does, and take that out.
 
-    Parameters
-    ----------
-    path : Path
-        File to read.
-    shape : object, optional
-        What must be in it; see `hbac.common.shapes.check_shape`.
-
-    Returns
-    -------
-    object
-        Plain containers, without the hash.
+    `shape` is what must be in it (`hbac.common.shapes.check_shape`).
 
     Raises
     ------

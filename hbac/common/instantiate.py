@@ -152,17 +152,7 @@ def build(config: DictConfig | Mapping[str, Any], slot: str, allow: str | Sequen
 
 
 def packages(allow: str | Sequence[str]) -> tuple[str, ...]:
-    """Check names of packages that a user allows.
-
-    Parameters
-    ----------
-    allow : str or sequence of str
-        One or several: ``mynets``.
-
-    Returns
-    -------
-    tuple of str
-        The names.
+    """Check names of packages that a user allows, one or several.
 
     Raises
     ------

@@ -20,12 +20,7 @@ _told: set[Path] = set()  # folders, each once
 def locked(path: Path, timeout_s: float = -1) -> Iterator[None]:
     """Hold a lock; on a file system without locks, warn and go on without one.
 
-    Parameters
-    ----------
-    path : Path
-        The lock's file.
-    timeout_s : float
-        How long to wait for another process; below 0 without end.
+    Another process is waited for up to `timeout_s`, below 0 without end.
 
     Raises
     ------

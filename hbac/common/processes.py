@@ -20,18 +20,7 @@ _STOP = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if h
 
 
 def is_running(pid: int) -> bool:
-    """Say whether there is such a process on this machine.
-
-    Parameters
-    ----------
-    pid : int
-        Its number.
-
-    Returns
-    -------
-    bool
-        True where that cannot be known.
-    """
+    """Say whether there is such a process on this machine; True where that cannot be known."""
     if os.name == "nt":  # there, a signal of 0 ends the process
         return True
     try:
@@ -44,13 +33,7 @@ def is_running(pid: int) -> bool:
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal told the command to stop; all that cleans up after Ctrl-C does so after this.
-
-    Parameters
-    ----------
-    signum : int
-        The signal.
-    """
+    """A signal told the command to stop; all that cleans up after Ctrl-C does so after this."""
 
     def __init__(self, signum: int = signal.SIGINT) -> None:
         super().__init__(signum)
@@ -59,13 +42,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def ends_cleanly() -> Iterator[None]:
-    """Make the signals that stop a command do what Ctrl-C does: clean up, say how to go on, end with 128 + signal.
-
-    Raises
-    ------
-    SystemExit
-        After a signal, in place of what it interrupted.
-    """
+    """Make the signals that stop a command do what Ctrl-C does: clean up, say how to go on, end with 128 + signal."""
     ours = [signum for signum in _STOP if signal.getsignal(signum) is signal.SIG_DFL]  # not those of `nohup`
     for signum in ours:
         signal.signal(signum, _stop)
@@ -110,11 +87,6 @@ def end_with_parent(worker_id: int = 0) -> None:
     A parent that is killed (-9, out of memory) cannot tell its workers, and those that wait for room in the queue to it
     wait for ever. A signal to the whole group of processes (a batch system's SIGTERM) also reaches the workers; where
     they die of it, the parent raises an error of its own before it can end cleanly.
-
-    Parameters
-    ----------
-    worker_id : int
-        Not used; a DataLoader's ``worker_init_fn`` is given it.
     """
     parent = parent_process()
     assert parent is not None

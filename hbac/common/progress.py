@@ -18,19 +18,10 @@ class _Steps(Sized, Protocol[T]):
 
 @contextmanager
 def progress(doing: str, log: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """Show the progress of a step that says how much of how much is done.
+    """Show the progress of a step: yields a function, to be called as ``update(done, total)``.
 
-    Parameters
-    ----------
-    doing : str
-        What is being done, as the person reads it.
-    log : bool
-        Whether a log gets lines of it; not for steps of seconds.
-
-    Yields
-    ------
-    callable
-        To be called as ``update(done, total)``. A step that never calls it (all was there already) shows nothing.
+    A step that never calls it (all was there already) shows nothing. Without `log`, for steps of seconds, a log gets no
+    lines.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
@@ -74,22 +65,7 @@ def _pace(done: float, total: float, seconds: float) -> str:
 
 
 def track(steps: _Steps[T], doing: str, log: bool = True) -> Iterator[T]:
-    """Iterate, showing progress.
-
-    Parameters
-    ----------
-    steps : iterable with a length
-        What to iterate over.
-    doing : str
-        What is being done.
-    log : bool
-        Whether a log gets lines of it.
-
-    Yields
-    ------
-    object
-        The steps.
-    """
+    """Iterate over what has a length, showing progress, also in a log where `log`."""
     with progress(doing, log) as update:
         for done, step in enumerate(steps):
             update(done, len(steps))

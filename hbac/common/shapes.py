@@ -18,13 +18,7 @@ _WORDS = {
 
 
 class Maybe:
-    """An entry that may be missing or null.
-
-    Parameters
-    ----------
-    shape : object
-        What it is otherwise.
-    """
+    """An entry that may be missing or null, and is of `shape` otherwise."""
 
     def __init__(self, shape: Any) -> None:
         self.shape = shape

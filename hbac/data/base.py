@@ -185,13 +185,7 @@ class WindowDataModule(L.LightningDataModule):
 
     @torch.no_grad()
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make the network's input on the model's device.
-
-        Returns
-        -------
-        dict of Tensor
-            The batch with ``x``, the network's input, in place of the sources.
-        """
+        """Put ``x``, the network's input, in the place of the sources, on the model's device."""
         self.front_end.to(batch["row"].device)
         training = self.trainer is not None and self.trainer.training
         key_B = row_keys(self.seed, self.trainer.current_epoch, batch["row_id"]) if training else None  # type: ignore[union-attr]
@@ -216,17 +210,8 @@ class WindowDataModule(L.LightningDataModule):
     def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
         """Change the electrodes of a training batch, before the front-end.
 
-        Parameters
-        ----------
-        windows : mapping of str to Tensor
-            The windows of each source, as stored.
-        key_B : Tensor
-            Keys of the rows (`hbac.signal.chance.row_keys`), from which all chance follows.
-
-        Returns
-        -------
-        dict of str to Tensor
-            The same sources.
+        `windows` has each source as it is stored; all chance follows from the rows' keys
+        (`hbac.signal.chance.row_keys`).
         """
         return {**windows, "eeg": self.augment["raw"](windows["eeg"], key_B)} if "eeg" in windows else dict(windows)
 
@@ -243,33 +228,9 @@ class WindowDataModule(L.LightningDataModule):
         return cached
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
-        """Make what is the same in each epoch, and may be cached.
-
-        Parameters
-        ----------
-        windows : mapping of str to Tensor
-            The windows of each source, as stored.
-
-        Returns
-        -------
-        Tensor
-            Shape (batch, …).
-        """
+        """Make what is the same in each epoch, and may be cached, shape (batch, …), of the windows of each source."""
         raise NotImplementedError
 
     def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:
-        """Make the network's input, up to mixup.
-
-        Parameters
-        ----------
-        features : Tensor
-            As `features` returns them.
-        key_B : Tensor or None
-            Keys of the rows; None: nothing is augmented.
-
-        Returns
-        -------
-        Tensor
-            Shape (batch, …).
-        """
+        """Make the network's input, shape (batch, …), up to mixup, of `features`; without keys nothing is augmented."""
         raise NotImplementedError

@@ -56,22 +56,10 @@ class FeatureCache:
     crc: NDArray[np.uint32] | None = None
 
     def copy(self, row: NDArray[np.int64]) -> Tensor:
-        """Read some rows.
+        """Copy the features of label rows at these positions, float16, shape (B, …).
 
-        Parameters
-        ----------
-        row : ndarray of int64, shape (B,)
-            Positions of label rows.
-
-        Returns
-        -------
-        Tensor, shape (B, …)
-            float16.
-
-        Raises
-        ------
-        UserError
-            When one is not what was written; the file is then removed, and the next run makes it again.
+        Where they are not what was written, the file is removed, to be made again by the next run, and a `UserError`
+        says so.
         """
         features = np.empty((len(row), *self.shape), np.float16)
         # Read, not mapped: pages of a map would count as this process's memory, as many as the file has.

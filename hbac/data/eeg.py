@@ -20,20 +20,7 @@ class EEGDataModule(WindowDataModule):
     STAGES = ("raw", "signal", "mixup")
 
     def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
-        """Change the electrodes, or say how the front-end is to change them, where it can do so at no cost.
-
-        Parameters
-        ----------
-        windows : mapping of str to Tensor
-            With ``eeg`` (batch, 10000, 20).
-        key_B : Tensor
-            Keys of the rows.
-
-        Returns
-        -------
-        dict of str to Tensor
-            With ``mixing`` (batch, 20, 20) beside it, or ``eeg`` changed.
-        """
+        """Change the electrodes, or add ``mixing`` (batch, 20, 20): the front-end then does it, at no cost."""
         mixing_BCC = self._mixing(key_B)
         return super().augment_raw(windows, key_B) if mixing_BCC is None else {**windows, "mixing": mixing_BCC}
 
@@ -61,36 +48,12 @@ class EEGDataModule(WindowDataModule):
         return self.front_end.derive(cached, self._mixing(key_B))
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
-        """Filter and derive.
-
-        Parameters
-        ----------
-        windows : mapping of str to Tensor
-            With ``eeg`` (batch, 10000, 20), and ``mixing`` where electrodes are changed.
-
-        Returns
-        -------
-        Tensor
-            Shape (batch, derivations, samples).
-        """
+        """Filter and derive: (batch, derivations, samples)."""
         x_BDT: Tensor = self.front_end(*(windows[name] for name in ("eeg", "mixing") if name in windows))
         return x_BDT
 
     def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:
-        """Augment the derivations.
-
-        Parameters
-        ----------
-        features : Tensor
-            Shape (batch, derivations, samples).
-        key_B : Tensor or None
-            Keys of the rows; None: nothing is augmented.
-
-        Returns
-        -------
-        Tensor
-            The same shape.
-        """
+        """Augment the derivations."""
         if key_B is None or "signal" not in self.augment:
             return features
         x_BDT: Tensor = self.augment["signal"](features, key_B)

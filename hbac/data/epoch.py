@@ -69,7 +69,7 @@ class EpochShuffle(Sampler[EpochRow]):
             self.first = np.cumsum(self.counts) - self.counts
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
+        """Choose the epoch, from 0, whose order comes next."""
         self.epoch = 0 if self.repeat else epoch
 
     def __len__(self) -> int:
@@ -164,20 +164,7 @@ class TrainingWindows(Dataset[Batch]):
         return batch
 
     def shift(self, index: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        """Draw by how much the EEG's windows are moved.
-
-        Parameters
-        ----------
-        index : ndarray of int64, shape (B,)
-            Positions of rows.
-        epoch : int
-            Number of the epoch.
-
-        Returns
-        -------
-        ndarray of int64, shape (B,)
-            Samples; each whole number that is possible is as likely.
-        """
+        """Draw by how many samples the windows of these rows are moved in an epoch, each possible number alike."""
         if self.low is None:
             return np.zeros(len(index), np.int64)
         u_B = uniforms(row_keys(self.seed, epoch, self.row_ids[torch.from_numpy(index)]), "jitter")[:, 0]

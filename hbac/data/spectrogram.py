@@ -60,55 +60,18 @@ class SpectrogramDataModule(WindowDataModule):
         return cast(ImageFrontEnd, self.front_end)
 
     def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
-        """Change the electrodes, and exchange the regions of official spectrograms with them.
-
-        Parameters
-        ----------
-        windows : mapping of str to Tensor
-            With ``eeg`` (batch, 10000, 20), ``official`` (batch, 300, 400), or both.
-        key_B : Tensor
-            Keys of the rows.
-
-        Returns
-        -------
-        dict of str to Tensor
-            The same sources.
-        """
+        """Change the electrodes, and exchange the regions of ``official`` (batch, 300, 400) with them."""
         changed = super().augment_raw(windows, key_B)
         if "official" in changed:
             changed["official"] = self.swap(changed["official"], key_B)
         return changed
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
-        """Make the pictures, not yet laid out.
-
-        Parameters
-        ----------
-        windows : mapping of str to Tensor
-            The windows of each source.
-
-        Returns
-        -------
-        Tensor
-            Shape (batch, channels of all pictures, frequency, time).
-        """
+        """Make the pictures, not yet laid out: (batch, channels of all pictures, frequency, time)."""
         return torch.cat(list(self.images.images(*(windows[name] for name in self.images.sources)).values()), dim=1)
 
     def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:
-        """Augment each picture, and lay them out.
-
-        Parameters
-        ----------
-        features : Tensor
-            As `features` returns them.
-        key_B : Tensor or None
-            Keys of the rows; None: nothing is augmented.
-
-        Returns
-        -------
-        Tensor
-            Shape (batch, channels, frequency, time).
-        """
+        """Augment each picture, and lay them out: (batch, channels, frequency, time)."""
         sizes = [len(cast("tuple[str, ...]", picture.channels)) for picture in self.images.pictures.values()]
         images = dict(zip(self.images.pictures, torch.split(features, sizes, dim=1), strict=True))
         if key_B is not None and "image" in self.augment:

@@ -51,7 +51,7 @@ class Source:
     masked: NDArray[np.bool_] | None = None
 
     def copy(self, row: NDArray[np.int64], shift: NDArray[np.int64] | int = 0) -> Tensor:
-        """Copy the windows of some label rows.
+        """Copy the windows of some label rows: float16 (B, rows, columns) as stored, NaN where nothing was recorded.
 
         Parameters
         ----------
@@ -59,11 +59,6 @@ class Source:
             Positions of label rows.
         shift : ndarray of int64, shape (B,), or int
             By how many rows of the store the windows are moved; see `room`.
-
-        Returns
-        -------
-        Tensor, shape (B, rows, columns)
-            float16 as stored, NaN where nothing was recorded.
         """
         starts = self.starts[row] + shift
         if self.masked is None:
@@ -76,18 +71,7 @@ class Source:
         return torch.from_numpy(windows)
 
     def room(self, row: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Say how far windows can be moved within their recordings.
-
-        Parameters
-        ----------
-        row : ndarray of int64, shape (B,)
-            Positions of label rows; none is masked.
-
-        Returns
-        -------
-        tuple of ndarray of int64, shape (B,)
-            Rows of the store before and after each window.
-        """
+        """Say by how many rows windows that are not masked can be moved, back and forth, within their recordings."""
         assert self.store is not None
         length = self.store.lengths[np.searchsorted(self.store.ids, self.ids[row])]
         return self.starts[row], length - self.starts[row] - self.shape[0]
@@ -200,16 +184,5 @@ class WindowDataset(Dataset[Batch]):
 
 
 def identity(batch: Any) -> Any:
-    """Collate nothing: the data set fetches whole batches.
-
-    Parameters
-    ----------
-    batch : dict of Tensor
-        What `WindowDataset.__getitems__` returned.
-
-    Returns
-    -------
-    dict of Tensor
-        The same object.
-    """
+    """Collate nothing: the data set fetches whole batches."""
     return batch

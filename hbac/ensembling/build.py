@@ -15,7 +15,7 @@ import pandas as pd
 from hbac.common.errors import UserError
 from hbac.common.files import write_text
 from hbac.common.outputs import check_free, replacing
-from hbac.ensembling.comparisons import write_report
+from hbac.ensembling.comparisons import write_comparisons
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, MEMBERS, Ensemble, Member
 from hbac.ensembling.methods import best_of, fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit, Rows
@@ -33,7 +33,7 @@ from hbac.vocabulary import PROB_COLUMNS
 
 OOF_FILE = "oof.parquet"
 SUMMARY_FILE = "summary.csv"
-REPORT = "report"
+COMPARISONS = "comparisons"
 _LONGEST_STEM = 100  # file systems take 255 bytes
 COMMAND = "hbac.ensemble"  # who an ensemble's files are said to be of; a sweep's too
 
@@ -88,7 +88,7 @@ def build_ensemble(
     allow_missing_folds: bool = False,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
-    report: bool = False,
+    comparisons: bool = False,
     card: Callable[[Ensemble, PredictionTable], str] | None = None,
 ) -> EnsembleResult:
     """Blend members and write the ensemble folder.
@@ -118,8 +118,8 @@ def build_ensemble(
         Resamples of the patient bootstrap.
     seed : int
         Seed of the bootstrap.
-    report : bool
-        Whether to write the tables of `hbac.ensembling.comparisons.full_report` into ``report/`` too.
+    comparisons : bool
+        Whether to write the tables of `hbac.ensembling.comparisons` into ``comparisons/`` too.
     card : callable, optional
         Composes the model card of the ensemble and its out-of-fold table.
 
@@ -137,7 +137,7 @@ def build_ensemble(
         of a file.
     """
     out = Path(out)
-    own_folders = (MEMBERS, REPORT)
+    own_folders = (MEMBERS, COMPARISONS)
     check_free(out, COMMAND, (ENSEMBLE_FILE, OOF_FILE, SUMMARY_FILE, OPERATING_FILE, CARD_FILE), own_folders)
     missing: dict[str, list[int]] = {}
     joined = join_tables(_checked(tables, allow_missing_folds, missing), on_missing, allow_missing_folds)
@@ -211,8 +211,8 @@ def build_ensemble(
         table.write(staged / OOF_FILE, stands_in=out)
         write_csv(summary, staged / SUMMARY_FILE)
         points.write(staged)
-        if report:
-            write_report(joined, data, best, staged / REPORT, population, n_resamples, seed)
+        if comparisons:
+            write_comparisons(joined, data, best, staged / COMPARISONS, population, n_resamples, seed)
         if card is not None:
             write_text(staged / CARD_FILE, card(ensemble, table))
         ensemble.write(staged, stands_in=out)

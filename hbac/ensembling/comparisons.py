@@ -1,4 +1,4 @@
-"""The full report: every metric of every member and the blend with its interval, who differs from the best, who adds.
+"""Comparisons: every metric of every member and the blend with its interval, who differs from the best, who adds.
 
 Classes are needed for the metrics of classification; a row's class is the one with most votes (ties: the first
 in the fixed order), as in ``expert_consensus``. Log loss, accuracy, balanced accuracy, AUROC, AUPRC and
@@ -284,7 +284,7 @@ def leave_one_out(data: BlendData, names: tuple[str, ...], patient_id_N: npt.NDA
     return table.sort_values(["gain", "name"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
-def full_report(
+def compare(
     joined: JoinedTables,
     data: BlendData,
     fit: NestedFit,
@@ -293,7 +293,7 @@ def full_report(
     n_resamples_rank: int = N_RESAMPLES_RANK,
     seed: int = 0,
 ) -> dict[str, pd.DataFrame]:
-    """Make all tables of the report.
+    """Make all tables.
 
     Parameters
     ----------
@@ -302,7 +302,7 @@ def full_report(
     data : BlendData
         The same as what the blend was fitted on.
     fit : NestedFit
-        The blend of these members, whose nested predictions are reported.
+        The blend of these members, whose nested predictions are compared.
     population : str
         The rows that it was fitted on; on these the best is chosen and compared, and members are left out.
     n_resamples : int
@@ -332,7 +332,7 @@ def full_report(
     }
 
 
-def write_report(
+def write_comparisons(
     joined: JoinedTables,
     data: BlendData,
     fit: NestedFit,
@@ -341,7 +341,7 @@ def write_report(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> None:
-    """Write the tables of `full_report`, ``<table>.csv`` each.
+    """Write the tables of `compare`, ``<table>.csv`` each.
 
     Parameters
     ----------
@@ -360,5 +360,5 @@ def write_report(
     seed : int
         Seed of the draws.
     """
-    for name, frame in full_report(joined, data, fit, population, n_resamples, seed=seed).items():
+    for name, frame in compare(joined, data, fit, population, n_resamples, seed=seed).items():
         write_csv(frame if "name" in frame else frame.reset_index(names="name"), folder / f"{name}.csv")

@@ -141,7 +141,9 @@ def blend_settings(cfg: DictConfig) -> dict[str, Any]:
     dict
         Arguments of `hbac.ensembling.build.build_ensemble`: the group ``blend`` and some settings beside it.
     """
-    beside = {name: cfg[name] for name in ("population", "on_missing", "allow_missing_folds", "report") if name in cfg}
+    beside = {
+        name: cfg[name] for name in ("population", "on_missing", "allow_missing_folds", "comparisons") if name in cfg
+    }
     return beside | dict(cfg.blend)
 
 
@@ -176,7 +178,7 @@ def blend(
         The nested score of the blend.
     """
     from hbac.cli.console import ensemble_table, next_command
-    from hbac.ensembling.build import REPORT, build_ensemble
+    from hbac.ensembling.build import COMPARISONS, build_ensemble
     from hbac.ensembling.collect import collect
     from hbac.tracking.loggers import never_fatal
     from hbac.tracking.model_card import ensemble_card
@@ -188,8 +190,8 @@ def blend(
         with never_fatal():
             log_ensemble(logger, result, settings)
     ensemble_table(out)
-    if settings.get("report"):
-        sys.stdout.write(f"report:     {out / REPORT}\n")
+    if settings.get("comparisons"):
+        sys.stdout.write(f"compared:   {out / COMPARISONS}\n")
     for line in result.audit.told():
         sys.stdout.write(f"leak audit: {line}\n")
     for note in result.notes:

@@ -22,12 +22,7 @@ _NOT_ITS_OWN = ("stores", "n_jobs")  # follow from where and how a command is ty
 
 
 def dataset_of_run(run: Path) -> dict[str, Any]:
-    """Read the settings of a run's data set.
-
-    Parameters
-    ----------
-    run : Path
-        The run's folder.
+    """Read the settings of the data set that the run in a folder was trained on.
 
     Returns
     -------
@@ -61,17 +56,7 @@ def _typed_in(run: Path, outputs: Path) -> Iterator[Path]:
 
 
 def dataset_overrides(dataset: Mapping[str, Any]) -> list[str]:
-    """Say how a data set is named on the command line.
-
-    Parameters
-    ----------
-    dataset : mapping
-        Settings of `dataset_of_run`.
-
-    Returns
-    -------
-    list of str
-        Overrides: ``dataset=hms``, ``dataset.root=…``; to be quoted for a shell.
+    """Return the overrides that name a data set of `dataset_of_run` on the command line, not yet quoted for a shell.
 
     Examples
     --------

@@ -59,20 +59,7 @@ def save_model(
 
 
 def save_weights(network: nn.Module, folder: Path) -> str:
-    """Write a network's state.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        On any device.
-    folder : Path
-        Gets ``weights.safetensors``, which is never seen half-written.
-
-    Returns
-    -------
-    str
-        Hash of the file, which `hbac.runs.folder.check_weights` takes.
-    """
+    """Write a network's state to ``weights.safetensors``, never seen half-written; return the file's hash."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     content = save(state)
     with whole_file(folder / WEIGHTS_FILE) as partial:
@@ -81,14 +68,7 @@ def save_weights(network: nn.Module, folder: Path) -> str:
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
-    """Read a network's state, having compared it with its hash where there is one.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Gets it.
-    folder : Path
-        With ``weights.safetensors``, and a run's ``model.json`` or a stage's ``weights.json``.
+    """Read a network's state from a run's or a stage's folder, and compare it with the hash that is noted there.
 
     Raises
     ------
@@ -161,18 +141,7 @@ class Model:
             return logits_BK.float().softmax(dim=1)
 
     def to(self, device: Any) -> Model:
-        """Move front-end and network to a device.
-
-        Parameters
-        ----------
-        device : torch.device or str
-            Where to.
-
-        Returns
-        -------
-        Model
-            Itself.
-        """
+        """Move front-end and network to a device; returns the model itself."""
         self.front_end.to(device)
         self.network.to(device)
         return self

@@ -12,8 +12,8 @@ from hbac.common.instantiate import find
 
 # What never changes a prediction: where things lie, who watches, how fast it goes. What is in the files that are
 # learned from does, and stands in ``content`` (`hbac.experiment.job.Job.of`).
-_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "requeue", "blend", "report", "allow_missing_folds",
-               "init_from", "allow")  # fmt: skip
+_NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "requeue", "blend", "comparisons",
+               "allow_missing_folds", "init_from", "allow")  # fmt: skip
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
 _NOT_HASHED_INSIDE = {
     "dataset": ("root", "stores", "n_jobs", "size", "seed", "sfreq", "unit", "_pretrained_"),
@@ -25,17 +25,9 @@ _NOT_HASHED_INSIDE = {
 
 
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what decides the predictions of a resolved config, except the fold.
+    """Keep what decides predictions in a resolved config: not the fold.
 
-    Parameters
-    ----------
-    config : mapping
-        The resolved config as plain containers.
-
-    Returns
-    -------
-    dict
-        The same without where things lie, who watches, how fast it goes; of its stages, too.
+    Where things lie, who watches, how fast it goes.
 
     Examples
     --------
@@ -69,33 +61,14 @@ def _population_decides(config: Mapping[str, Any]) -> bool:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Hash everything in a resolved config that decides the predictions, except the fold.
-
-    Parameters
-    ----------
-    config : mapping
-        The resolved config as plain containers.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
+    """Hash everything in a resolved config that decides the predictions, except the fold, in 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(deciding(config), sort_keys=True).encode()).hexdigest()
 
 
 def member_name(config: Mapping[str, Any]) -> str:
-    """Name the member of an ensemble that a config describes: ``<model>-<band>-<hash>``.
+    """Name the member that a config describes, all its folds alike: ``<model>-<band>-<hash>``.
 
-    Parameters
-    ----------
-    config : mapping
-        The resolved config as plain containers.
-
-    Returns
-    -------
-    str
-        The same for all folds of one config, and one folder's name.
+    Which may name a folder.
 
     Raises
     ------

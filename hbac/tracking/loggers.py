@@ -123,18 +123,7 @@ class Loggers:
 
     @contextmanager
     def training(self, facts: RunFacts) -> Iterator[list[Logger]]:
-        """Open the loggers of one fold.
-
-        Parameters
-        ----------
-        facts : RunFacts
-            Of the run.
-
-        Yields
-        ------
-        list of Logger
-            For Lightning's Trainer; W&B's is the last one.
-        """
+        """Open the loggers of one fold, for Lightning's Trainer; W&B's is the last one."""
         from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
         from lightning.pytorch.utilities import rank_zero_only
 
@@ -159,18 +148,7 @@ class Loggers:
 
     @contextmanager
     def single(self, facts: RunFacts) -> Iterator[Run | None]:
-        """Open the W&B run of a command that trains nothing.
-
-        Parameters
-        ----------
-        facts : RunFacts
-            Of the run.
-
-        Yields
-        ------
-        wandb.Run or None
-            None where W&B is not asked for: the files that the command writes say it all.
-        """
+        """Open the W&B run of a command that trains nothing; None where W&B is not asked for."""
         with self._run(facts, self.mode) if self.wandb else nullcontext() as run:
             yield run
 
@@ -274,18 +252,7 @@ def _load_wandb() -> None:
 
 
 def find_run(loggers: Sequence[Logger]) -> Run | None:
-    """Return the W&B run among a training's loggers.
-
-    Parameters
-    ----------
-    loggers : sequence of Logger
-        As `Loggers.training` yields them.
-
-    Returns
-    -------
-    wandb.Run or None
-        None where W&B is not asked for, and in the processes of further devices.
-    """
+    """Return the W&B run among loggers; None where it is not asked for, and in processes of further devices."""
     from lightning.pytorch.loggers import WandbLogger
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -296,13 +263,7 @@ def find_run(loggers: Sequence[Logger]) -> Run | None:
 
 
 def git_state() -> dict[str, Any]:
-    """Return the commit that this code is at.
-
-    Returns
-    -------
-    dict
-        ``commit`` and whether it is ``dirty``; empty where the package is no git checkout, as an installed one.
-    """
+    """Return the ``commit`` of this code and whether it is ``dirty``; nothing where it is no git checkout."""
     root = Path(hbac.__file__).parents[1]
     if not (root / ".git").exists():
         return {}

@@ -34,20 +34,7 @@ _SHAPES = {"eeg": "eeg: (batch, 10000, 20)", "official": "official: (batch, 300,
 
 
 def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
-    """Write the model card of a run.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder, with its config, ``model.json`` and prediction table.
-    rows_trained : pandas.DataFrame
-        The label rows that the network was trained on.
-
-    Returns
-    -------
-    Path
-        ``MODEL_CARD.md`` in the folder.
-    """
+    """Write ``MODEL_CARD.md`` into a run's folder, where its config, ``model.json`` and table are; return its path."""
     facts, config = read_facts(folder), read_config(folder)
     table = PredictionTable.read(folder / TABLE_FILE)
     write_text(folder / CARD_FILE, model_card(facts, config, table, rows_trained))
@@ -57,24 +44,7 @@ def write_model_card(folder: Path, rows_trained: pd.DataFrame) -> Path:
 def model_card(
     facts: dict[str, Any], config: dict[str, Any], table: PredictionTable, rows_trained: pd.DataFrame
 ) -> str:
-    """Compose a model card.
-
-    Parameters
-    ----------
-    facts : dict
-        What ``model.json`` holds.
-    config : dict
-        The resolved config.
-    table : PredictionTable
-        Predictions of the held-out rows.
-    rows_trained : pandas.DataFrame
-        The label rows that the network was trained on.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Compose a run's model card in Markdown, of ``model.json``, config, held-out table and rows trained on."""
     dataset, fold = config["dataset"], facts["fold"]
     simulated = _is_simulated(dataset)
     data = (
@@ -100,20 +70,7 @@ def model_card(
 
 
 def ensemble_card(ensemble: Ensemble, table: PredictionTable) -> str:
-    """Compose the model card of an ensemble.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-        Its members and their blend. What they read is looked up in their runs' folders.
-    table : PredictionTable
-        The nested out-of-fold predictions.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Compose an ensemble's model card in Markdown; what its members read is looked up in their runs' folders."""
     runs = [member.runs[0] if member.runs else None for member in ensemble.members]
     models = [read_facts(run) if run and (run / MODEL_FILE).is_file() else None for run in runs]
     read = {source for model in models if model for source in _sources_of(model["front_end"])}

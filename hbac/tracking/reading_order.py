@@ -16,11 +16,6 @@ CHAINS = ("LL", "RL", "LP", "RP")
 def reading_order(montage: str) -> tuple[tuple[str, ...], ...]:
     """Group the derivations of a montage as they stand on a page, from top to bottom.
 
-    Parameters
-    ----------
-    montage : str
-        A key of `hbac.signal.montage.MONTAGES`.
-
     Returns
     -------
     tuple of tuple of str
@@ -46,17 +41,9 @@ def reading_order(montage: str) -> tuple[tuple[str, ...], ...]:
 
 
 def side_of(derivation: str) -> str:
-    """Say over which side of the head a derivation lies.
+    """Say over which side of the head a derivation, ``"Fp1-F7"`` or ``"O2"``, lies.
 
-    Parameters
-    ----------
-    derivation : str
-        ``"Fp1-F7"``, ``"Cz-AVG"``, ``"O2"``.
-
-    Returns
-    -------
-    str
-        ``left``, ``right``, or ``midline``: over neither side more than over the other, or not over the head.
+    ``left``, ``right`` or ``midline``, which is over neither side more than over the other, or not over the head.
 
     Examples
     --------

@@ -28,21 +28,7 @@ _SAID = 0.05  # smaller shares are not worth the room
 
 
 def log_results(run: Run, table: PredictionTable, part: Part, population: str, n_worst: int) -> None:
-    """Show the held-out rows of a training.
-
-    Parameters
-    ----------
-    run : wandb.Run
-        Open.
-    table : PredictionTable
-        Of the held-out rows.
-    part : Part
-        The training part, for the pictures.
-    population : str
-        The setting: the rows whose KL stands for the run.
-    n_worst : int
-        How many windows get a picture.
-    """
+    """Show the held-out rows of a training: scores, the KL of the population, diagrams, `n_worst` pictures."""
     import wandb
 
     counted = population_of(population)
@@ -58,17 +44,7 @@ def log_results(run: Run, table: PredictionTable, part: Part, population: str, n
 
 
 def log_ensemble(logger: Loggers, result: EnsembleResult, settings: Mapping[str, Any]) -> None:
-    """Tell of an ensemble: its out-of-fold score, its weights, and how it compares with its members.
-
-    Parameters
-    ----------
-    logger : Loggers
-        Or one of its kin.
-    result : EnsembleResult
-        What was written.
-    settings : mapping
-        Of the blend.
-    """
+    """Tell of an ensemble: its out-of-fold score, its weights, and how it compares with its members."""
     from hbac.tracking.loggers import RunFacts
 
     ensemble, folder = result.ensemble, result.path.parent
@@ -100,15 +76,7 @@ def log_ensemble(logger: Loggers, result: EnsembleResult, settings: Mapping[str,
 
 
 def log_diagrams(run: Run, table: PredictionTable) -> None:
-    """Show the confusion of classes and how far a probability can be believed.
-
-    Parameters
-    ----------
-    run : wandb.Run
-        Open.
-    table : PredictionTable
-        With targets.
-    """
+    """Show the confusion of classes and how far a probability can be believed, of a table with targets."""
     import wandb
 
     truth, guess = table.targets.argmax(axis=1), table.probs.argmax(axis=1)
@@ -133,21 +101,7 @@ def log_diagrams(run: Run, table: PredictionTable) -> None:
 
 
 def log_worst_windows(run: Run, table: PredictionTable, part: Part, n_worst: int) -> None:
-    """Show the windows that cost most: a table, and a picture of each row beside it.
-
-    Offline, W&B loses the pictures that stand in a table; as media of the run they stay in its folder.
-
-    Parameters
-    ----------
-    run : wandb.Run
-        Open.
-    table : PredictionTable
-        Of rows of the part.
-    part : Part
-        Has the recordings.
-    n_worst : int
-        How many; at most one of each EEG.
-    """
+    """Show the windows that cost most, at most one of each EEG: a table, and a picture of each row beside it."""
     import wandb
     from PIL import Image
 

@@ -38,18 +38,5 @@ class _Staged(Logger):
 
 
 def staged(loggers: Sequence[Logger], stage: str) -> list[Logger]:
-    """Return loggers for a stage of a run, whose metrics then begin with the stage's name.
-
-    Parameters
-    ----------
-    loggers : sequence of Logger
-        The run's.
-    stage : str
-        Name of the stage.
-
-    Returns
-    -------
-    list of Logger
-        One for each.
-    """
+    """Return loggers for a stage of a run, whose metrics then begin with the stage's name."""
     return [_Staged(logger, stage) for logger in loggers]

@@ -107,6 +107,7 @@ def test_what_cannot_be_read(override: str, conf: Path) -> None:
         ("augment.raw.swap_p=often", "augment.raw.swap_p=often: must be a number."),
         ("~trainer.max_epochs", "~trainer.max_epochs: a setting cannot be taken away"),
         ("~model", "~model: a setting cannot be taken away"),
+        ("report=true", "report=true: this setting is called comparisons"),
     ],
 )
 def test_words_where_numbers_are_needed(override: str, words: str, conf: Path) -> None:

@@ -169,10 +169,10 @@ def test_no_rows_with_many_votes(tables, tmp_path: Path):
     with pytest.raises(UserError, match=r"stand only in fold 3 of 0, 1, 2, 3, 4, and 2 fold\(s\) of them are needed"):
         build_ensemble(one_fold, tmp_path, n_resamples=10)
     assert not list(tmp_path.iterdir())
-    build_ensemble(few, tmp_path, population="few_votes", n_resamples=10, report=True)
+    build_ensemble(few, tmp_path, population="few_votes", n_resamples=10, comparisons=True)
     assert pd.read_csv(tmp_path / "summary.csv")["kl_10_or_more"].isna().all()
-    assert pd.read_csv(tmp_path / "report" / "scores.csv")["kl_10_or_more"].isna().all()
-    for file in ("ensemble.json", "summary.csv", "report/scores.csv"):
+    assert pd.read_csv(tmp_path / "comparisons" / "scores.csv")["kl_10_or_more"].isna().all()
+    for file in ("ensemble.json", "summary.csv", "comparisons/scores.csv"):
         assert "nan" not in (tmp_path / file).read_text().lower()
 
 
@@ -190,10 +190,10 @@ def test_members_that_do_not_go_together_leave_nothing(tables, tmp_path: Path):
 
 
 def test_report_and_every_method_through_the_file(tables, tmp_path: Path):
-    result = build_ensemble(tables[:4], tmp_path, method="auto", n_resamples=40, report=True)
-    scores = pd.read_csv(tmp_path / "report" / "scores.csv", index_col="name")
+    result = build_ensemble(tables[:4], tmp_path, method="auto", n_resamples=40, comparisons=True)
+    scores = pd.read_csv(tmp_path / "comparisons" / "scores.csv", index_col="name")
     assert scores.loc["ensemble", "kl_10_or_more"] == pytest.approx(result.nested_kl)
-    assert sorted(p.stem for p in (tmp_path / "report").iterdir()) == [
+    assert sorted(p.stem for p in (tmp_path / "comparisons").iterdir()) == [
         *("against_best", "disagreement", "leave_one_out", "scores")
     ]
     ensemble = Ensemble.read(tmp_path)

@@ -7,9 +7,9 @@ import pytest
 from sklearn import metrics
 
 from hbac.ensembling.comparisons import (
+    compare,
     compare_with_best,
     disagreement,
-    full_report,
     leave_one_out,
     score_table,
 )
@@ -161,13 +161,13 @@ def test_leave_one_out_finds_who_adds(standin):
     assert table.loc["rest", "gain"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_full_report_with_a_member_that_lacks_rows(standin):
+def test_compare_with_a_member_that_lacks_rows(standin):
     tables = standin.tables()[:3]
     short = type(tables[2])(tables[2].frame.iloc[::2], tables[2].metadata)
     joined = join_tables([*tables[:2], short], on_missing="renormalise")
     data = BlendData(joined.probs, joined.targets, joined.fold, joined.present)
     fit = fit_nested(data, "convex")["convex"]
-    report = full_report(joined, data, fit, "all", n_resamples=50, n_resamples_rank=10)
+    report = compare(joined, data, fit, "all", n_resamples=50, n_resamples_rank=10)
     names = {"ensemble", *(t.metadata.member for t in tables)}
     assert set(report["scores"].index) == names
     assert set(report["against_best"]["name"]) == names

@@ -44,7 +44,7 @@ def hostile(reported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[G
             (run / "config.json").write_text(json.dumps(config))
             (run / "environment.json").write_text(json.dumps({"command": name, name: name}))
         tables.append(copied)
-    build_ensemble(collect(tables[:2]), outputs / "ensembles" / "<b title='x'>", n_resamples=5, report=True)
+    build_ensemble(collect(tables[:2]), outputs / "ensembles" / "<b title='x'>", n_resamples=5, comparisons=True)
     found = gather([*tables, outputs / "ensembles" / "<b title='x'>"], outputs)
     data = outputs / "data"
     shutil.copytree(reported / "data", data)
