@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear
-from hbac.ensembling.build import REPORT
+from hbac.ensembling.build import COMPARISONS
 from hbac.labels.targets import population_of
 from hbac.report.figures import blank, drawn, heat_map
 from hbac.report.gather import Blended, Gathered
@@ -83,7 +83,7 @@ def _one_ensemble(blended: Blended) -> dict[str, Any]:
         made, row_px = (_bars(weights), _BAR_PX) if weights.shape[1] == 1 else (_signed(weights), _CELL_PX)
         pictures.append((title, Picture(made, 70 + row_px * len(weights))))
     tried = ensemble.extras.get("nested_kl_by_method")
-    gains = blended.folder / REPORT / "leave_one_out.csv"
+    gains = blended.folder / COMPARISONS / "leave_one_out.csv"
     return {
         "ensemble": ensemble,
         "counted": population_of(ensemble.population).rows,
