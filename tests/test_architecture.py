@@ -22,6 +22,7 @@ HOUSE = (
     "common",
     "synthetic",
     "recordings",
+    "reading",
     "labels",
     "signal",
     "data",

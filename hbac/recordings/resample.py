@@ -59,7 +59,7 @@ def _polyphase(x_CT: NDArray[np.float32], up: int, down: int, margin: int, n: in
     first, m = margin * up // down, -(-n * up // down)
     missing_CT = np.isnan(x_CT)
     if missing_CT.any():
-        x_CT = _bridged(x_CT, missing_CT)
+        x_CT = bridged(x_CT, missing_CT)
     out_CT = np.asarray(resample_poly(x_CT, up, down, axis=1)[:, first : first + m], np.float32)
     if missing_CT.any():
         nearest = np.minimum(np.rint((first + np.arange(m)) * down / up).astype(np.int64), x_CT.shape[1] - 1)
@@ -67,8 +67,21 @@ def _polyphase(x_CT: NDArray[np.float32], up: int, down: int, margin: int, n: in
     return np.ascontiguousarray(out_CT)
 
 
-def _bridged(x_CT: NDArray[np.float32], missing_CT: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Draw a straight line over what is missing."""
+def bridged(x_CT: NDArray[np.float32], missing_CT: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Draw a straight line over what is missing.
+
+    Parameters
+    ----------
+    x_CT : ndarray of float32, shape (channels, n)
+        A signal.
+    missing_CT : ndarray of bool, shape (channels, n)
+        Where it has no value.
+
+    Returns
+    -------
+    ndarray of float32, shape (channels, n)
+        A copy; 0 throughout for a channel without any value.
+    """
     x_CT = x_CT.copy()
     place = np.arange(x_CT.shape[1])
     for x_T, missing_T in zip(x_CT, missing_CT, strict=True):

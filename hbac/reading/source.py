@@ -1,0 +1,110 @@
+"""What a file of any format gives: signals by label, stretches without gaps, annotations, and who was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Microvolts that a 1 stands for, by how files spell the unit in lower case.
+UNITS_UV = {
+    "uv": 1.0, "µv": 1.0, "μv": 1.0, "microv": 1.0, "microvolt": 1.0, "mv": 1e3, "v": 1e6, "volt": 1e6, "nv": 1e-3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One signal of a file.
+
+    Parameters
+    ----------
+    label : str
+        As it stands there.
+    unit : str
+        As it stands there; empty where the file says none.
+    sfreq : float
+        Samples a second.
+    """
+
+    label: str
+    unit: str
+    sfreq: float
+
+    @property
+    def uv(self) -> float | None:
+        """Microvolts that a 1 stands for: 1 where the file says no unit, None where it is none of voltage."""
+        return UNITS_UV.get(self.unit.strip().lower(), None if self.unit.strip() else 1.0)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What was recorded without a gap.
+
+    Parameters
+    ----------
+    onset_s : float
+        Its start, in seconds from the recording's.
+    duration_s : float
+        How long it is.
+    """
+
+    onset_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A note that somebody, or a machine, made in a recording.
+
+    Parameters
+    ----------
+    onset_s, duration_s : float
+        Where, in seconds from the recording's start; duration 0 where there is none.
+    text : str
+        What it says.
+    channel : str or None
+        The label that it is about.
+    """
+
+    onset_s: float
+    duration_s: float
+    text: str
+    channel: str | None = None
+
+
+class Source(Protocol):
+    """A file of some format."""
+
+    start: datetime | None
+    patient: str
+
+    @property
+    def signals(self) -> Sequence[Signal]:
+        """Those that hold samples."""
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """What was recorded without gaps, in the order of time."""
+
+    @property
+    def annotations(self) -> Sequence[Annotation]:
+        """All of them, in the order of time."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was forgiven, a sentence each."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Where the samples lie; empty for what is in memory."""
+
+    def read(self, stretch: int, chosen: Sequence[int], first: int, stop: int) -> NDArray[np.float32]:
+        """Return samples [first, stop) of a stretch: signals of one rate, in the file's unit."""
+
+    def check(self, i: int) -> None:
+        """Refuse a signal whose values cannot be known."""
