@@ -44,6 +44,9 @@ def infer(cfg: DictConfig) -> None:
     UserError
         When there is no ensemble, one of its runs is missing, or the data set is wrong.
     """
+    if cfg.recordings is not None:
+        infer_recordings(cfg)
+        return
     from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
 
@@ -59,8 +62,9 @@ def infer(cfg: DictConfig) -> None:
     from hbac.experiment.data_to_predict import dataset_to_predict, folds_of
     from hbac.experiment.launched import all_folds, named, typed
     from hbac.experiment.merge import kept_settings
+    from hbac.inference.kept import forget, kept_folder
     from hbac.inference.loading import ensemble_of
-    from hbac.inference.networks import Networks, forget, kept_folder, members_of_runs, predict_runs
+    from hbac.inference.networks import Networks, members_of_runs, predict_runs
     from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.pseudo import FOLDS
@@ -156,6 +160,51 @@ def infer(cfg: DictConfig) -> None:
             data = dataset_overrides(dataset)
         again = [*data, *made_by, override("labels.pseudo", folder), *kept_typed]
         next_command(command_line("train", *again, flags=all_folds(n_folds)))
+
+
+def infer_recordings(cfg: DictConfig) -> None:
+    """Write the predictions along recordings, a folder for each.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        With ``recordings``.
+
+    Raises
+    ------
+    UserError
+        When there is no ensemble, or something is wrong with a recording.
+    """
+    from hbac.common.commands import several
+    from hbac.ensembling.collect import newest_ensemble
+    from hbac.experiment.launched import named
+    from hbac.inference.loading import ensemble_of
+    from hbac.inference.networks import Networks
+    from hbac.inference.recordings import Wish, find_recordings, infer_recordings
+    from hbac.signal.tta import check_variants
+
+    if mixed := named("dataset", "split"):
+        raise UserError(f"{mixed[0]}: recordings= stands in place of a data set; leave one of them away")
+    wish = Wish(
+        step_s=float(cfg.step_s),
+        outside=cfg.outside,
+        unit=cfg.unit,
+        interpolate=cfg.interpolate,
+        keep=tuple(several(cfg.keep)),
+        batch_size=cfg.batch_size,
+        variants=check_variants(several(cfg.tta)),
+    )
+    given = several(cfg.recordings)
+    find_recordings(given)
+    path = newest_ensemble(Path(cfg.outputs)) if cfg.ensemble is None else Path(str(cfg.ensemble))
+    ensemble = ensemble_of(path)
+    networks = Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow, cfg.population)
+    name = (path if path.is_dir() else path.parent).resolve().name
+    out = Path(cfg.out) if named("out") else Path(cfg.outputs) / "recordings" / name
+    folders = infer_recordings(given, ensemble, name, networks, out, Path(cfg.outputs), wish)
+    sys.stdout.write(
+        f"recordings: {out}  ({len(folders)} folder(s), each with predictions.parquet and recording.json)\n"
+    )
 
 
 def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:

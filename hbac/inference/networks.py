@@ -6,12 +6,10 @@ What is done is kept chunk by chunk, so that a prediction that was interrupted g
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from hbac import __version__
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.common.files import whole_file
 from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
+from hbac.inference.kept import make_writable, read_chunk, write_chunk
 from hbac.labels.targets import population_of
 from hbac.models.population_head import PopulationHead
 from hbac.recordings.amplitudes import count_looks
@@ -46,7 +43,6 @@ from hbac.vocabulary import N_CLASSES
 
 log = logging.getLogger("hbac.infer")
 
-_DIGEST = 32  # bytes of a hash behind what is kept
 CHUNK_BATCHES = 8  # batches between two files: what a kill loses
 _NUMBERS = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
@@ -192,22 +188,39 @@ class Networks:
         Tensor, shape (runs, batch, 6)
             Probabilities, float32, on the models' device.
         """
-        device, numbers = self.device, _NUMBERS[self.precision]
+        device = self.device
         windows = {name: batch[name].to(device, non_blocking=True) for name in self.sources}
         n_windows = len(batch["row"])
         prob_RBK = torch.zeros(len(self.models), n_windows, N_CLASSES, device=device)
         for variant in variants:
             seen = variant_of(variant, windows)
-            for group in self.groups:
+            for g, group in enumerate(self.groups):
                 first = self.models[group[0]]
-                x = first.front_end(*(seen[name] for name in first.sources))
-                started = _now(device)
-                with torch.autocast(device.type, numbers, enabled=numbers is not None):
-                    for r in group:
-                        prob_RBK[r] += self.models[r].network(x).float().softmax(dim=1)
-                self.forward_s += _now(device) - started
+                prob_RBK[group] += self.see(g, first.front_end(*(seen[name] for name in first.sources)))
         self.windows += n_windows
         return prob_RBK / len(variants)
+
+    @torch.inference_mode()
+    def see(self, group: int, x: Tensor) -> Tensor:
+        """Let the networks of one front-end see what it made.
+
+        Parameters
+        ----------
+        group : int
+            Place among `groups`.
+        x : Tensor
+            Output of their front-end.
+
+        Returns
+        -------
+        Tensor, shape (runs of the group, batch, 6)
+            Probabilities, float32.
+        """
+        numbers, started = _NUMBERS[self.precision], _now(x.device)
+        with torch.autocast(x.device.type, numbers, enabled=numbers is not None):
+            prob = [self.models[r].network(x).float().softmax(dim=1) for r in self.groups[group]]
+        self.forward_s += _now(x.device) - started
+        return torch.stack(prob)
 
 
 def _hash(run: Path) -> str:
@@ -261,7 +274,7 @@ def predict_runs(
     if kept is None:
         chunks = _chunks(networks, windows, batch_size, variants, starts, None)
     else:
-        _writable(kept)
+        make_writable(kept)
         try:
             with locked(kept / ".lock", timeout_s=0):
                 chunks = _chunks(networks, windows, batch_size, variants, starts, kept)
@@ -283,7 +296,7 @@ def _chunks(
     chunks = []
     with progress("predicting") as tell:
         for start in starts:
-            if kept is not None and (chunk := _read(kept / f"{start}.npy")) is not None:
+            if kept is not None and (chunk := read_chunk(kept / f"{start}.npy")) is not None:
                 chunks.append(chunk[0])
                 networks.looks += chunk[1]
                 continue
@@ -298,79 +311,8 @@ def _chunks(
             chunks.append(np.concatenate(batches, axis=1))
             networks.looks += looks
             if kept is not None:
-                _write(kept / f"{start}.npy", chunks[-1], looks)
+                write_chunk(kept / f"{start}.npy", chunks[-1], looks)
     return chunks
-
-
-def _writable(kept: Path) -> None:
-    try:
-        kept.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{kept}: cannot be made: {error.strerror}") from None
-
-
-def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-    """Read probabilities and what their windows looked like; None for what is not there, or not what was written."""
-    if not path.is_file():
-        return None
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]:
-            file = io.BytesIO(content)
-            return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        pass
-    log.warning("%s is damaged: computed again", path)
-    return None
-
-
-def _write(path: Path, prob_RNK: NDArray[np.float32], looks: NDArray[np.int64]) -> None:
-    file = io.BytesIO()
-    for array in (prob_RNK, looks):
-        np.save(file, array, allow_pickle=False)
-    content = file.getvalue()
-    with whole_file(path) as partial:
-        partial.write_bytes(content + hashlib.sha256(content).digest())
-
-
-def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
-    """Name the folder of an interrupted prediction after all that decides its result.
-
-    The blend does not: it is applied to what is kept. Nor does ``out``, which has the time of day in it.
-
-    Parameters
-    ----------
-    outputs : Path
-        Where everything is written.
-    networks : Networks
-        Their weights, settings, device and precision count.
-    *deciding : object
-        What else does: fingerprint, split, variants, batch size.
-
-    Returns
-    -------
-    Path
-        Below ``outputs/cache``.
-    """
-    described = json.dumps(
-        [__version__, networks.hashes, networks.device.type, networks.precision, *deciding], default=str
-    )
-    return outputs / "cache" / f"infer-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
-
-
-def forget(kept: Path) -> None:
-    """Delete what was kept, and nothing else, once the result is written.
-
-    Parameters
-    ----------
-    kept : Path
-        As `kept_folder` returned it.
-    """
-    with suppress(OSError):  # what else is there stays, and the folder with it
-        for chunk in kept.glob("[0-9]*.npy"):
-            chunk.unlink()
-        (kept / ".lock").unlink(missing_ok=True)
-        kept.rmdir()
 
 
 def members_of_runs(prob_RNK: NDArray[np.floating], member: Sequence[int]) -> NDArray[np.float64]:

@@ -20,7 +20,8 @@ import torch
 from hbac.common.errors import UserError
 from hbac.data.windows import WindowDataset
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.networks import CHUNK_BATCHES, Networks, kept_folder, members_of_runs, predict_runs
+from hbac.inference.kept import kept_folder
+from hbac.inference.networks import CHUNK_BATCHES, Networks, members_of_runs, predict_runs
 from hbac.predictions import PredictionTable
 from hbac.recordings.amplitudes import describe
 from hbac.recordings.datasets import HMS, Part

@@ -1,0 +1,98 @@
+"""What is done of a prediction, chunk by chunk, so that one that was interrupted goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbac import __version__
+from hbac.common.errors import UserError
+from hbac.common.files import whole_file
+
+if TYPE_CHECKING:
+    from hbac.inference.networks import Networks
+
+log = logging.getLogger("hbac.infer")
+
+_DIGEST = 32  # bytes of a hash behind what is kept
+
+
+def make_writable(kept: Path) -> None:
+    """Make the folder, or say why it cannot be made."""
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{kept}: cannot be made: {error.strerror}") from None
+
+
+def read_chunk(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """Read probabilities and what their windows looked like; None for what is not there, or not what was written."""
+    if not path.is_file():
+        return None
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]:
+            file = io.BytesIO(content)
+            return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        pass
+    log.warning("%s is damaged: computed again", path)
+    return None
+
+
+def write_chunk(path: Path, prob_RNK: NDArray[np.float32], looks: NDArray[np.int64]) -> None:
+    """Keep what is done, for `read_chunk`."""
+    file = io.BytesIO()
+    for array in (prob_RNK, looks):
+        np.save(file, array, allow_pickle=False)
+    content = file.getvalue()
+    with whole_file(path) as partial:
+        partial.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
+    """Name the folder of an interrupted prediction after all that decides its result.
+
+    The blend does not: it is applied to what is kept. Nor does ``out``, which has the time of day in it.
+
+    Parameters
+    ----------
+    outputs : Path
+        Where everything is written.
+    networks : Networks
+        Their weights, settings, device and precision count.
+    *deciding : object
+        What else does: fingerprint, split, variants, batch size.
+
+    Returns
+    -------
+    Path
+        Below ``outputs/cache``.
+    """
+    described = json.dumps(
+        [__version__, networks.hashes, networks.device.type, networks.precision, *deciding], default=str
+    )
+    return outputs / "cache" / f"infer-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+
+
+def forget(kept: Path) -> None:
+    """Delete what was kept, and nothing else, once the result is written.
+
+    Parameters
+    ----------
+    kept : Path
+        As `kept_folder` returned it.
+    """
+    with suppress(OSError):  # what else is there stays, and the folder with it
+        for chunk in kept.glob("[0-9]*.npy"):
+            chunk.unlink()
+        (kept / ".lock").unlink(missing_ok=True)
+        kept.rmdir()

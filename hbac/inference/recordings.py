@@ -1,0 +1,359 @@
+"""``python -m hbac.infer recordings=``: from files to a folder of predictions for each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import Timeout
+
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
+from hbac.common.files import hash_of_file
+from hbac.common.locks import locked
+from hbac.common.outputs import check_free, replacing
+from hbac.common.progress import progress
+from hbac.ensembling.ensemble_file import Ensemble
+from hbac.inference.along import Steps, check_montages, predict_along
+from hbac.inference.kept import forget, kept_folder, make_writable
+from hbac.inference.networks import Networks, members_of_runs
+from hbac.inference.outside import OUTSIDE
+from hbac.predictions.course import COURSE_DTYPES, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
+from hbac.reading.edf import is_edf
+from hbac.reading.mne_source import SUFFIXES
+from hbac.reading.recording import MOST_INTERPOLATED, Recording, open_recording
+from hbac.signal.tta import PLAIN
+from hbac.vocabulary import CENTRAL_S, N_CLASSES, PROB_COLUMNS, WINDOW_S
+
+log = logging.getLogger("hbac.infer")
+
+COMMAND = "hbac.infer recordings"
+KEEP = ("start", "patient", "annotations")
+DONE_FILE = "done.json"  # of what, exactly, the folder's two files are
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How recordings are to be read and predicted.
+
+    Parameters
+    ----------
+    step_s : float
+        From one window to the next, in seconds.
+    outside : str
+        What windows are filled with beyond what was recorded: ``reflected``, ``repeated`` or ``missing``.
+    unit : str or None
+        What values are in, whatever the files say: ``V``, ``mV`` or ``uV``.
+    interpolate : int
+        How many electrodes may be missing, and are made of their neighbours.
+    keep : tuple of str
+        What of a header is copied: ``start``, ``patient``, ``annotations``.
+    batch_size : int
+        Windows at a time.
+    variants : tuple of str
+        Test-time augmentation, as `hbac.signal.tta.check_variants` returns it.
+
+    Raises
+    ------
+    UserError
+        For a value that cannot be.
+    """
+
+    step_s: float = 2.0
+    outside: str = "reflected"
+    unit: str | None = None
+    interpolate: int = MOST_INTERPOLATED
+    keep: tuple[str, ...] = ()
+    batch_size: int = 64
+    variants: tuple[str, ...] = field(default=(PLAIN,))
+
+    def __post_init__(self) -> None:
+        check_choice("outside", self.outside, OUTSIDE)
+        for name in self.keep:
+            check_choice("keep", name, KEEP)
+
+
+def find_recordings(given: Sequence[str | Path]) -> dict[str, Path]:
+    """Find the recordings that are meant, and name the folder of each.
+
+    Parameters
+    ----------
+    given : sequence of str or Path
+        Files, and folders, of which all recordings are taken, also from the folders in them.
+
+    Returns
+    -------
+    dict of str to Path
+        Name to file: the file's name without its ending; with its folder's before it where several have one name.
+
+    Raises
+    ------
+    UserError
+        When one does not exist, stands there twice, or a folder has none.
+    """
+    files: list[Path] = []
+    for entry in map(Path, given):
+        if entry.is_dir() and entry.suffix.lower() != ".mff":
+            inside = sorted(path for path in entry.rglob("*") if _is_recording(path))
+            if not inside:
+                raise UserError(f"recordings={entry}: no recording in this folder (.edf, .bdf, {', '.join(SUFFIXES)})")
+            files += inside
+        elif entry.exists():
+            files.append(entry)
+        else:
+            raise UserError(f"recordings={entry}: there is no such file or folder")
+    places = Counter(path.resolve() for path in files)
+    if twice := [path for path in files if places[path.resolve()] > 1]:
+        raise UserError(f"recordings: {twice[0]} is there twice")
+    if not files:
+        raise UserError("recordings=[]: name files or folders: recordings=[a.edf,folder/]")
+    names = [_stem(path) for path in files]
+    common = {name for name, n in Counter(names).items() if n > 1}
+    names = [f"{path.resolve().parent.name}-{n}" if n in common else n for n, path in zip(names, files, strict=True)]
+    found: dict[str, Path] = {}
+    for name, path in zip(names, files, strict=True):
+        if name in found:
+            raise UserError(f"recordings: {found[name]} and {path} would both be written to {name}/; name one of them")
+        found[name] = path
+    return found
+
+
+def _is_recording(path: Path) -> bool:
+    return is_edf(path) or path.name.lower().endswith(SUFFIXES)
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(path.suffix).removesuffix(".fif")
+
+
+def infer_recordings(
+    given: Sequence[str | Path], ensemble: Ensemble, named: str, networks: Networks, out: Path, cache: Path, wish: Wish
+) -> list[Path]:
+    """Predict recordings; those that are done already, by the same networks in the same way, are left alone.
+
+    Parameters
+    ----------
+    given : sequence of str or Path
+        As `find_recordings` takes them.
+    ensemble : Ensemble
+        How its members are blended.
+    named : str
+        Its name.
+    networks : Networks
+        Its networks.
+    out : Path
+        Gets a folder for each recording.
+    cache : Path
+        Where what is done of one is kept until it is finished: the outputs' folder.
+    wish : Wish
+        How.
+
+    Returns
+    -------
+    list of Path
+        The folders.
+
+    Raises
+    ------
+    UserError
+        With the first fault of any file; all headers are looked at before anything is predicted.
+    """
+    files = find_recordings(given)
+    # What is wrong with the last one is better said before the first one is predicted.
+    opened = {name: _open(path, networks, wish) for name, path in files.items()}
+    for name in files:
+        check_free(out / name, COMMAND, (COURSE_FILE, RECORDING_FILE, DONE_FILE))
+    for name, recording in opened.items():
+        deciding = _deciding(recording, ensemble, networks, wish)
+        if not _is_done(out / name, deciding):
+            _infer_one(recording, name, ensemble, named, networks, out / name, cache, wish, deciding)
+    return [out / name for name in files]
+
+
+def _open(path: Path, networks: Networks, wish: Wish) -> Recording:
+    recording = open_recording(path, wish.unit, wish.interpolate)
+    if recording.duration_s < CENTRAL_S:
+        raise UserError(
+            f"{path}: {recording.duration_s:g} s long; it must have the {CENTRAL_S:g} s that votes are about"
+        )
+    for note in check_montages(networks, recording):
+        log.warning("%s: %s", path, note)
+    return recording
+
+
+def _deciding(recording: Recording, ensemble: Ensemble, networks: Networks, wish: Wish) -> dict[str, Any]:
+    """Name all that decides what a recording's folder has in it."""
+    files = {path.name: hash_of_file(path) for path in recording.source.files}
+    blend = {"method": ensemble.method, "blend": ensemble.blend.to_dict()}
+    settings = {name: getattr(wish, name) for name in ("step_s", "outside", "unit", "interpolate", "keep", "variants")}
+    plain: dict[str, Any] = json.loads(
+        json.dumps({"files": files, "networks": networks.hashes, "precision": networks.precision, **blend, **settings})
+    )
+    return plain
+
+
+def _is_done(folder: Path, deciding: Mapping[str, Any]) -> bool:
+    try:
+        known = json.loads((folder / DONE_FILE).read_text(encoding="utf-8"))
+        return bool(known == deciding) and (folder / COURSE_FILE).is_file() and (folder / RECORDING_FILE).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _infer_one(
+    recording: Recording,
+    name: str,
+    ensemble: Ensemble,
+    named: str,
+    networks: Networks,
+    folder: Path,
+    cache: Path,
+    wish: Wish,
+    deciding: Mapping[str, Any],
+) -> None:
+    began = time.perf_counter()
+    steps = Steps.of(recording, wish.step_s)
+    kept = kept_folder(cache, networks, deciding)
+    make_writable(kept)
+    recording.check_amplitudes()
+    try:
+        with locked(kept / ".lock", timeout_s=0), progress(f"predicting {name}") as report:
+            prob_RNK = predict_along(
+                networks, recording, steps, wish.outside, wish.batch_size, wish.variants, kept, report
+            )
+    except Timeout:
+        raise UserError(f"{kept}: another process is predicting {recording.name}; wait for it") from None
+    frame = course_frame(steps, blended(ensemble, networks, prob_RNK))
+    facts = facts_of(recording, wish.keep, next(iter(deciding["files"].values()), ""))
+    with replacing(folder, COMMAND, COURSE_FILE) as staged:
+        facts.write(staged)
+        (staged / DONE_FILE).write_text(json.dumps(deciding, indent=1) + "\n", encoding="utf-8")
+        Course(frame, wish.step_s, wish.outside, named, described(networks)).write(staged)
+    forget(kept)
+    spent_s = time.perf_counter() - began
+    log.info(
+        "%s: %s, %d windows in %.0f s, %.0f a second", name, _hours(recording.duration_s), len(frame), spent_s,
+        len(frame) / spent_s,
+    )  # fmt: skip
+
+
+def blended(ensemble: Ensemble, networks: Networks, prob_RNK: np.ndarray) -> np.ndarray:
+    """Blend the networks' probabilities, where there are any.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        How.
+    networks : Networks
+        Say whose run is whose.
+    prob_RNK : ndarray of float32, shape (runs, rows, 6)
+        NaN in rows of which nothing is said.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows, 6)
+        NaN in the same rows.
+    """
+    said = np.isfinite(prob_RNK).all(axis=(0, 2))
+    prob_NK = np.full((prob_RNK.shape[1], N_CLASSES), np.nan)
+    if said.any():
+        prob_NK[said] = ensemble.apply(members_of_runs(prob_RNK[:, said], networks.member))
+    return prob_NK
+
+
+def course_frame(steps: Steps, prob_NK: np.ndarray) -> pd.DataFrame:
+    """Make the table of a course.
+
+    Parameters
+    ----------
+    steps : Steps
+        Its rows.
+    prob_NK : ndarray, shape (rows, 6)
+        Probabilities.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of `hbac.predictions.course.COURSE_DTYPES`.
+    """
+    prob = np.asarray(prob_NK, np.float32)
+    columns = {
+        "onset_s": np.arange(len(prob)) * steps.step_s,
+        **dict(zip(PROB_COLUMNS, prob.T, strict=True)),
+        "window_s": np.full(len(prob), WINDOW_S),
+        "signal_share": steps.share,
+    }
+    return pd.DataFrame(columns).astype(COURSE_DTYPES)
+
+
+def described(networks: Networks) -> tuple[dict[str, Any], ...]:
+    """Say of each network what it is and what it reads.
+
+    Parameters
+    ----------
+    networks : Networks
+        The networks.
+
+    Returns
+    -------
+    tuple of dict
+        ``member``, ``fold``, ``montage``, ``band``; the last two null for networks on pictures.
+    """
+    return tuple(
+        {
+            "member": str(model.facts.get("member", "")),
+            "fold": int(model.facts.get("fold", -1)),
+            "montage": model.facts["front_end"].get("montage"),
+            "band": model.facts["front_end"].get("band"),
+        }
+        for model in networks.models
+    )
+
+
+def facts_of(recording: Recording, keep: Sequence[str] = (), file_sha256: str = "") -> RecordingFacts:
+    """Say what a recording is, without whose.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording.
+    keep : sequence of str
+        What of its header is wanted all the same: ``start``, ``patient``, ``annotations``.
+    file_sha256 : str
+        Hash of its file.
+
+    Returns
+    -------
+    RecordingFacts
+        For ``recording.json``.
+    """
+    noted = [
+        {"onset_s": a.onset_s, "duration_s": a.duration_s, "text": a.text, "channel": a.channel}
+        for a in recording.annotations
+    ]
+    return RecordingFacts(
+        file=Path(recording.name).name,
+        file_sha256=file_sha256,
+        duration_s=recording.duration_s,
+        sfreq=recording.sfreq,
+        channels=recording.channels,
+        ignored=recording.ignored,
+        interpolated=recording.interpolated,
+        gaps=recording.gaps,
+        notes=recording.notes,
+        start=recording.source.start if "start" in keep else None,
+        patient=recording.source.patient if "patient" in keep else None,
+        annotations=tuple(noted) if "annotations" in keep else None,
+    )
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
