@@ -29,7 +29,7 @@ from hbac.inference.outside import OUTSIDE
 from hbac.predictions.course import COURSE_DTYPES, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.edf import is_edf
 from hbac.reading.mne_source import SUFFIXES
-from hbac.reading.recording import MOST_INTERPOLATED, Recording, open_recording
+from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
 from hbac.signal.tta import PLAIN
 from hbac.vocabulary import CENTRAL_S, N_CLASSES, PROB_COLUMNS, WINDOW_S
 

@@ -16,7 +16,7 @@ from hbac.inference.networks import Networks
 from hbac.inference.outside import fill_gaps, fill_outside
 from hbac.inference.recordings import Wish, find_recordings, infer_recordings
 from hbac.predictions.course import COURSE_FILE, Course, RecordingFacts
-from hbac.reading.recording import Recording, open_recording
+from hbac.reading.opened import Recording, open_recording
 from hbac.vocabulary import PROB_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
 from tests.recorded import cut_gaps, write_brain
