@@ -51,11 +51,14 @@ def train(cfg: DictConfig) -> float:
     # Before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once.
     build(cfg.logger, "logger", cfg.allow)
 
+    from contextlib import nullcontext
+
     from filelock import Timeout
 
     from hbac.cli.console import next_command, run_table
-    from hbac.common.commands import command_line
+    from hbac.common.commands import command_line, override
     from hbac.common.locks import locked
+    from hbac.experiment import devices
     from hbac.experiment.audit import require_no_leak
     from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
@@ -63,9 +66,14 @@ def train(cfg: DictConfig) -> float:
     from hbac.labels.targets import population_of
     from hbac.training.slurm import requeue_on_signal
 
-    if cfg.requeue:
+    devices.join(cfg)
+    first = devices.is_first()
+    if cfg.requeue and first and not devices.was_started_here():
         requeue_on_signal()
     job, counted = make_job(cfg), population_of(cfg.population)
+    if job.n_devices > 1 and not job.is_joined:
+        devices.train_on_each(job.n_devices)
+        return float("nan")  # no sweeper waits for it
     # Settings first, files second: what is wrong with the former is said before a data set is read or made.
     part = build(cfg.dataset, "dataset", cfg.allow).part("train", official="official" in job.front_end.sources)
     folds = fold_table_of(part, cfg)
@@ -74,7 +82,7 @@ def train(cfg: DictConfig) -> float:
     job = job.of(part, folds)
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(job.folder / ".lock", timeout_s=0):
+        with locked(job.folder / ".lock", timeout_s=0) if first else nullcontext(), devices.others_may_go():
             register_job(job.folder)
             if cfg.resume and (found := score_of_finished(job.folder, counted.name)) is not None:
                 score = found
@@ -91,10 +99,15 @@ def train(cfg: DictConfig) -> float:
         raise UserError(
             f"{job.folder}: another process is training this run; wait for it, or change the seed"
         ) from None
-    if not in_sweep():
+    if first and not in_sweep():
         run_table(job.folder, cfg.population, part.floor)
         again = [line for line in typed() if line not in named("fold")]
-        next_command(command_line("train", *again, flags=all_folds(folds.n_folds)))
+        if job.n_devices == 1:
+            next_command(command_line("train", *again, flags=all_folds(folds.n_folds)))
+        elif cfg.fold + 1 < folds.n_folds:  # a sweep's jobs have one device each
+            next_command(command_line("train", *again, override("fold", cfg.fold + 1)))
+        else:
+            next_command(command_line("ensemble", override("members", [str(job.folder.parent)])))
     return score
 
 

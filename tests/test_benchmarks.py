@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# One of its checks does not hold: DDP on one device ends with other weights than training without it.
-FAILING = pytest.mark.xfail(reason="training on several devices is not there yet", strict=True)
-SCRIPTS = [
-    pytest.param(path, marks=[FAILING] if path.stem == "gpu" else [])
-    for path in sorted((ROOT / "benchmarks").glob("*.py"))
-]
+SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
 
 
 @pytest.mark.slow

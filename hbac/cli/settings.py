@@ -25,7 +25,7 @@ _FORBIDDEN = {
     "max_time": "a run that was stopped goes on where it was; set trainer.max_epochs",
     **dict.fromkeys(
         ("logger", "callbacks", "default_root_dir", "enable_model_summary", "enable_progress_bar", "plugins",
-         "num_sanity_val_steps", "enable_checkpointing"),
+         "num_sanity_val_steps", "enable_checkpointing", "use_distributed_sampler"),
         "hbac decides this itself",
     ),
 }  # fmt: skip

@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import current_process, parent_process
 from types import FrameType
 from typing import NoReturn
 
 LOOK_S = 0.5  # how often a worker looks for its parent
+STARTER = "HBAC_STARTER"  # in the environment of what a command starts once for each device: its own number
 # What a batch system, a closed terminal or a shutdown sends. Windows knows only the first.
 _STOP = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 
@@ -52,7 +53,8 @@ def ends_cleanly() -> Iterator[None]:
             signal.signal(signum, signal.SIG_DFL)  # the work is done: Python may be ended at any moment
     except KeyboardInterrupt as interrupt:
         signum = interrupt.signum if isinstance(interrupt, Stopped) else signal.SIGINT
-        sys.stderr.write("\ninterrupted; type the same command again to go on\n")
+        if STARTER not in os.environ:  # or else that one says it
+            sys.stderr.write("\ninterrupted; type the same command again to go on\n")
         raise SystemExit(128 + signum) from None
 
 
@@ -91,16 +93,35 @@ def end_with_parent(worker_id: int = 0) -> None:
     parent = parent_process()
     assert parent is not None
     is_child = os.getppid() == parent.pid  # not of a fork server, nor where the parent is gone already
+    # Of two that were forked, the second keeps what tells the first of its parent's end: numbers are surer.
+    _end_without(lambda: os.getppid() == parent.pid if is_child else parent.is_alive())
+    for signum in _STOP:
+        signal.signal(signum, _leave)
+    _leave_to_parent()
 
+
+def end_with(starter: int) -> None:
+    """Make this process end when the one that started it was killed; signals it heeds as any other command.
+
+    Parameters
+    ----------
+    starter : int
+        Number of that process.
+    """
+    _end_without(lambda: os.getppid() == starter)
+    _leave_to_parent()
+
+
+def _end_without(parent_is_there: Callable[[], bool]) -> None:
     def watch() -> None:
-        # Of two that were forked, the second keeps what tells the first of its parent's end: numbers are surer.
-        while os.getppid() == parent.pid if is_child else parent.is_alive():
+        while parent_is_there():
             time.sleep(LOOK_S)
         _exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    for signum in _STOP:
-        signal.signal(signum, _leave)
+
+
+def _leave_to_parent() -> None:
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # of Slurm: the parent sees to it
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from hbac.common.errors import UserError
 from hbac.common.processes import end_with_parent
 from hbac.data.cache import feature_cache
-from hbac.data.epoch import EpochShuffle, TrainingWindows
+from hbac.data.epoch import EpochShuffle, Share, TrainingWindows
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.labels.recipe import LabelRecipe, PseudoLabels
 from hbac.recordings.datasets import Part
@@ -160,16 +160,24 @@ class WindowDataModule(L.LightningDataModule):
         """Return the training batches, drawn by (seed, epoch); the last, smaller one is dropped."""
         eeg_ids = self.train_set.eeg_ids if self.one_per_eeg else None
         repeat = getattr(self.trainer, "overfit_batches", 0) > 0  # an attribute that Lightning sets by name
-        shuffle = EpochShuffle(len(self.train_set), self.seed, eeg_ids, repeat)
+        shuffle = EpochShuffle(len(self.train_set), self.seed, eeg_ids, repeat, self.share)
         return self._loader(self.train_set, sampler=shuffle, drop_last=len(shuffle) > self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the held-out rows in their order."""
-        return self._loader(self.held_out_set)
+        return self._loader(self.held_out_set, sampler=self.share.held_out(len(self.held_out_set)))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the held-out rows in their order."""
-        return self._loader(self.held_out_set)
+        return self.val_dataloader()
+
+    @property
+    def share(self) -> Share:
+        """Which part of the rows is this device's."""
+        device, n_devices = (
+            getattr(self.trainer, name, of_one) for name, of_one in (("global_rank", 0), ("world_size", 1))
+        )
+        return Share(device, n_devices, self.batch_size)
 
     def _loader(self, windows: WindowDataset | TrainingWindows, **settings: Any) -> DataLoader[Batch]:
         return LateLoader(

@@ -7,6 +7,7 @@ each `EpochRow`, so that they need not know the epoch otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from hbac.data.windows import Batch, WindowDataset
 from hbac.labels.recipe import TrainingLabels
 from hbac.signal.chance import row_keys, uniforms
 from hbac.vocabulary import SFREQ
+
+# In the place of a row's position: a row that is there a second time, so that all devices have batches of one size.
+REPEATED = -1
 
 
 class EpochRow(NamedTuple):
@@ -39,6 +43,61 @@ class EpochRow(NamedTuple):
     epoch: int
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which rows of an order are one device's.
+
+    Parameters
+    ----------
+    device, n_devices : int
+        Number of the device, from 0, and how many there are.
+    batch_size : int
+        Windows in a batch of each.
+    """
+
+    device: int = 0
+    n_devices: int = 1
+    batch_size: int = 1
+
+    def trained(self, n_rows: int) -> NDArray[np.int64]:
+        """Return places in the order of rows that are trained on: of each batch of all devices, this one's part.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows there are.
+
+        Returns
+        -------
+        ndarray of int64
+            As many for each device.
+        """
+        if self.n_devices == 1:
+            return np.arange(n_rows)
+        size = min(self.batch_size, n_rows // self.n_devices)
+        if not size:
+            return np.arange(0)
+        whole = size * self.n_devices
+        return np.arange(n_rows // whole * whole).reshape(-1, self.n_devices, size)[:, self.device].ravel()
+
+    def held_out(self, n_rows: int) -> list[int]:
+        """Return positions of rows that are predicted, in their order.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows there are.
+
+        Returns
+        -------
+        list of int
+            As many for each device, filled with `REPEATED`.
+        """
+        size = -(-n_rows // self.n_devices)
+        mine = list(range(n_rows))[self.device * size : (self.device + 1) * size]
+        return mine + [REPEATED] * (size - len(mine))
+
+
 class EpochShuffle(Sampler[EpochRow]):
     """The rows of an epoch in an order that is a function of (seed, epoch).
 
@@ -57,9 +116,20 @@ class EpochShuffle(Sampler[EpochRow]):
         The EEG of each row; an epoch has then one row of each, drawn by (seed, epoch, EEG).
     repeat : bool
         Whether every epoch is the first one again, as to learn a few batches by heart takes.
+    share : Share
+        Of several devices, this one's. All together see, batch by batch, what one alone would with batches as large as
+        all of theirs; what fills no such batch is left out.
     """
 
-    def __init__(self, n_rows: int, seed: int, eeg_ids: NDArray[np.int64] | None = None, repeat: bool = False) -> None:
+    def __init__(
+        self,
+        n_rows: int,
+        seed: int,
+        eeg_ids: NDArray[np.int64] | None = None,
+        repeat: bool = False,
+        share: Share | None = None,
+    ) -> None:
+        self.share = Share() if share is None else share
         self.seed, self.epoch, self.repeat = seed, 0, repeat
         self.by_eeg = np.arange(n_rows)
         self.eegs: NDArray[np.int64] | None = None
@@ -73,7 +143,7 @@ class EpochShuffle(Sampler[EpochRow]):
         self.epoch = 0 if self.repeat else epoch
 
     def __len__(self) -> int:
-        return len(self.by_eeg if self.eegs is None else self.eegs)
+        return len(self.share.trained(len(self.by_eeg if self.eegs is None else self.eegs)))
 
     def __iter__(self) -> Iterator[EpochRow]:
         rows = self.by_eeg
@@ -84,9 +154,9 @@ class EpochShuffle(Sampler[EpochRow]):
         partners = order.copy()
         even = len(order) // 2 * 2
         partners[0:even:2], partners[1:even:2] = order[1:even:2], order[0:even:2]
-        yield from (
-            EpochRow(row, partner, self.epoch) for row, partner in zip(order.tolist(), partners.tolist(), strict=True)
-        )
+        mine = self.share.trained(len(order))
+        picked = zip(order[mine].tolist(), partners[mine].tolist(), strict=True)
+        yield from (EpochRow(row, partner, self.epoch) for row, partner in picked)
 
 
 class TrainingWindows(Dataset[Batch]):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from hbac.common.errors import UserError
 from hbac.common.files import write_json
 from hbac.common.instantiate import build
 from hbac.evaluation.scores import scores
+from hbac.experiment.devices import is_first
 from hbac.experiment.job import Job, make_task
 from hbac.experiment.launched import command_of_job, place_in_sweep
 from hbac.experiment.stages import Stage
@@ -42,7 +42,7 @@ from hbac.tracking.loggers import RunFacts, find_run, git_state, never_fatal
 from hbac.tracking.model_card import write_model_card
 from hbac.tracking.results import log_results
 from hbac.tracking.staged import staged
-from hbac.training.callbacks import PredictionTableWriter, make_callbacks
+from hbac.training.callbacks import Predictions, PredictionTableWriter, make_callbacks
 from hbac.training.checkpoints import CHECKPOINTS, WholeCheckpoints, last_checkpoint, restore
 from hbac.training.slurm import slurm_plugins
 from hbac.vocabulary import N_CLASSES
@@ -92,9 +92,11 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     lineage = as_plain([TrainedOn(job.member, cfg.fold, folds.hash, job.dataset), *training_data.lineage])
     facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
 
-    (folder / DONE_FILE).unlink(missing_ok=True)
-    write_json(folder / CONFIG_FILE, job.config, sealed=True)
-    write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()}, sealed=True)
+    first = is_first()
+    if first:
+        (folder / DONE_FILE).unlink(missing_ok=True)
+        write_json(folder / CONFIG_FILE, job.config, sealed=True)
+        write_json(folder / ENVIRONMENT_FILE, environment() | {"command": command_of_job(), **git_state()}, sealed=True)
     rows_trained = []
     with build(cfg.logger, "logger", cfg.allow).training(facts) as loggers:
         *earlier, last = job.stages
@@ -107,15 +109,18 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         table_writer = PredictionTableWriter(folder / TABLE_FILE, data.rows_held_out, cfg.fold, metadata)
         trainer = train_stage(last, job, task, data, loggers, table_writer)
         head = job.network if isinstance(job.network, PopulationHead) else None
-        save_model(
-            folder,
-            job.network,
-            job.config["model"],
-            job.config["front_end"],
-            {"fold": cfg.fold, **hashes, "lineage": lineage, "population_head": head.population if head else None},
-        )
+        if first:
+            save_model(
+                folder,
+                job.network,
+                job.config["model"],
+                job.config["front_end"],
+                {"fold": cfg.fold, **hashes, "lineage": lineage, "population_head": head.population if head else None},
+            )
         with interrupts():
             trainer.predict(task, data, return_predictions=False)
+        if not first:
+            return float("nan")
         rows_trained.append(data.rows_trained)
         write_model_card(folder, pd.concat(rows_trained).drop_duplicates(ignore_index=True))
         table = PredictionTable.read(folder / TABLE_FILE)
@@ -155,8 +160,9 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         After the last epoch.
     """
     cfg = stage.cfg
-    if not cfg.resume:
+    if not cfg.resume and is_first():
         shutil.rmtree(stage.folder / CHECKPOINTS, ignore_errors=True)
+    start = last_checkpoint(stage.folder, cfg.export) if cfg.resume else None
     asked_for = [build(node, "callback", cfg.allow) for node in (cfg.get("callbacks") or {}).values()]
     trainer = make_trainer(
         stage,
@@ -171,7 +177,7 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         num_sanity_val_steps=0,
     )
     with interrupts():
-        trainer.fit(task, data, ckpt_path=last_checkpoint(stage.folder, cfg.export), weights_only=True)
+        trainer.fit(task, data, ckpt_path=start, weights_only=True)
     if profile := trainer.profiler.summary():  # type: ignore[attr-defined]
         log.info("%s", profile)
     restore(task, stage.folder, cfg.export)
@@ -203,6 +209,7 @@ def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
         # folder, or anyone in the current one.
         default_root_dir=str(stage.folder / CHECKPOINTS),
         enable_model_summary=False,
+        use_distributed_sampler=False,  # `hbac.data.epoch` shares the rows out
         plugins=[WholeCheckpoints(), *slurm_plugins()],
         **settings,
     )
@@ -253,13 +260,14 @@ def train_before(stage: Stage, job: Job, training_data: TrainingData, loggers: l
             log.warning("%s; stage %s is trained again", str(error).partition(";")[0], stage.name)
             trained = False
     if not trained:
-        for name in (WEIGHTS_FILE, STAGE_FILE):
+        for name in (WEIGHTS_FILE, STAGE_FILE) if is_first() else ():
             (stage.folder / name).unlink(missing_ok=True)
         log.info("fold %d of %s: stage %s, on %d rows", stage.cfg.fold, job.member, stage.name, len(data.train_set))
         stage.folder.mkdir(parents=True, exist_ok=True)
         train_stage(stage, job, make_task(stage, job), data, staged(loggers, stage.name))
-        digest = save_weights(job.network, stage.folder)
-        write_json(stage.folder / STAGE_FILE, {WEIGHTS_HASH: digest}, sealed=True)
+        if is_first():
+            digest = save_weights(job.network, stage.folder)
+            write_json(stage.folder / STAGE_FILE, {WEIGHTS_HASH: digest}, sealed=True)
     rows_trained: pd.DataFrame = data.rows_trained
     return rows_trained
 
@@ -298,13 +306,14 @@ def predict_for(pupil: Stage, teacher: Stage, job: Job, training_data: TrainingD
         fold=0,
         cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
     )
-    trainer = make_trainer(teacher, job, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    predicted = Predictions()
+    silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    trainer = make_trainer(teacher, job, callbacks=[predicted], **silent)
     log.info(
         "fold %d of %s: stage %s predicts %d rows (%s)", cfg.fold, job.member, teacher.name, int(wanted.sum()), split
     )
     with interrupts():
-        batches: Any = trainer.predict(make_task(teacher, job), data)
+        trainer.predict(make_task(teacher, job), data, return_predictions=False)
     prob_NK = np.full((len(wanted), N_CLASSES), np.nan)
-    rows, prob = (torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in ("row", "prob"))
-    prob_NK[np.flatnonzero(wanted)[rows]] = prob
+    prob_NK[np.flatnonzero(wanted)[predicted.row]] = predicted.prob
     return PseudoLabels(part, prob_NK)

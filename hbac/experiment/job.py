@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from hbac.cli.settings import blamed_on, check_settings
 from hbac.common.errors import UserError
-from hbac.experiment.launched import named
+from hbac.experiment.devices import refuse_in_sweep
+from hbac.experiment.launched import in_sweep, named
 from hbac.experiment.stages import Stage, as_plain, key_prefix, make_stage, stages_of
 from hbac.runs.naming import member_name
 
 if TYPE_CHECKING:
+    import lightning as L
     from omegaconf import DictConfig
 
     from hbac.labels.folds import FoldTable
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from hbac.training import Classifier
 
 _STEPS = 10  # of a schedule that is tried out
+# What others share out (parameters, optimisers) their checkpoints hold in pieces; nothing here is so large.
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 
 @dataclass
@@ -47,6 +51,10 @@ class Job:
         In order; the last one has no name.
     start : Path or None
         The run whose weights it begins with.
+    n_devices : int
+        On how many it trains, a process for each.
+    is_joined : bool
+        Whether these processes are there, this one among them.
     """
 
     config: dict[str, Any]
@@ -57,6 +65,8 @@ class Job:
     precision: str
     stages: list[Stage]
     start: Path | None
+    n_devices: int = 1
+    is_joined: bool = False
 
     @property
     def dataset(self) -> str:
@@ -143,12 +153,43 @@ def make_job(cfg: DictConfig) -> Job:
         stages=[make_stage(stages, name) for name in stages],
         start=start,
     )
-    for stage in job.stages:
-        try_out(stage, job)
+    trainers = {stage.name: try_out(stage, job) for stage in job.stages}
+    take_devices(job, trainers)
     return job
 
 
-def try_out(stage: Stage, job: Job) -> None:
+def take_devices(job: Job, trainers: Mapping[str, L.Trainer]) -> None:
+    """Say on how many devices a job trains, in the job and in its config.
+
+    Parameters
+    ----------
+    job : Job
+        Of these stages.
+    trainers : mapping of str to lightning.Trainer
+        Of each stage, by name.
+
+    Raises
+    ------
+    UserError
+        Where stages differ, in a sweep, and for machines on which nobody starts a process.
+    """
+    *earlier, trainer = trainers.values()
+    for name, other in zip(trainers, earlier, strict=False):
+        if other.world_size != trainer.world_size:
+            raise UserError(f"stages.{name}.trainer.devices: all stages of a run have the same; set trainer.devices")
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    job.n_devices, job.config["trainer"]["devices"] = trainer.world_size, trainer.num_devices
+    job.is_joined = environment is not None and environment.creates_processes_externally
+    if in_sweep():
+        refuse_in_sweep(job.n_devices)
+    if trainer.num_nodes > 1 and not job.is_joined:
+        raise UserError(
+            f"trainer.num_nodes={trainer.num_nodes}: on several machines torchrun or srun starts the processes; "
+            "see docs/clusters.md"
+        )
+
+
+def try_out(stage: Stage, job: Job) -> L.Trainer:
     """Make once what a stage trains with: what is wrong with its settings is said before any file is read.
 
     Parameters
@@ -158,6 +199,11 @@ def try_out(stage: Stage, job: Job) -> None:
     job : Job
         The run that it belongs to.
 
+    Returns
+    -------
+    lightning.Trainer
+        With the stage's devices.
+
     Raises
     ------
     UserError
@@ -165,6 +211,7 @@ def try_out(stage: Stage, job: Job) -> None:
     """
     import torch
 
+    from hbac.common.choices import check_choice
     from hbac.common.instantiate import build
     from hbac.training.slurm import slurm_plugins
 
@@ -185,8 +232,12 @@ def try_out(stage: Stage, job: Job) -> None:
     device = str(cfg.trainer.accelerator)
     if device in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
         raise UserError(f"{prefix}trainer.accelerator={device}: there is no GPU; trainer=default takes what there is")
+    check_choice(f"{prefix}trainer.strategy", str(cfg.trainer.get("strategy", "auto")), STRATEGIES)
     with blamed_on(f"{prefix}trainer"):
-        build(cfg.trainer, "trainer", precision=job.precision, plugins=slurm_plugins(), **silent)
+        trainer: L.Trainer = build(cfg.trainer, "trainer", precision=job.precision, plugins=slurm_plugins(), **silent)
+    if trainer.world_size > 1 and cfg.trainer.sync_batchnorm and trainer.strategy.root_device.type == "cpu":
+        raise UserError(f"{prefix}trainer.sync_batchnorm=true: PyTorch has it for GPUs only; leave it out on CPUs")
+    return trainer
 
 
 def make_task(stage: Stage, job: Job) -> Classifier:

@@ -20,6 +20,7 @@ from hydra.experimental.callback import Callback
 from hbac.common.commands import command_line, override
 from hbac.common.errors import UserError, fail
 from hbac.common.files import new_folder
+from hbac.experiment.devices import refuse_in_sweep
 from hbac.experiment.launched import expect_jobs
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class MergeSweep(Callback):
         from omegaconf import open_dict, read_write
 
         _check(config.hydra)
+        try:
+            refuse_in_sweep(config.trainer.devices if "trainer" in config else 1)
+        except UserError as error:
+            fail(error)
         expect_jobs(*_jobs_of(config.hydra))
         asked_for = str(config.hydra.sweep.dir)
         try:

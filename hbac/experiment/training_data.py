@@ -199,7 +199,7 @@ def make_data(stage: Stage, job: Job, training_data: TrainingData) -> Any:
             seed=stage.seed,
             cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
         )
-    if not len(data.train_set) or not len(data.held_out_set):
+    if len(data.train_set) < job.n_devices or not len(data.held_out_set):
         prefix = f"stages.{stage.name}." if stage.name else ""
         raise UserError(
             f"fold {cfg.fold}: {len(data.train_set)} rows to train on and {len(data.held_out_set)} to validate on; "

@@ -19,6 +19,7 @@ _NOT_HASHED_INSIDE = {
     "dataset": ("root", "stores", "n_jobs", "size", "seed", "sfreq", "unit", "_pretrained_"),
     "model": ("pretrained_file",),
     "data": ("num_workers",),
+    "trainer": ("strategy",),
     "labels": ("pseudo",),
     "callbacks": ("device_stats", "throughput"),
 }

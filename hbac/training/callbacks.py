@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from hbac.common.errors import UserError
+from hbac.data.epoch import REPEATED
 from hbac.predictions import PredictionTable, TableMetadata
 from hbac.training.averaging import weight_average
 from hbac.training.checkpoints import checkpoint_callbacks
@@ -46,7 +47,7 @@ class TrainingStatistics(Callback):
         """Measure the gradients, which mixed precision has scaled back by now."""
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True, batch_size=1)
+        pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -57,8 +58,8 @@ class TrainingStatistics(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the rate, and the seconds since training began, validation among them."""
-        pl_module.log("train/windows_per_s", self.windows * trainer.world_size / self.spent)
-        pl_module.log("train/elapsed_s", time.monotonic() - self.fit_began)
+        pl_module.log("train/windows_per_s", self.windows * trainer.world_size / self.spent, sync_dist=True)
+        pl_module.log("train/elapsed_s", time.monotonic() - self.fit_began, sync_dist=True)
 
 
 class Throughput(ThroughputMonitor):
@@ -103,7 +104,7 @@ class StopWhereNotFinite(Callback):
     """End a training whose loss is no longer a number: nothing better would ever come of it.
 
     What a step returns is looked at on its device; the answer is fetched from there only now and then, since waiting
-    for it at each step would leave a GPU idle.
+    for it at each step would leave a GPU idle. Of several devices all stop where one of them has to.
     """
 
     EVERY = 50  # steps
@@ -120,7 +121,7 @@ class StopWhereNotFinite(Callback):
         fine = torch.isfinite(outputs["loss"].detach())
         self.ok = fine if self.ok is None else self.ok & fine
         self.finite = self.ok.long() if self.finite is None else self.finite + self.ok
-        if not fine.is_cuda or (batch_idx + 1) % self.EVERY == 0:
+        if (not fine.is_cuda and trainer.world_size == 1) or (batch_idx + 1) % self.EVERY == 0:
             self._check(trainer, batch_idx + 1)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -134,7 +135,11 @@ class StopWhereNotFinite(Callback):
         self._check(trainer, trainer.num_training_batches)
 
     def _check(self, trainer: L.Trainer, n_steps: float) -> None:
-        if self.finite is not None and (finite := int(self.finite)) < n_steps:
+        if self.finite is None:
+            return
+        if trainer.world_size > 1:
+            torch.distributed.all_reduce(self.finite, torch.distributed.ReduceOp.MIN)
+        if (finite := int(self.finite)) < n_steps:
             self._stop(trainer, f"the loss is not finite in step {finite + 1} of")
 
     def _stop(self, trainer: L.Trainer, what: str) -> None:
@@ -153,7 +158,42 @@ class Patience(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
-class PredictionTableWriter(BasePredictionWriter):
+class Predictions(BasePredictionWriter):
+    """Gather what all devices have predicted, each row once.
+
+    Attributes
+    ----------
+    row : ndarray of int, shape (n_rows,)
+        Positions of the rows in the data module's order, ascending.
+    prob : ndarray of float32, shape (n_rows, 6)
+        Their probabilities.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(write_interval="epoch")
+
+    def write_on_epoch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Gather the batches of all devices, which are as large on each."""
+        gathered = {}
+        for name in ("row", "prob"):
+            mine = torch.cat([batch[name] for batch in predictions]).to(pl_module.device)
+            parts = [mine]
+            if trainer.world_size > 1:
+                parts = [torch.empty_like(mine) for _ in range(trainer.world_size)]
+                torch.distributed.all_gather(parts, mine)
+            gathered[name] = torch.cat(parts).cpu().numpy()
+        order = np.argsort(gathered["row"], kind="stable")
+        order = order[gathered["row"][order] > REPEATED]
+        self.row, self.prob = gathered["row"][order], gathered["prob"][order]
+
+
+class PredictionTableWriter(Predictions):
     """Write the prediction table when all held-out rows have been predicted.
 
     Parameters
@@ -169,7 +209,7 @@ class PredictionTableWriter(BasePredictionWriter):
     """
 
     def __init__(self, path: Path, rows: pd.DataFrame, fold: int, metadata: TableMetadata) -> None:
-        super().__init__(write_interval="epoch")
+        super().__init__()
         self.path, self.rows, self.fold, self.metadata = path, rows, fold, metadata
 
     def write_on_epoch_end(
@@ -179,17 +219,11 @@ class PredictionTableWriter(BasePredictionWriter):
         predictions: Sequence[Any],
         batch_indices: Sequence[Any],
     ) -> None:
-        """Gather the batches of all devices and write."""
-        gathered: Any = pl_module.all_gather(
-            {name: torch.cat([batch[name] for batch in predictions]) for name in ("row", "prob")}
-        )
-        if not trainer.is_global_zero:
-            return
-        # A distributed sampler repeats rows to fill its last batches: each row is written once.
-        row = gathered["row"].flatten().cpu().numpy()
-        row, first = np.unique(row, return_index=True)
-        prob = gathered["prob"].reshape(-1, gathered["prob"].shape[-1]).cpu().numpy()[first]
-        PredictionTable.from_arrays(self.rows.iloc[row], prob, self.metadata, fold=self.fold).write(self.path)
+        """Gather, and let the first process write."""
+        super().write_on_epoch_end(trainer, pl_module, predictions, batch_indices)
+        if trainer.is_global_zero:
+            table = PredictionTable.from_arrays(self.rows.iloc[self.row], self.prob, self.metadata, fold=self.fold)
+            table.write(self.path)
 
 
 def make_callbacks(

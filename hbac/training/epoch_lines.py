@@ -78,7 +78,7 @@ class EpochLines(Callback):
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = {"train": TRAIN_LOSS, "val": self.monitor}
         scores = "".join(f"   {name} {values[metric]:.4f}" for name, metric in shown.items() if metric in values)
-        windows = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        windows = trainer.num_training_batches * trainer.datamodule.batch_size * trainer.world_size  # type: ignore[attr-defined]
         left_s = each_s * (epochs - done)
         left = f"{_clock(left_s)} left"
         if self.place is not None and (more := self.place.total - self.place.number - 1):

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hbac.common.errors import UserError
+from hbac.data.epoch import REPEATED
 from hbac.data.windows import Batch
 from hbac.labels.targets import DEFAULT_POPULATION
 from hbac.models.population_head import PopulationHead
@@ -133,29 +134,34 @@ class Classifier(L.LightningModule):
         return logits_BK.float()
 
     def loss(self, logits_BK: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch, its rows weighted by ``weight``; a scalar, in nats."""
+        """Return the mean loss of a batch, its rows weighted by ``weight``; a scalar, in nats.
+
+        Over several devices its mean is that of all their rows.
+        """
         weight_B = batch["weight"]
-        return (self.row_loss(logits_BK, batch["target"]) * weight_B).sum() / weight_B.sum()
+        return (self.row_loss(logits_BK, batch["target"]) * weight_B).sum() / _mean_over_devices(weight_B.sum())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         loss = self.loss(self(batch["x"], batch["n_votes"]), batch)
-        self.log(TRAIN_LOSS, loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["x"]))
+        settings: dict[str, Any] = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
+        self.log(TRAIN_LOSS, loss, batch_size=len(batch["x"]), **settings)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation's metrics."""
-        self.val_kl.update(self(batch["x"]).log_softmax(dim=1), batch["target"], batch["n_votes"])
+        n_votes_B = torch.where(batch["row"] > REPEATED, batch["n_votes"], -1)  # which is in no population
+        self.val_kl.update(self(batch["x"]).log_softmax(dim=1), batch["target"], n_votes_B)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation's metrics."""
         values = {logged(name): kl.float() for name, kl in self.val_kl.compute().items()}
         self.val_kl.reset()
-        self.log(self.monitor, values.pop(self.monitor, torch.tensor(float("nan"))), prog_bar=True)
-        self.log_dict(values)
+        self.log(self.monitor, values.pop(self.monitor, torch.tensor(float("nan"))), prog_bar=True, sync_dist=True)
+        self.log_dict(values, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``row`` (batch,), the rows' positions, and ``prob`` (batch, 6)."""
+        """Return ``row`` (batch,), the rows' positions or `REPEATED`, and ``prob`` (batch, 6)."""
         return {"row": batch["row"], "prob": self(batch["x"]).softmax(dim=1)}
 
     def _below_head(self) -> nn.Module:
@@ -178,6 +184,13 @@ def soft_target_kl(logits_BK: Tensor, target_BK: Tensor) -> Tensor:
         In nats, 0 or more.
     """
     return F.kl_div(logits_BK.log_softmax(dim=1), target_BK, reduction="none").sum(dim=1)
+
+
+def _mean_over_devices(value: Tensor) -> Tensor:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return value
+    torch.distributed.all_reduce(value)
+    return value / torch.distributed.get_world_size()
 
 
 def _rate_of(make_optimizer: Callable[[Any], Optimizer]) -> float:

@@ -19,6 +19,7 @@ _IGNORED = (
 
 def quiet() -> None:
     """Silence the messages above and Lightning's announcements, for this process."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for room in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(room).setLevel(logging.ERROR)
     for message, category in _IGNORED:
         warnings.filterwarnings("ignore", message=message, category=category)
