@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.common.processes import end_with_parent
 from hbac.data.cache import feature_cache
 from hbac.data.epoch import EpochShuffle, Share, TrainingWindows
+from hbac.data.resident import WHERE, Resident, choose, hold
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.labels.recipe import LabelRecipe, PseudoLabels
 from hbac.recordings.datasets import Part
+from hbac.recordings.store import Store
 from hbac.signal.chance import row_keys
 
 log = logging.getLogger("hbac.data")
+
+MOST_WORKERS = 8
+PREFETCH = 4  # batches of each worker
 
 
 def check_cache(stages: Collection[str], jitter_s: float = 0.0) -> None:
@@ -86,12 +93,15 @@ class WindowDataModule(L.LightningDataModule):
         the front-end's ``sfreq`` and returns the module.
     batch_size : int
         Windows in a batch.
-    num_workers : int
-        Processes that copy windows; with 0 the training process does it.
+    num_workers : int or "auto"
+        Processes that copy windows; with 0 the training process does it. ``auto``: some for a GPU, none for a CPU.
     seed : int
         Decides the order of the rows and, with epoch and row, every random choice of `augment`.
     cache : Path, optional
         Folder where the front-end's output is kept (`hbac.data.cache`); computed anew for each batch where absent.
+    resident : str
+        Where all recordings are kept while training, one of `hbac.data.resident.WHERE`: ``device``, ``host`` (pinned
+        memory), ``none`` (read for each batch), or ``auto``: on a GPU the first that has room. Batches are the same.
 
     Raises
     ------
@@ -112,12 +122,13 @@ class WindowDataModule(L.LightningDataModule):
         pseudo: PseudoLabels | None = None,
         augment: Mapping[str, Any] | None = None,
         batch_size: int = 32,
-        num_workers: int = 0,
+        num_workers: int | str = 0,
         seed: int = 0,
         cache: str | Path | None = None,
+        resident: str = "auto",
     ) -> None:
         super().__init__()
-        self.front_end = front_end
+        self.front_end, self.resident = front_end, check_choice("data.resident", resident, WHERE)
         self.augment = dict(augment or {})
         if unknown := sorted(set(self.augment) - set(self.STAGES)):
             raise UserError(
@@ -179,17 +190,78 @@ class WindowDataModule(L.LightningDataModule):
         )
         return Share(device, n_devices, self.batch_size)
 
+    @property
+    def device(self) -> torch.device:
+        """The device that trains."""
+        strategy = getattr(self.trainer, "strategy", None)
+        return torch.device("cpu") if strategy is None else strategy.root_device
+
+    def hold(self) -> dict[str, Resident]:
+        """Put the recordings where `resident` says.
+
+        Returns
+        -------
+        dict of str to Resident
+            By source; empty where windows are read for each batch.
+        """
+        sets = [*self.train_set.parts, self.held_out_set]
+        if any(windows.cached is not None for windows in sets):
+            return {}
+        stores: dict[str, list[Store]] = {}
+        for name in self.sources:
+            distinct = {s.content: s for windows in sets if (s := windows.sources[name].store) is not None}
+            stores |= {name: list(distinct.values())} if distinct else {}
+        place = choose(self.resident, stores, self.device, getattr(self.trainer, "num_devices", 1))
+        held = {} if place == "none" else {name: hold(name, some, place, self.device) for name, some in stores.items()}
+        for windows in sets:
+            windows.resident = held
+        return held
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch to the model's device, where windows are cut of recordings that are held in memory.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            As the loader brings it.
+        device : torch.device
+            The model's.
+        dataloader_idx : int
+            Not used.
+
+        Returns
+        -------
+        dict of Tensor
+            With the windows of each source.
+        """
+        held = self.held_out_set.resident
+        cut = {
+            name: resident.cut(batch.pop(name), self.held_out_set.sources[name].shape[0], device)
+            for name, resident in held.items()
+        }
+        moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved | cut
+
     def _loader(self, windows: WindowDataset | TrainingWindows, **settings: Any) -> DataLoader[Batch]:
+        n_workers = 0 if self.hold() else self._n_workers()
         return LateLoader(
             windows,
             batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            worker_init_fn=end_with_parent if self.num_workers else None,
-            pin_memory=torch.cuda.is_available(),
+            num_workers=n_workers,
+            prefetch_factor=PREFETCH if n_workers and self.device.type == "cuda" else None,
+            persistent_workers=n_workers > 0,
+            worker_init_fn=end_with_parent if n_workers else None,
+            pin_memory=torch.cuda.is_available() and not self.held_out_set.resident,
             collate_fn=identity,
             **settings,
         )
+
+    def _n_workers(self) -> int:
+        if isinstance(self.num_workers, int):
+            return self.num_workers
+        if self.device.type != "cuda":
+            return 0  # copying windows from the store is cheaper than sending them between processes
+        return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // getattr(self.trainer, "num_devices", 1) - 1))
 
     @torch.no_grad()
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hbac.common.choices import check_choice
+from hbac.data.resident import NOWHERE, Resident
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.recordings.datasets import Part
@@ -69,6 +70,31 @@ class Source:
         if self.store is not None and len(there):
             windows[there] = self.store.copy_windows(self.ids[row[there]], starts[there], self.shape[0])
         return torch.from_numpy(windows)
+
+    def place(self, row: NDArray[np.int64], shift: NDArray[np.int64] | int, resident: Resident) -> Tensor:
+        """Say where the windows of some label rows begin among all rows that are held in memory.
+
+        Parameters
+        ----------
+        row : ndarray of int64, shape (B,)
+            Positions of label rows.
+        shift : ndarray of int64, shape (B,), or int
+            As for `copy`.
+        resident : Resident
+            What is held.
+
+        Returns
+        -------
+        Tensor, shape (B,)
+            int64, as `Resident.cut` takes it.
+        """
+        places = np.full(len(row), NOWHERE, np.int64)
+        there = np.ones(len(row), bool) if self.masked is None else ~self.masked[row]
+        if self.store is not None and there.any():
+            starts = (self.starts[row] + shift)[there]
+            places[there] = self.store.rows_of(self.ids[row[there]], starts, self.shape[0])
+            places[there] += resident.first[self.store.content]
+        return torch.from_numpy(places)
 
     def room(self, row: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Say by how many rows windows that are not masked can be moved, back and forth, within their recordings."""
@@ -133,6 +159,7 @@ class WindowDataset(Dataset[Batch]):
         cached: FeatureCache | None = None,
     ) -> None:
         self.cached = cached
+        self.resident: Mapping[str, Resident] = {}  # sources whose windows are cut later: their places are returned
         self.sources = {name: source_of(part, name) for name in sources}
         self.members = np.arange(len(part.rows)) if members is None else np.asarray(members, np.int64)
         rows = part.rows.iloc[self.members]
@@ -165,9 +192,10 @@ class WindowDataset(Dataset[Batch]):
         Returns
         -------
         dict of Tensor
-            Each source by its name, float16 (``eeg`` (batch, 10000, 20), ``official`` (batch, 300, 400)), or
-            ``features`` in their place where cached; ``row`` (batch,) the positions, ``row_id``, ``weight`` and
-            ``n_votes`` (batch,), and ``target`` (batch, 6) where there are labels.
+            Each source by its name, float16 (``eeg`` (batch, 10000, 20), ``official`` (batch, 300, 400)), or only where
+            its windows begin, where they are held in memory; ``features`` in their place where cached; ``row`` (batch,)
+            the positions, ``row_id``, ``weight`` and ``n_votes`` (batch,), and ``target`` (batch, 6) where there are
+            labels.
         """
         index = np.asarray(indices, dtype=np.int64)
         row_B = torch.from_numpy(index)
@@ -175,7 +203,11 @@ class WindowDataset(Dataset[Batch]):
         if self.cached is not None:
             batch = {"features": self.cached.copy(row)}
         else:
-            batch = {name: source.copy(row, shift if name == "eeg" else 0) for name, source in self.sources.items()}
+            batch = {}
+            for name, source in self.sources.items():
+                by = shift if name == "eeg" else 0
+                held = self.resident.get(name)
+                batch[name] = source.copy(row, by) if held is None else source.place(row, by, held)
         batch |= {"row": row_B, "row_id": self.row_ids[row_B]}
         batch |= {"weight": self.weight[row_B], "n_votes": self.n_votes[row_B]}
         if self.target is not None:

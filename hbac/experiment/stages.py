@@ -119,6 +119,7 @@ def make_stage(stages: Mapping[str, DictConfig], name: str) -> Stage:
 
     from hbac.common.choices import check_choice
     from hbac.data.base import check_cache
+    from hbac.data.resident import WHERE
     from hbac.labels.recipe import LabelRecipe
     from hbac.labels.targets import SPLITS
 
@@ -130,6 +131,7 @@ def make_stage(stages: Mapping[str, DictConfig], name: str) -> Stage:
         stages_before = [stage for stage, node in cfg.augment.items() if node is not None and stage not in after]
         check_cache(stages_before, recipe.jitter_s)
     check_choice("labels.pseudo_split", cfg.labels.pseudo_split, SPLITS)
+    check_choice("data.resident", cfg.data.get("resident", "auto"), WHERE)
     teacher = cfg.labels.pseudo if cfg.labels.pseudo in stages else ""
     if teacher and list(stages).index(teacher) >= number:
         raise UserError(f"stages.{name}.labels.pseudo={teacher}: a stage can only learn from one before it")

@@ -190,7 +190,7 @@ class Store:
         IndexError
             When the rows are not all in the recording.
         """
-        row = int(self._rows_of([recording_id], [start], n)[0])
+        row = int(self.rows_of([recording_id], [start], n)[0])
         self._check(recording_id, start, n)
         return self.rows[row : row + n]
 
@@ -226,7 +226,7 @@ class Store:
         UserError
             When it is not what was stored.
         """
-        rows = self._rows_of(ids, starts, n)
+        rows = self.rows_of(ids, starts, n)
         for recording_id, start in zip(np.asarray(ids).tolist(), np.asarray(starts).tolist(), strict=True):
             self._check(int(recording_id), int(start), n)
         shape = (len(rows), n, len(self.columns))
@@ -243,6 +243,41 @@ class Store:
             for b, row in enumerate(rows.tolist()):
                 self._read_into(bytes_out[b * size : (b + 1) * size], row * self._row_bytes)
         return out
+
+    def rows_of(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.int64]:
+        """Return where windows begin among all rows of the store.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (B,)
+            The recording of each window.
+        starts : array_like of int, shape (B,)
+            The first row of each in its recording.
+        n : int
+            Rows of a window.
+
+        Returns
+        -------
+        numpy.ndarray of int64, shape (B,)
+            Positions in `rows`.
+
+        Raises
+        ------
+        KeyError
+            When the store has no such recording.
+        IndexError
+            When a window is not all in its recording.
+        """
+        ids, starts = np.asarray(ids, np.int64), np.asarray(starts, np.int64)
+        positions = self._positions(ids)
+        lengths = self.lengths[positions]
+        bad = (starts < 0) | (starts + n > lengths)
+        if n < 0 or bad.any():
+            b = int(np.argmax(bad))
+            what = f"rows {starts[b]} to {starts[b] + n} of recording {ids[b]}"
+            raise IndexError(f"{what}, which has {lengths[b]} rows, in {self.folder}")
+        rows: NDArray[np.int64] = self._first[positions] + starts
+        return rows
 
     def damaged_ids(self) -> list[int]:
         """Read everything and compare it with the checksums of when the store was made.
@@ -304,19 +339,6 @@ class Store:
         if not known.all():
             raise KeyError(f"no recording {ids[~known][0]} in {self.folder}")
         return positions
-
-    def _rows_of(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.int64]:
-        """Return the first row of each window in the file, having checked that it lies in its recording."""
-        ids, starts = np.asarray(ids, np.int64), np.asarray(starts, np.int64)
-        positions = self._positions(ids)
-        lengths = self.lengths[positions]
-        bad = (starts < 0) | (starts + n > lengths)
-        if n < 0 or bad.any():
-            b = int(np.argmax(bad))
-            what = f"rows {starts[b]} to {starts[b] + n} of recording {ids[b]}"
-            raise IndexError(f"{what}, which has {lengths[b]} rows, in {self.folder}")
-        rows: NDArray[np.int64] = self._first[positions] + starts
-        return rows
 
 
 class DamagedStoreError(UserError):

@@ -18,7 +18,7 @@ _NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "requeue", "blen
 _NOT_HASHED_INSIDE = {
     "dataset": ("root", "stores", "n_jobs", "size", "seed", "sfreq", "unit", "_pretrained_"),
     "model": ("pretrained_file",),
-    "data": ("num_workers",),
+    "data": ("num_workers", "resident"),
     "trainer": ("strategy",),
     "labels": ("pseudo",),
     "callbacks": ("device_stats", "throughput"),
