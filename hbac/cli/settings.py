@@ -138,6 +138,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "init_from": TEXT_OR_NULL,
     "export": TEXT,
     "resume": FLAG,
+    "compile": Rule("flag", words=("default", "max-autotune")),
     "allow_missing_folds": FLAG,
     "comparisons": FLAG,
     "dry_run": FLAG,

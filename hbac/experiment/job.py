@@ -268,7 +268,8 @@ def make_task(stage: Stage, job: Job) -> Classifier:
         with blamed_on(f"{prefix}{group}"):
             made[group] = build(cfg[group], group, cfg.allow)
     with blamed_on(f"{prefix}task"):
-        task: Classifier = build(cfg.task, "task", cfg.allow, network=job.network, population=cfg.population, **made)
+        own = {"network": job.network, "population": cfg.population, "compile": cfg.compile}
+        task: Classifier = build(cfg.task, "task", cfg.allow, **own, **made)
     return task
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -20,6 +21,8 @@ from hbac.labels.targets import DEFAULT_POPULATION
 from hbac.models.population_head import PopulationHead
 from hbac.models.rates import ParameterGroup, layerwise_groups
 from hbac.training.metrics import TRAIN_LOSS, PopulationKL, logged, monitored
+
+log = logging.getLogger("hbac.train")
 
 # B window, K class
 
@@ -48,6 +51,9 @@ class Classifier(L.LightningModule):
         The rows whose validation KL is watched (`hbac.training.metrics.monitored`).
     population_head : bool
         Whether the network is a `hbac.models.population_head.PopulationHead`, which is told how many experts voted.
+    compile : bool or str
+        Whether PyTorch compiles the network, and how: true or ``default``, or ``max-autotune``. Where it cannot, a
+        warning says why, and the network is trained as it is.
 
     Raises
     ------
@@ -63,9 +69,11 @@ class Classifier(L.LightningModule):
         lr_decay: float = 1.0,
         population: str = DEFAULT_POPULATION,
         population_head: bool = False,
+        compile: bool | str = False,
     ) -> None:
         super().__init__()
         self.make_optimizer, self.make_schedule, self.lr_decay = optimizer, schedule, lr_decay
+        self.compile_mode = "default" if compile is True else compile
         self.configure_models(network, population_head)
         self.configure_losses()
         self.configure_metrics(population)
@@ -115,6 +123,11 @@ class Classifier(L.LightningModule):
             groups.append({"params": [self.network.log_scale, self.network.bias], "lr": rate, "weight_decay": 0.0})
         return groups
 
+    def setup(self, stage: str) -> None:
+        """Let the network be compiled when it is first called."""
+        if self.compile_mode:
+            self.network.compile(mode=self.compile_mode)
+
     def forward(self, x: Tensor, n_votes_B: Tensor | None = None) -> Tensor:
         """Return logits.
 
@@ -130,7 +143,16 @@ class Classifier(L.LightningModule):
         Tensor, shape (batch, 6)
             Logits in the order of `hbac.vocabulary.CLASSES`, in float32 whatever the precision.
         """
-        logits_BK: Tensor = self.network(x, n_votes_B) if self.population_head else self.network(x)
+        inputs = (x, n_votes_B) if self.population_head else (x,)
+        try:
+            logits_BK: Tensor = self.network(*inputs)
+        except Exception as error:  # compilers have many of their own
+            if self.network._compiled_call_impl is None:
+                raise
+            self.network._compiled_call_impl = None
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+            log.warning("compile=%s does not work here, the network is trained without: %s", self.compile_mode, reason)
+            logits_BK = self.network(*inputs)
         return logits_BK.float()
 
     def loss(self, logits_BK: Tensor, batch: Batch) -> Tensor:

@@ -139,6 +139,41 @@ def test_weight_decay_spares_normalisations_and_biases_whatever_the_groups(lr_de
     assert moved == {name for name, weight in network.named_parameters() if weight.ndim > 1 and "bias" not in name}
 
 
+def test_the_network_is_compiled_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, asked = nn.Linear(3, 6), []
+
+    def compiled(self: nn.Module, mode: str) -> None:
+        asked.append(mode)
+        self._compiled_call_impl = lambda x: 2 * self._call_impl(x)
+
+    monkeypatch.setattr(nn.Module, "compile", compiled)
+    x = torch.ones(2, 3)
+    for setting, mode in ((False, None), (True, "default"), ("max-autotune", "max-autotune")):
+        network._compiled_call_impl = None
+        task = Classifier(network, torch.optim.AdamW, compile=setting)
+        task.setup("fit")
+        assert asked[-1:] == ([mode] if mode else [])
+        assert torch.equal(task(x), (2 if mode else 1) * network._call_impl(x))
+
+
+def test_a_compiler_that_fails_is_done_without_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: nn.Module, mode: str) -> None:
+        self._compiled_call_impl = lambda x: (_ for _ in ()).throw(RuntimeError("no compiler: g++ is missing\nmore"))
+
+    monkeypatch.setattr(nn.Module, "compile", broken)
+    task = Classifier(nn.Linear(3, 6), torch.optim.AdamW, compile="max-autotune")
+    task.setup("fit")
+    for _ in range(2):
+        assert torch.equal(task(torch.ones(2, 3)), task.network._call_impl(torch.ones(2, 3)))
+    assert caplog.messages == [
+        "compile=max-autotune does not work here, the network is trained without: no compiler: g++ is missing"
+    ]
+    with pytest.raises(RuntimeError, match="shapes"):
+        task(torch.ones(2, 4))
+
+
 @pytest.mark.parametrize(
     ("network", "decay", "message"),
     [
