@@ -245,29 +245,7 @@ class Store:
         return out
 
     def rows_of(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.int64]:
-        """Return where windows begin among all rows of the store.
-
-        Parameters
-        ----------
-        ids : array_like of int, shape (B,)
-            The recording of each window.
-        starts : array_like of int, shape (B,)
-            The first row of each in its recording.
-        n : int
-            Rows of a window.
-
-        Returns
-        -------
-        numpy.ndarray of int64, shape (B,)
-            Positions in `rows`.
-
-        Raises
-        ------
-        KeyError
-            When the store has no such recording.
-        IndexError
-            When a window is not all in its recording.
-        """
+        """Return where windows of `n` rows begin among all `rows`: int64, shape (B,); arguments and errors as below."""
         ids, starts = np.asarray(ids, np.int64), np.asarray(starts, np.int64)
         positions = self._positions(ids)
         lengths = self.lengths[positions]
