@@ -15,6 +15,7 @@ from hbac.common.errors import UserError
 from hbac.signal.augment import change_rows, check_probabilities, draw_changes, some_of
 from hbac.signal.chance import row_keys, uniforms
 from hbac.signal.constants import Constants, arguments
+from hbac.vocabulary import CENTRAL_S
 
 # Legend of tensor names: B window (row), T sample, D derivation, S frequency bin.
 
@@ -60,6 +61,11 @@ class SignalAugment(nn.Module):
         Probability of adding white noise.
     noise_max : float
         Largest standard deviation of that noise, in units of the signal; drawn evenly from 0.
+    centre_p : float
+        Probability of losing all but the middle of the window, as recordings of ten seconds have no more: what is
+        around it becomes nothing, its mirror image or its repetition, each in a third.
+    centre_s : float
+        How much of the middle stays, in seconds.
 
     Attributes
     ----------
@@ -97,6 +103,8 @@ class SignalAugment(nn.Module):
         cut_max_s: float = 5.0,
         noise_p: float = 0.0,
         noise_max: float = 0.1,
+        centre_p: float = 0.0,
+        centre_s: float = CENTRAL_S,
     ) -> None:
         super().__init__()
         self.settings = arguments(locals())
@@ -105,7 +113,7 @@ class SignalAugment(nn.Module):
             raise UserError(f"zero_max={zero_max}: at least 1 derivation")
         if not 0 <= band_low_hz < band_high_hz:
             raise UserError(f"band_low_hz={band_low_hz:g} must be from 0 to below band_high_hz={band_high_hz:g}")
-        for name in ("sfreq", "stop_width_hz", "shift_max_s", "cut_max_s", "noise_max"):
+        for name in ("sfreq", "stop_width_hz", "shift_max_s", "cut_max_s", "noise_max", "centre_s"):
             if not self.settings[name] > 0:
                 raise UserError(f"{name}={self.settings[name]}: above 0")
         self._constants = Constants({"noise": _normals(_NOISE_LENGTH)} if noise_p else {})
@@ -130,6 +138,7 @@ class SignalAugment(nn.Module):
         # What belongs to the recording comes before what is lost of it.
         changes: dict[str, tuple[Callable[[Tensor, Drawn], Tensor], dict[str, int]]] = {
             "shift": (self._shift, {"shift": 1}),
+            "centre": (self._keep_centre, {"centre": 1}),
             "reverse": (lambda x, _: x.flip(-1), {}),
             "polarity": (lambda x, _: -x, {}),
             "band": (self._narrow, {"band": 2}),
@@ -155,6 +164,21 @@ class SignalAugment(nn.Module):
         source_BT = (n - 1) - ((n - 1) - source_BT).abs()
         shifted: Tensor = x_BDT.gather(2, source_BT[:, None, :].expand_as(x_BDT))
         return shifted
+
+    def _keep_centre(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
+        n = x_BDT.shape[-1]
+        kept = max(1, round(self.settings["centre_s"] * self.settings["sfreq"]))
+        if kept >= n:
+            return x_BDT
+        first = (n - kept) // 2
+        after_T = torch.arange(n, device=x_BDT.device) - first
+        twice_T = after_T % (2 * kept)
+        mirrored_T = torch.where(twice_T < kept, twice_T, 2 * kept - 1 - twice_T)
+        kind_B1 = (3 * drawn("centre")).long()
+        source_BT = first + torch.where(kind_B1 == 1, mirrored_T, after_T % kept)
+        filled = x_BDT.gather(2, source_BT[:, None, :].expand_as(x_BDT))
+        lost_BT = (kind_B1 == 0) & ((after_T < 0) | (after_T >= kept))
+        return filled.masked_fill(lost_BT[:, None, :], 0.0)
 
     def _narrow(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
         s = self.settings

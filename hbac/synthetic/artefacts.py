@@ -144,7 +144,7 @@ def draw_artefacts(rng: np.random.Generator, patient: Patient, *, rhythmic: floa
         muscle_uv=lognormal(rng, 1.0 + 8 * patient.muscle, 0.9, 0.0, 80.0) if chance(rng, 0.75) else 0.0,
         muscle_bursts=uniform(rng, 0, 1),
         muscle_mix=muscle_mix.astype(np.float32),
-        movement_hz=loguniform(rng, 0.01, 0.2) * (0.2 + patient.rough) if chance(rng, 0.6) else 0.0,
+        movement_hz=loguniform(rng, 0.01, 0.2) * (0.2 + patient.rough) if chance(rng, 0.45) else 0.0,
         movement_uv=loguniform(rng, 30, 400),
         rhythmic=kind,
         rhythmic_hz=rate,

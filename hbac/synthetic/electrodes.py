@@ -106,7 +106,7 @@ def draw_recorder(rng: np.random.Generator, patient: Patient) -> Recorder:
         mains *= loguniform(rng, 10, 100)
     # The mains comes in mostly through the reference, alike in all channels; bipolar montages cancel that part.
     phase = uniform(rng, 0, 2 * np.pi) + 0.5 * rng.standard_normal(20)
-    count = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.4, 0.27, 0.16, 0.09, 0.05, 0.03]))
+    count = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.55, 0.24, 0.12, 0.06, 0.02, 0.01]))
     faults = []
     for electrode in rng.choice(N_ELECTRODES, size=count, replace=False):
         kind = pick(rng, FAULTS)

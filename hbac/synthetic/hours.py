@@ -69,7 +69,7 @@ def simulate_hours(n_blocks: int = 36, seed: int = 0) -> tuple[list[tuple[str, f
             pattern: Pattern = replace(seizure, height=seizure.height * (1 + _CLARITY))
         else:
             pattern = draw_pattern(rng, patient, CLASSES.index(name), _CLARITY)
-        episodes.append(Episode(onset_s, stop_s, 1.0, pattern, 1.0, *bounds(type(pattern), _SEEN, _CLARITY)))
+        episodes.append(Episode(onset_s, stop_s, 1.0, pattern, 1.0, *bounds(rng, type(pattern), _SEEN, _CLARITY)))
         truth.append((name, float(onset_s), float(duration_s)))
     labelled = tuple((e.start_s, e.stop_s) for e in episodes)
     session = replace(session, episodes=tuple(episodes), labelled=labelled)

@@ -21,7 +21,7 @@ from hbac.synthetic.draws import chance, lognormal, loguniform, pick, uniform
 from hbac.synthetic.fields import lateral_fields, with_mirror
 from hbac.synthetic.labels import Evidence
 from hbac.synthetic.patient import Patient
-from hbac.synthetic.patterns import Pattern, Periodic, Rhythmic, draw_periodic, draw_rhythmic
+from hbac.synthetic.patterns import Pattern, Periodic, Rhythmic, at_rate, draw_periodic, draw_rhythmic
 from hbac.synthetic.seizures import Seizure, draw_seizure
 from hbac.vocabulary import CLASSES
 
@@ -29,7 +29,8 @@ _SEIZURE, _LPD, _GPD, _LRDA, _GRDA, _OTHER = range(len(CLASSES))
 assert CLASSES == ("seizure", "lpd", "gpd", "lrda", "grda", "other")
 
 # Peak over the spread of all else at which half of the experts see a pattern, and how steeply more do above it.
-_HALF_SEEN = {Periodic: (1.9, 4.0), Rhythmic: (1.1, 5.0), Seizure: (1.3, 4.0)}
+_HALF_SEEN = {Periodic: (3.6, 3.0), Rhythmic: (2.0, 3.2), Seizure: (2.6, 3.0)}
+_SEEN_TO_EVOLVE_S = 45.0  # a seizure of this length at most changes by a tenth or more within ten seconds
 _CLEAR = 0.85  # what so many experts see need not be held down
 
 
@@ -96,9 +97,9 @@ def draw_pattern(rng: np.random.Generator, patient: Patient, label: int, clarity
     """
     general = label in (_GPD, _GRDA)
     draw = draw_periodic if label in (_LPD, _GPD) else draw_rhythmic
-    border, blunt = 0.34 + (-0.14 if general else 0.2) * clarity, 0.8 - 0.4 * clarity
+    border, blunt = (0.22 if general else 0.46 + 0.08 * clarity), 0.5 - 0.1 * clarity
     pattern: Pattern = draw(rng, patient, general=general)
-    for _ in range(8 + round(12 * clarity)):
+    for _ in range(20):
         fits = (abs(pattern.lateral) < border) == general
         if fits and (pattern.roundness < blunt or isinstance(pattern, Rhythmic)):
             break
@@ -140,7 +141,7 @@ def show(
     shares = wish.evidence.shares
     main, aside = float(shares[label]), float(shares[second])
     part = (1 - clarity) * aside / (main + aside)
-    seen = float(np.clip(1 - shares[_OTHER] - 0.5 * (1 - main - aside), 0.0, 1.0))
+    seen = float(1 - shares[_OTHER])
     if label == _OTHER and (aside < 0.05 or chance(rng, clarity)):
         return Shown(tuple(_mimics(rng, patient, wish, start_s, stop_s, clarity)))
     if _OTHER in (label, second):
@@ -159,7 +160,7 @@ def show(
         at_hz = 2.6 + 0.3 * _logit(part) if isinstance(first, Periodic) else 2.9 + 0.35 * _logit(part)
         rate = float(np.clip(at_hz + 0.15 * rng.standard_normal(), 1.2, 3.6))
         if part > 0.08 and chance(rng, 0.8):
-            first = replace(first, rate_hz=rate)
+            first = at_rate(first, rate)
         return _pattern(rng, first, wish, start_s, stop_s, clarity, seen)
     if pair in ({_LPD, _GPD}, {_LRDA, _GRDA}):
         to_one_side = 1 - part if label in (_LPD, _LRDA) else part
@@ -185,11 +186,13 @@ def show(
     return Shown(both.episodes + too.episodes)
 
 
-def bounds(kind: type[Pattern], seen: float, clarity: float) -> tuple[float, float]:
+def bounds(rng: np.random.Generator, kind: type[Pattern], seen: float, clarity: float) -> tuple[float, float]:
     """Return how far a pattern has to stand out to be seen by so many experts.
 
     Parameters
     ----------
+    rng : numpy.random.Generator
+        Source of chance.
     kind : type of Pattern
         Periodic, rhythmic or a seizure.
     seen : float
@@ -203,7 +206,7 @@ def bounds(kind: type[Pattern], seen: float, clarity: float) -> tuple[float, flo
         Of its peak over the spread of all else; see `Episode`.
     """
     half, steep = _HALF_SEEN[kind]
-    least = (1 + 2 * clarity) * half * float(np.exp(_logit(seen) / steep))
+    least = (1 + 2 * clarity) * half * float(np.exp(_logit(seen) / steep)) * lognormal(rng, 1, 0.2)
     return least, np.inf if seen > _CLEAR else 1.1 * least
 
 
@@ -217,12 +220,12 @@ def _pattern(
     seen: float,
 ) -> Shown:
     """Let a pattern be seen by so many experts: by its height, its length or its regularity."""
-    dim = "no" if seen > _CLEAR else pick(rng, {"faint": 0.5, "short": 0.3, "loose": 0.2})
-    least, most = bounds(type(pattern), seen if dim in ("no", "faint") else 0.93, clarity)
+    dim = "no" if seen > _CLEAR else pick(rng, {"faint": 0.7, "short": 0.2, "loose": 0.1})
+    least, most = bounds(rng, type(pattern), seen if dim in ("no", "faint") else 0.93, clarity)
     if dim == "loose" and isinstance(pattern, Periodic):
         pattern = replace(pattern, variation=float(np.clip(0.42 - 0.05 * _logit(seen), 0.2, 0.8)))
     elif dim == "loose" and isinstance(pattern, Rhythmic):
-        pattern = replace(pattern, unrest=float(np.clip(0.4 - 0.07 * _logit(seen), 0.2, 0.8)))
+        pattern = replace(pattern, unrest=float(np.clip(0.5 - 0.08 * _logit(seen), 0.3, 0.8)))
     if dim == "short":
         waves = 3.2 + 0.6 * _logit(seen) if isinstance(pattern, Periodic) else 5.0 + 1.0 * _logit(seen)
         return Shown(tuple(_runs(rng, pattern, wish, start_s, stop_s, waves / pattern.rate_hz, least, most)))
@@ -230,7 +233,7 @@ def _pattern(
         first, last = wish.start_s - loguniform(rng, 5, 500), wish.stop_s + loguniform(rng, 5, 500)
         ramp = uniform(rng, 0.5, 3)
         return Shown((Episode(max(first, start_s), min(last, stop_s), ramp, pattern, 1.0, least, most),))
-    length = loguniform(rng, 4.5, 9) * (0.4 + 0.6 * min(seen + 0.2, 1))
+    length = loguniform(rng, 3.5, 9) * (0.4 + 0.6 * min(seen + 0.2, 1))
     return Shown(tuple(_runs(rng, pattern, wish, start_s, stop_s, length, least, most)))
 
 
@@ -285,10 +288,11 @@ def _seizure(
         first = wish.stop_s - filled if chance(rng, 0.5) else wish.start_s + filled - length
     last = first + length
     seizure = draw_seizure(rng, patient, first, last, disputed=disputed)
-    while seizure.kind == "slow" and chance(rng, clarity):
+    # One that is slow is a seizure by its evolution alone, which has to be seen.
+    while seizure.kind == "slow" and chance(rng, clarity if length < _SEEN_TO_EVOLVE_S else 1.0):
         seizure = draw_seizure(rng, patient, first, last, disputed=disputed)
     seizure = replace(seizure, height=seizure.height * (1 + clarity))
-    least, most = bounds(Seizure, 0.93 if dim == "short" else seen, clarity)
+    least, most = bounds(rng, Seizure, 0.93 if dim == "short" else seen, clarity)
     found = [Episode(first, last, uniform(rng, 0.3, 2.5), seizure, 1.0, least, most)]
     if chance(rng, 0.35):  # periodic discharges before, between seizures
         label = _LPD if abs(seizure.lateral) > 0.34 else _GPD

@@ -11,7 +11,8 @@ version. J Clin Neurophysiol 2021. doi:10.1097/WNP.0000000000000806
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,7 @@ class Pattern:
     roundness: float
     ictal: float
     ragged: float
+    seen_at: ClassVar[float] = 92.0  # percentile of the samples by whose height the eye goes
 
     @property
     def lateral(self) -> float:
@@ -111,6 +113,7 @@ class Periodic(Pattern):
     fast_hz: float
     fast: float
     rhythmic: float
+    seen_at: ClassVar[float] = 97.5
 
     def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
         """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
@@ -172,6 +175,7 @@ class Rhythmic(Pattern):
     sharp: float
     fast_hz: float
     fast: float
+    seen_at: ClassVar[float] = 85.0
 
     def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
         """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
@@ -321,6 +325,14 @@ def draw_periodic(rng: np.random.Generator, patient: Patient, *, general: bool) 
     )
 
 
+def at_rate(pattern: Pattern, rate_hz: float) -> Pattern:
+    """Return a pattern at another rate; discharges become narrower where they come faster."""
+    if isinstance(pattern, Periodic) and rate_hz > pattern.rate_hz:
+        shorter = np.array([pattern.rate_hz / rate_hz] * 2 + [1.0, 1.0])
+        return replace(pattern, rate_hz=rate_hz, bumps=pattern.bumps * shorter)
+    return replace(pattern, rate_hz=rate_hz)
+
+
 def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) -> Rhythmic:
     """Draw lateralised or generalised rhythmic delta activity.
 
@@ -347,7 +359,7 @@ def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) 
     lags[1] = uniform(rng, -0.08, 0.08)
     shape = pick(rng, {"sine": 0.25, "arched": 0.4, "saw": 0.35})
     harmonics: tuple[tuple[int, float, float], ...] = ()
-    depth = uniform(rng, 0.08, 0.5)
+    depth = uniform(rng, 0.08, 0.4)
     if shape == "arched":
         turn = np.pi / 2 * (1 if chance(rng, 0.5) else -1)
         harmonics = ((2, depth, turn), (3, 0.5 * depth**2 * 2, -np.pi * (turn > 0)))
@@ -365,13 +377,13 @@ def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         calm=uniform(rng, 0.4, 1.0) if chance(rng, 0.3) else 1.0,
         roundness=float(np.clip(1.0 - 0.55 * depth * (shape == "saw") + 0.03 * rng.standard_normal(), 0.6, 1)),
         ictal=0.0,
-        ragged=uniform(rng, 0.05, 0.9),
-        unrest=loguniform(rng, 0.03, 0.3),
+        ragged=uniform(rng, 0.05, 0.6),
+        unrest=loguniform(rng, 0.03, 0.22),
         harmonics=harmonics,
-        waxing=uniform(rng, 0.05, 0.8),
+        waxing=uniform(rng, 0.05, 0.6),
         single=uniform(rng, 0.05, 0.35) if chance(rng, 0.4) else 0.0,
-        notch=uniform(rng, 0.2, 0.9) if chance(rng, 0.35) else 0.0,
-        sharp=uniform(rng, 0.2, 1.0) if chance(rng, 0.25) else 0.0,
+        notch=uniform(rng, 0.1, 0.7) if chance(rng, 0.35) else 0.0,
+        sharp=uniform(rng, 0.1, 0.7) if chance(rng, 0.25) else 0.0,
         fast_hz=uniform(rng, 7, 25),
         fast=uniform(rng, 0.1, 0.5) if chance(rng, 0.25) else 0.0,
     )

@@ -110,14 +110,14 @@ def draw_session(
     """
     shown = any(CLASSES[wish.evidence.label] != "other" for wish in wishes)
     background = draw_background(rng, patient, sleep=0.05 if shown else 0.16)
-    if shown and background.continuity in ("bursts", "sleep") and chance(rng, 0.7):
+    if shown and background.continuity in ("discontinuous", "bursts", "sleep") and chance(rng, 0.85):
         background = replace(background, continuity="continuous")
     edges = [0.0, *[(a.stop_s + b.start_s) / 2 for a, b in pairwise(wishes)], span_s]
     looks = [
         show(rng, patient, wish, start_s, stop_s, clarity)
         for wish, (start_s, stop_s) in zip(wishes, pairwise(edges), strict=True)
     ]
-    rhythmic = (0.12 if shown else 0.35) * (1 - clarity)
+    rhythmic = (0.06 if shown else 0.25) * (1 - clarity)
     artefacts, recorder = draw_artefacts(rng, patient, rhythmic=rhythmic), draw_recorder(rng, patient)
     if clarity > 0:
         less = 1 - 0.7 * clarity
@@ -209,7 +209,7 @@ def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfre
         if isinstance(layer.pattern, Seizure):
             tense += np.float32(layer.pattern.tense) * layer.on
     body, heart = render_artefacts(rng, patient, session.artefacts, tense, sfreq)
-    judged, rest = eeg + 0.5 * body, eeg + body  # experts see through part of an artefact
+    judged, rest = eeg + 0.7 * body, eeg + body  # experts see through part of an artefact
     layers = [replace(layer, waves=layer.waves * _factor(session, layer, judged, t0_s, sfreq)) for layer in layers]
     for layer in layers:
         rest += layer.fields.T @ layer.waves
@@ -232,13 +232,15 @@ def _factor(session: Session, layer: Layer, rest: Array, t0_s: float, sfreq: flo
     if first == last:
         return np.float32(1)
     part = np.asarray(BIPOLAR @ (layer.fields.T @ layer.waves[:, first:last]), dtype=np.float32)
-    found = stands_out(part, np.asarray(BIPOLAR @ rest[:, first:last], dtype=np.float32), sfreq)
+    there = part[:, layer.on[first:last] > 0.5]
+    others = np.asarray(BIPOLAR @ rest[:, first:last], dtype=np.float32)
+    found = stands_out(there, others, sfreq, layer.pattern.seen_at) if there.shape[1] > sfreq else 0.0
     tallest = max(_TALLEST_UV / max(float(np.abs(part).max()), 1e-3), 0.02)
     return np.float32(min(float(np.clip(found, least, most)) / max(found, 1e-3), tallest))
 
 
-def stands_out(part_uv: Array, rest_uv: Array, sfreq: float) -> float:
-    """Return a pattern's peak over the spread of all else, mean of the three best derivations.
+def stands_out(part_uv: Array, rest_uv: Array, sfreq: float, at: float = 97.5) -> float:
+    """Return a pattern's height over the spread of all else, mean of the three best derivations.
 
     The eye takes the better of two: how far the pattern stands out, and how far its steep flanks do from slow waves.
 
@@ -248,6 +250,9 @@ def stands_out(part_uv: Array, rest_uv: Array, sfreq: float) -> float:
         (derivations, n) the pattern and all else, bipolar, microvolt.
     sfreq : float
         Samples per second.
+    at : float
+        The percentile of the pattern's samples that is taken for its height: high where it is peaks with nothing
+        between them.
 
     Returns
     -------
@@ -259,7 +264,8 @@ def stands_out(part_uv: Array, rest_uv: Array, sfreq: float) -> float:
     part, rest = (x[:, :usable].reshape(len(x), -1, block).mean(axis=2) for x in (part_uv, rest_uv))
 
     def ratio(signal: Array, noise: Array, percentile: float) -> float:
-        spread = 1.4826 * np.median(np.abs(noise - np.median(noise, axis=1, keepdims=True)), axis=1) + 0.5
+        off = np.abs(noise - np.median(noise, axis=1, keepdims=True))
+        spread = np.percentile(off, 80, axis=1) / 1.2816 + 0.5  # the bursts of a discontinuous background count
         return float(np.sort(np.percentile(np.abs(signal), percentile, axis=1) / spread)[-3:].mean())
 
-    return max(ratio(part, rest, 97.5), ratio(np.diff(part), np.diff(rest), 98.5))
+    return max(ratio(part, rest, at), ratio(np.diff(part), np.diff(rest), at))

@@ -175,7 +175,7 @@ def draw_seizure(
         kind=kind,
         start_s=start_s,
         stop_s=stop_s,
-        last_hz=max(first * drop, 0.6 if kind == "slow" else 1.0),
+        last_hz=max(first * drop, 0.6 if kind == "slow" else 1.5),
         build_up=uniform(rng, 0.05, 0.5),
         spread=spread,
         spike_width=width,

@@ -9,7 +9,7 @@ from hbac.common.errors import UserError
 from hbac.signal.augment_signal import SignalAugment
 from hbac.signal.chance import row_keys
 
-NAMES = ("reverse", "polarity", "zero", "band", "stop", "shift", "cut", "noise")
+NAMES = ("reverse", "polarity", "zero", "band", "stop", "shift", "cut", "noise", "centre")
 
 
 def _x(n: int = 16, n_times: int = 800) -> torch.Tensor:
@@ -34,7 +34,7 @@ def test_a_row_is_changed_alike_in_any_batch_and_otherwise_in_another_epoch(name
     assert not torch.equal((augment(x, _keys(epoch=1)) != x).flatten(1).any(1), changed)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("reverse", "polarity")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("reverse", "polarity", "centre")])
 def test_rows_are_not_all_changed_in_the_same_way(name: str) -> None:
     x = _x()[:1].expand(16, -1, -1)
     changed = SignalAugment(**{f"{name}_p": 1.0})(x, _keys())
@@ -111,6 +111,20 @@ def test_a_shift_moves_everything_by_the_same_time_and_no_more_than_allowed() ->
     assert torch.equal(shifted[:, :, 100:900], x[:, :, 100:900] - moved[:, :1, None])
     assert shifted.min() >= 0
     assert shifted.max() <= 999
+
+
+def test_around_the_centre_is_nothing_its_mirror_image_or_its_repetition() -> None:
+    x = torch.arange(1.0, 101.0).expand(64, 2, 100)
+    found = SignalAugment(2.0, centre_p=1.0, centre_s=10.0)(x, _keys(64))
+    centre = x[0, 0, 40:60]
+    wanted = {
+        "nothing": torch.cat([torch.zeros(40), centre, torch.zeros(40)]),
+        "mirror": torch.cat([centre, centre.flip(0), centre, centre.flip(0), centre]),
+        "repetition": centre.repeat(5),
+    }
+    kinds = [next(name for name, row in wanted.items() if torch.equal(window[1], row)) for window in found]
+    assert set(kinds) == set(wanted)
+    assert torch.equal(SignalAugment(2.0, centre_p=1.0, centre_s=50.0)(x, _keys(64)), x)
 
 
 def test_a_cut_silences_one_stretch_in_all_derivations() -> None:

@@ -37,7 +37,7 @@ def _keys() -> Tensor:
 
 
 SIGNAL = SignalAugment(
-    reverse_p=0.5, polarity_p=0.5, zero_p=0.5, band_p=0.5, stop_p=0.5, shift_p=0.5, cut_p=0.5, noise_p=0.5
+    reverse_p=0.5, polarity_p=0.5, zero_p=0.5, band_p=0.5, stop_p=0.5, shift_p=0.5, cut_p=0.5, noise_p=0.5, centre_p=0.5
 )
 CASES: dict[str, tuple[Callable[[], Tensor], tuple[int, ...]]] = {
     "front-end": (lambda: EEGFrontEnd()(_meta(3, 10_000, 20, dtype=torch.float16)), (3, 18, 2000)),

@@ -113,7 +113,7 @@ def test_spectrogram_columns_are_named_as_in_hms() -> None:
 
 def test_spectrogram_is_that_of_the_eeg_where_they_overlap(tiny_synthetic: Path) -> None:
     test = pd.read_csv(tiny_synthetic / "test.csv")
-    correlation = []
+    courses = []
     for eeg_id, spectrogram_id in zip(test["eeg_id"], test["spectrogram_id"], strict=True):
         eeg = pd.read_parquet(tiny_synthetic / "test_eegs" / f"{eeg_id}.parquet")
         power = pd.read_parquet(tiny_synthetic / "test_spectrograms" / f"{spectrogram_id}.parquet")
@@ -130,9 +130,10 @@ def test_spectrogram_is_that_of_the_eeg_where_they_overlap(tiny_synthetic: Path)
             found.append(np.log(power[[f"LP_{f:.2f}" for f in np.arange(8, 60) * 200 / 1024]].iloc[137 + row].mean()))
         ok = np.isfinite(found)
         if ok.sum() > 10:
-            correlation.append(np.corrcoef(np.array(found)[ok], np.array(direct)[ok])[0, 1])
-    assert len(correlation) >= 2
-    assert np.median(correlation) > 0.9
+            both = np.array([found, direct])[:, ok]
+            courses.append(both - both.mean(axis=1, keepdims=True))
+    assert len(courses) >= 2
+    assert np.corrcoef(np.concatenate(courses, axis=1))[0, 1] > 0.8  # a row's shift leaves .7 at most
 
 
 def test_same_bytes_from_one_process_and_from_two(
