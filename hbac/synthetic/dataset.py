@@ -105,8 +105,8 @@ def write_synthetic(
     size : str
         ``tiny`` (a few EEGs, to try commands on), ``small`` (851 EEGs with 1,294 label rows, of 760 patients; 1 GB
         with the test part), ``medium`` (2,300 with 11,746, of 2,000; some 3.5 GB) or ``large`` (12,830 with 78,700, of
-        1,950; about as large as HMS). In the first two patterns are clearer than they are in life, so that a few minutes of
-        training get somewhere; train for real EEG on the others.
+        1,950; about as large as HMS). In the first two patterns are clearer than they are in life, so that a few
+        minutes of training get somewhere; train for real EEG on the others.
     seed : int
         Seed, 0 or more.
     n_jobs : int
