@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,12 @@ from hbac.evaluation.metric import kl_by_population
 from hbac.labels.targets import counted_first, population_of
 from hbac.predictions import PredictionTable
 from hbac.runs.folder import TABLE_FILE
-from hbac.vocabulary import N_CLASSES
+from hbac.vocabulary import CLASSES, CONSENSUS_NAMES, N_CLASSES
 
 if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.recordings.datasets import Part
+    from hbac.report.recording_folder import Summary
 
 UNIFORM = "uniform prediction"
 _MAX_SETTINGS = 4  # columns of what was swept; the table has to fit a terminal
@@ -104,6 +105,26 @@ def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
     show(table)
     if folds is not None:
         sys.stdout.write(f"{folds.n_folds} folds by patient, hash {folds.hash[:12]}\n")
+
+
+def recordings_table(summaries: Sequence[Summary]) -> None:
+    """Print how long each class lasts in recordings, and how many events of it there are.
+
+    Parameters
+    ----------
+    summaries : sequence of Summary
+        Of each recording.
+    """
+    names = dict(zip(CLASSES, CONSENSUS_NAMES, strict=True))
+    title = "Hours of each class, and its events"
+    table = Table("recording", "hours", *(Column(name, justify="right") for name in names.values()), title=title)
+    table.title_justify, table.title_style = "left", "bold"
+    for one in summaries:
+        counts = one.events["class"].value_counts()
+        lasting = dict(zip(CLASSES, one.hours["likeliest"].tolist(), strict=True))
+        cells = [f"{lasting[key]:.2f}" + (f"  {counts.get(key, 0)}" if key != "other" else "") for key in names]
+        table.add_row(one.name, f"{one.duration_s / 3600:.2f}", *cells)
+    show(table)
 
 
 def ensemble_table(folder: Path) -> None:

@@ -30,7 +30,7 @@ _FORBIDDEN = {
     ),
 }  # fmt: skip
 _GROUPS = ("labels", "front_end", "augment", "data", "task", "optimizer", "schedule", "model", "trainer", "dataset",
-           "logger", "blend")  # fmt: skip
+           "logger", "blend", "events")  # fmt: skip
 _LEFT_ALONE = {"check_val_every_n_epoch": (1,), "val_check_interval": (None, 1), "max_steps": (-1,)}
 _OF_THE_RUN = ("band", "montage")  # settings of the whole run that a constructor is given
 
@@ -156,6 +156,11 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "interpolate": Rule("whole", 0, 10),
     "unit": TEXT_OR_NULL,
     "keep": TEXTS,
+    "page": FLAG,
+    "events.recall": Rule("number", 0, 1, null=True),
+    "events.smooth": FLAG,
+    "events.join_s": NOT_NEGATIVE,
+    "events.least_s": NOT_NEGATIVE,
     "label_ids": Rule("whole", null=True, several=True),
     "windows": Rule("whole", 0),
     "batch_size": COUNT,

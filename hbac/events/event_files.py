@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def rule_of(settings: Mapping[str, Any], ensemble: Path) -> EventRule:
 
 
 def write_events(folder: Path, course: Course, facts: RecordingFacts, rule: EventRule) -> pd.DataFrame:
-    """Find the events of a recording, and write `EVENT_FILES`.
+    """Find the events of a recording, and write `EVENT_FILES`; the last of them where edfio is installed.
 
     Parameters
     ----------
@@ -85,10 +86,13 @@ def write_events(folder: Path, course: Course, facts: RecordingFacts, rule: Even
     Raises
     ------
     UserError
-        When edfio is not installed, or a file cannot be written.
+        When a file cannot be written.
     """
     events = find_events(course, rule)
     write_bids(folder, events, rule, course.ensemble)
     write_szcore(folder / SEIZURES_FILE, events, facts.duration_s, facts.start)
-    write_annotations(folder / ANNOTATIONS_FILE, events, facts.start)
+    if find_spec("edfio") is None:
+        log.warning("%s is not written: pip install 'hbac[recordings]'", ANNOTATIONS_FILE)
+    else:
+        write_annotations(folder / ANNOTATIONS_FILE, events, facts.start)
     return events

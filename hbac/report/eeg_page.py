@@ -6,7 +6,7 @@ signals of a window lie in a script of their own (``eeg/<label_id>.js``), which 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,21 +141,29 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
     }
 
 
-def sheet_index(sfreq: float) -> dict[str, Any]:
+def sheet_index(sfreq: float, has: Callable[[Mapping[str, float]], bool] = lambda _: True) -> dict[str, Any]:
     """Return what a sheet of EEG needs to know (``assets/eeg_sheet.js``, ``assets/eeg_signals.js``).
 
     Parameters
     ----------
     sfreq : float
         Of the packed signals, in hertz.
+    has : callable
+        Says of the weights of a derivation whether it can be made; others, and montages of none, are left out.
 
     Returns
     -------
     dict
         Plain, for JSON.
     """
+    shown = {
+        name: [
+            rows for group in reading_order(name) if (rows := [_row(d) for d in group if has(derivation_weights(d))])
+        ]
+        for name in MONTAGES
+    }
     return {
-        "montages": {name: [[_row(d) for d in group] for group in reading_order(name)] for name in MONTAGES},
+        "montages": {name: groups for name, groups in shown.items() if groups},
         "ekg": _row("EKG"),
         "pad_s": PAD_S,
         "notch_hz": NOTCH_HZ,

@@ -8,7 +8,7 @@ It opens from the disk without a server, and reads of the EEG only the minutes t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def write_recording_page(
     rule: EventRule,
     events: pd.DataFrame,
     blocks: Iterable[Signal],
+    has: Callable[[Mapping[str, float]], bool] = lambda _: True,
 ) -> Path:
     """Write the page and its data.
 
@@ -65,6 +66,8 @@ def write_recording_page(
         As `hbac.events.rule.find_events` returns it.
     blocks : iterable of ndarray, shape (T, 20)
         The EEG from its start without a break: microvolt at 200 Hz, NaN where nothing was recorded.
+    has : callable
+        Says of the weights of a derivation whether the recording has it; others are not shown.
 
     Returns
     -------
@@ -73,6 +76,7 @@ def write_recording_page(
     """
     trends = Trends(facts.duration_s)
     n_tiles = write_tiles(folder / DATA_FOLDER, blocks, trends)
+    index = page_index(course, facts, events, trends, n_tiles) | sheet_index(TILE_HZ, has)
     values = {
         "name": facts.file,
         "facts": _facts(course, facts),
@@ -81,8 +85,8 @@ def write_recording_page(
         "rule": rule_in_words(rule),
         "gaps": Table(["from", "for"], [[_clock(onset), _clock(duration)] for onset, duration in facts.gaps], (0, 1)),
         "notes": facts.notes,
-        "index": page_index(course, facts, events, trends, n_tiles),
-        "montages": MONTAGES,
+        "index": index,
+        "montages": {name: text for name, text in MONTAGES.items() if name in index["montages"]},
         "lows_hz": _LOWS_HZ,
         "low_hz": LOW_HZ,
         "highs_hz": _HIGHS_HZ,
@@ -103,7 +107,7 @@ def write_recording_page(
 def page_index(
     course: Course, facts: RecordingFacts, events: pd.DataFrame, trends: Trends, n_tiles: int
 ) -> dict[str, Any]:
-    """Return all that the page knows but the EEG.
+    """Return all that the page knows of the recording but the EEG.
 
     Parameters
     ----------
@@ -129,7 +133,6 @@ def page_index(
     number = {name: k for k, name in enumerate(CLASSES)}
     listed = zip(events["onset"], events["duration"], events["class"], strict=True)
     return {
-        **sheet_index(TILE_HZ),
         "classes": list(CLASSES),
         "class_names": list(CONSENSUS_NAMES),
         "duration_s": facts.duration_s,

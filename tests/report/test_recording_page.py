@@ -151,7 +151,7 @@ def test_the_overview_tells_what_the_table_says(browser: Browser, page: Path, co
         "return rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))"
     )
     assert [row[0] for row in cells] == ["Seizure", "LPD", "GPD", "LRDA", "GRDA", "Other"]
-    assert cells[0][1:] == ["0.01", "0.02", "1", "0:00:40", "0.50"]
+    assert cells[0][1:] == ["0.01", "0.01", "1", "0:00:40", "0.50"]
     assert cells[5][3:] == ["", "", ""]
 
 

@@ -63,9 +63,9 @@ const hbacOverview = (() => {
   }
 
   function eventBars(page, yaxis, unit) {
-    const names = page.classes.slice(0, -1);
-    return names.map((key, k) => {
-      const own = page.events.filter((event) => event[2] === k);
+    const found = page.classes.map((key, k) => [key, k, page.events.filter((event) => event[2] === k)]).filter(([, , own]) => own.length);
+    if (!found.length) return [{ type: "scatter", x: [0], y: [0], yaxis, opacity: 0, hoverinfo: "skip" }]; // an axis needs something
+    return found.map(([key, k, own]) => {
       return { type: "bar", orientation: "h", yaxis, width: 0.7, base: own.map(([onset]) => onset / unit), x: own.map(([, duration]) => duration / unit),
         y: own.map(() => k), text: own.map(([onset, duration]) => `${clock(onset)}, ${duration} s`), textposition: "none", name: page.class_names[k],
         marker: { color: `var(--${key})`, line: { color: `var(--${key})`, width: 1.5 } }, hovertemplate: `${page.class_names[k]} %{text}<extra></extra>` };
@@ -106,7 +106,7 @@ const hbacOverview = (() => {
       xaxis: { range: [0, page.duration_s / unit], anchor: axis(7), title: { text: unit === 3600 ? "hours" : "minutes", standoff: 4 }, automargin: false, zeroline: false } };
     let y = total;
     rows.forEach(([name, height], i) => {
-      const own = { domain: [(y - height) / total, y / total], automargin: false, fixedrange: true, zeroline: false, tickfont: { size: 10 } };
+      const own = { type: "linear", domain: [(y - height) / total, y / total], automargin: false, fixedrange: true, zeroline: false, tickfont: { size: 10 } };
       y -= height + between;
       const kind = { probability: { range: [0, 1], tickvals: [0, 0.5, 1] }, burden: { range: [0, 1], tickvals: [0, 0.5, 1] },
         events: { range: [4.6, -0.6], tickvals: [0, 1, 2, 3, 4], ticktext: page.class_names.slice(0, -1), showgrid: false },

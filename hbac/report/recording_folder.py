@@ -1,0 +1,145 @@
+"""All that is made of the predictions along a recording: its events, and its page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import hbac
+from hbac.common.files import hash_of_file
+from hbac.common.outputs import check_free, replacing
+from hbac.common.progress import track
+from hbac.events.event_files import EVENT_FILES, write_events
+from hbac.events.rule import EventRule, hours
+from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
+from hbac.reading.recording import Recording
+from hbac.report.recording_page import PAGE_FILE, write_recording_page
+from hbac.report.recording_tiles import TILE_S
+from hbac.vocabulary import SFREQ
+
+COMMAND = "hbac.infer recordings"  # who its files are said to be of
+PAGE_FOLDER = "page"
+_MADE_OF = "made-of.json"
+_WHOLE = "."
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a recording shows.
+
+    Parameters
+    ----------
+    name : str
+        Of its folder.
+    duration_s : float
+        Of the recording.
+    events : DataFrame
+        As `hbac.events.rule.find_events` returns it.
+    hours : DataFrame
+        As `hbac.events.rule.hours` returns it.
+    page : Path or None
+        Where its page is.
+    """
+
+    name: str
+    duration_s: float
+    events: pd.DataFrame
+    hours: pd.DataFrame
+    page: Path | None
+
+
+def check_recording_folder(folder: Path) -> None:
+    """Refuse a folder in which something else is in the place of events or page.
+
+    Parameters
+    ----------
+    folder : Path
+        The recording's folder.
+
+    Raises
+    ------
+    UserError
+        Names the first files in the way.
+    """
+    check_free(folder, COMMAND, EVENT_FILES)
+    check_free(folder / PAGE_FOLDER, COMMAND, own_folders=[_WHOLE])
+
+
+def summarise(folder: Path, recording: Recording | None, rule: EventRule) -> Summary:
+    """Write a recording's events beside its predictions, and its page.
+
+    Parameters
+    ----------
+    folder : Path
+        Has ``predictions.parquet`` and ``recording.json``.
+    recording : Recording or None
+        What the predictions are of; no page without it.
+    rule : EventRule
+        What an event is.
+
+    Returns
+    -------
+    Summary
+        Of the recording. A page that was made of the same predictions by the same rule is left alone.
+
+    Raises
+    ------
+    UserError
+        When something else is in the way, or a file cannot be read or written.
+    """
+    course, facts = Course.read(folder), RecordingFacts.read(folder)
+    with replacing(folder, COMMAND, EVENT_FILES[0]) as staged:
+        events = write_events(staged, course, facts, rule)
+    page = None
+    if recording is not None:
+        page = folder / PAGE_FOLDER / PAGE_FILE
+        made_of = _made_of(folder, rule)
+        if not (page.is_file() and _reads(page.with_name(_MADE_OF)) == made_of):
+            with replacing(page.parent, COMMAND, PAGE_FILE, [_WHOLE]) as staged:
+                blocks = blocks_of(recording)
+                write_recording_page(staged, course, facts, rule, events, blocks, partial(_has, recording))
+                (staged / _MADE_OF).write_text(made_of, encoding="utf-8")
+    return Summary(folder.name, facts.duration_s, events, hours(course, rule), page)
+
+
+def blocks_of(recording: Recording) -> Iterator[NDArray[np.float32]]:
+    """Read a recording from its start to its end, ten minutes at a time.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording.
+
+    Yields
+    ------
+    ndarray of float32, shape (T, 20)
+        Microvolt at 200 Hz, NaN where nothing was recorded.
+    """
+    size = round(10 * TILE_S * SFREQ)
+    for start in track(range(0, recording.n_times, size), "reading for the page", log=False):
+        yield recording.read(start, min(start + size, recording.n_times)).T
+
+
+def _has(recording: Recording, weights: Mapping[str, float]) -> bool:
+    """Say whether a derivation can be made of a recording's electrodes."""
+    return not recording.electrodes.what_is_against(weights)
+
+
+def _made_of(folder: Path, rule: EventRule) -> str:
+    """Name all that decides what is on a page."""
+    files = {name: hash_of_file(folder / name) for name in (COURSE_FILE, RECORDING_FILE)}
+    return json.dumps({"hbac": hbac.__version__, "rule": asdict(rule), **files}, indent=1) + "\n"
+
+
+def _reads(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
