@@ -24,6 +24,7 @@ log = logging.getLogger("hbac.infer")
 
 COMMAND = "hbac.infer"  # who its files are said to be of
 _TIMED = 3  # batches of a dry run
+_SHOWN = 5  # pages that are named
 
 
 def main() -> None:
@@ -163,7 +164,7 @@ def infer(cfg: DictConfig) -> None:
 
 
 def infer_recordings(cfg: DictConfig) -> None:
-    """Write the predictions along recordings, a folder for each.
+    """Write for each recording a folder: its predictions, its events, and its page.
 
     Parameters
     ----------
@@ -175,12 +176,18 @@ def infer_recordings(cfg: DictConfig) -> None:
     UserError
         When there is no ensemble, or something is wrong with a recording.
     """
-    from hbac.common.commands import several
+    from omegaconf import OmegaConf
+
+    from hbac.cli.console import next_command, recordings_table
+    from hbac.common.commands import command_line, override, several
     from hbac.ensembling.collect import newest_ensemble
-    from hbac.experiment.launched import named
+    from hbac.ensembling.operating_points import OPERATING_FILE
+    from hbac.events.event_files import rule_of
+    from hbac.experiment.launched import named, typed
     from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks
     from hbac.inference.recordings import Wish, find_recordings, infer_recordings
+    from hbac.report.recording_folder import check_recording_folder, summarise
     from hbac.signal.tta import check_variants
 
     if mixed := named("dataset", "split"):
@@ -195,16 +202,28 @@ def infer_recordings(cfg: DictConfig) -> None:
         variants=check_variants(several(cfg.tta)),
     )
     given = several(cfg.recordings)
-    find_recordings(given)
+    named_folders = find_recordings(given)
     path = newest_ensemble(Path(cfg.outputs)) if cfg.ensemble is None else Path(str(cfg.ensemble))
     ensemble = ensemble_of(path)
+    rule = rule_of(OmegaConf.to_container(cfg.events), path)  # type: ignore[arg-type]
     networks = Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow, cfg.population)
-    name = (path if path.is_dir() else path.parent).resolve().name
+    described = path if path.is_dir() else path.parent
+    name = described.resolve().name
     out = Path(cfg.out) if named("out") else Path(cfg.outputs) / "recordings" / name
+    for folder in named_folders:
+        check_recording_folder(out / folder)
     folders = infer_recordings(given, ensemble, name, networks, out, Path(cfg.outputs), wish)
-    sys.stdout.write(
-        f"recordings: {out}  ({len(folders)} folder(s), each with predictions.parquet and recording.json)\n"
-    )
+    summaries = [summarise(folder, recording if cfg.page else None, rule) for folder, recording in folders.items()]
+    recordings_table(summaries)
+    sys.stdout.write(f"recordings: {out}  ({len(folders)} folder(s), each with predictions and events)\n")
+    for summary in summaries[:_SHOWN]:
+        if summary.page is not None:
+            sys.stdout.write(f"page:       {summary.page}\n")
+    if cfg.events.recall is None and (described / OPERATING_FILE).is_file():
+        again = [line for line in typed() if not line.startswith("events.")]
+        next_command(command_line("infer", *again, "events.recall=0.95"))
+    else:
+        next_command(command_line("report", override("runs", [described])))
 
 
 def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:

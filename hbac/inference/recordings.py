@@ -136,7 +136,7 @@ def _stem(path: Path) -> str:
 
 def infer_recordings(
     given: Sequence[str | Path], ensemble: Ensemble, named: str, networks: Networks, out: Path, cache: Path, wish: Wish
-) -> list[Path]:
+) -> dict[Path, Recording]:
     """Predict recordings; those that are done already, by the same networks in the same way, are left alone.
 
     Parameters
@@ -158,8 +158,8 @@ def infer_recordings(
 
     Returns
     -------
-    list of Path
-        The folders.
+    dict of Path to Recording
+        The folders, and what they are of.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def infer_recordings(
         deciding = _deciding(recording, ensemble, networks, wish)
         if not _is_done(out / name, deciding):
             _infer_one(recording, name, ensemble, named, networks, out / name, cache, wish, deciding)
-    return [out / name for name in files]
+    return {out / name: recording for name, recording in opened.items()}
 
 
 def _open(path: Path, networks: Networks, wish: Wish) -> Recording:

@@ -19,7 +19,7 @@ from hbac.common.progress import track
 from hbac.events.event_files import EVENT_FILES, write_events
 from hbac.events.rule import EventRule, hours
 from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
-from hbac.reading.recording import Recording
+from hbac.reading.opened import Recording
 from hbac.report.recording_page import PAGE_FILE, write_recording_page
 from hbac.report.recording_tiles import TILE_S
 from hbac.vocabulary import SFREQ
