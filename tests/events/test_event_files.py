@@ -67,7 +67,7 @@ def test_a_recall_takes_the_thresholds_of_the_operating_points(
     with pytest.raises(UserError, match=r"recall of 0\.5"):
         rule_of(settings(recall=0.5), tmp_path)
     with pytest.raises(UserError, match="no operating points"):
-        rule_of(settings(recall=0.9), tmp_path / "nowhere.json")
+        rule_of(settings(recall=0.9), tmp_path / "nowhere" / "ensemble.json")
 
 
 def test_all_files_tell_of_the_same_events_and_none_of_a_patient(tmp_path: Path) -> None:

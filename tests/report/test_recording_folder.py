@@ -60,7 +60,7 @@ def test_only_derivations_that_the_recording_has_are_shown(folder: Path, recordi
     assert page is not None
     text = page.read_text().rpartition('id="recording">')[2].partition("</script>")[0]
     montages = json.loads(text)["montages"]
-    assert list(montages) == ["longitudinal_bipolar", "public_8"]
+    assert list(montages) == ["longitudinal_bipolar", "transverse_bipolar", "public_8"]
     shown = {row["name"] for group in montages["longitudinal_bipolar"] for row in group}
     assert shown == {"Fp1-F7", "F7-T3", "T3-T5", "T5-O1", "Fp2-F8", "F8-T4", "T4-T6", "T6-O2"}
     assert "as recorded" not in page.read_text()
