@@ -68,13 +68,14 @@ SLOTS = {
         "a network",
         ("hbac.models",),
         ("torch.nn.Module",),
+        parts={"branches": "network"},
         limits={"depth": 64, "gru_layers": 16, "n_times": 1_000_000},
     ),
     "front_end": Slot(
         "a front-end",
         ("hbac.signal",),
-        ("hbac.signal.EEGFrontEnd", "hbac.signal.ImageFrontEnd"),
-        parts={"image": "image"},
+        ("hbac.signal.EEGFrontEnd", "hbac.signal.ImageFrontEnd", "hbac.signal.FusionFrontEnd"),
+        parts={"image": "image", "branches": "front_end"},
         limits=_SIGNAL | {"tile_height": 2048, "tile_width": 4096, "in_chans": 256, "clip_uv": 1e9, "scale_uv": 1e9},
     ),
     "image": Slot(

@@ -25,6 +25,7 @@ from hbac.labels.recipe import LabelRecipe, PseudoLabels
 from hbac.recordings.datasets import Part
 from hbac.recordings.store import Store
 from hbac.signal.chance import row_keys
+from hbac.signal.image_front_end import RegionSwap
 
 log = logging.getLogger("hbac.data")
 
@@ -146,6 +147,7 @@ class WindowDataModule(L.LightningDataModule):
         self.rows_held_out = part.rows[held_out].reset_index(drop=True)
         self.rows_trained = part.rows.iloc[trained.rows].reset_index(drop=True)
         self.sources: tuple[str, ...] = front_end.sources  # type: ignore[assignment]
+        self.swap = RegionSwap(self.augment["raw"].settings["swap_p"] if "raw" in self.augment else 0.0)
         if recipe.jitter_s and "eeg" not in self.sources:
             log.warning("labels.jitter_s=%g is ignored: the front-end reads no EEG", recipe.jitter_s)
         if cache is not None:
@@ -288,12 +290,17 @@ class WindowDataModule(L.LightningDataModule):
         return batch
 
     def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
-        """Change the electrodes of a training batch, before the front-end.
+        """Change the electrodes of a training batch, before the front-end, and exchange official regions with them.
 
         `windows` has each source as it is stored; all chance follows from the rows' keys
         (`hbac.signal.chance.row_keys`).
         """
-        return {**windows, "eeg": self.augment["raw"](windows["eeg"], key_B)} if "eeg" in windows else dict(windows)
+        changed = dict(windows)
+        if "eeg" in windows:
+            changed["eeg"] = self.augment["raw"](windows["eeg"], key_B)
+        if "official" in windows:
+            changed["official"] = self.swap(windows["official"], key_B)
+        return changed
 
     def before_cache(self) -> list[str]:
         """Return the stages of augmentation that change what would be cached."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from hbac.common.errors import UserError
 from hbac.data.base import WindowDataModule
 from hbac.recordings.datasets import Part
-from hbac.signal.image_front_end import ImageFrontEnd, RegionSwap
+from hbac.signal.image_front_end import ImageFrontEnd
 
 
 class SpectrogramDataModule(WindowDataModule):
@@ -51,20 +51,11 @@ class SpectrogramDataModule(WindowDataModule):
         if wanted != sources:
             raise UserError(f"data.sources={sources}: the front-end makes its images from {wanted or 'signals'}")
         super().__init__(part, images, **settings)
-        raw = self.augment.get("raw")
-        self.swap = RegionSwap(raw.settings["swap_p"]) if raw is not None else RegionSwap()
 
     @property
     def images(self) -> ImageFrontEnd:
         """The front-end."""
         return cast(ImageFrontEnd, self.front_end)
-
-    def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
-        """Change the electrodes, and exchange the regions of ``official`` (batch, 300, 400) with them."""
-        changed = super().augment_raw(windows, key_B)
-        if "official" in changed:
-            changed["official"] = self.swap(changed["official"], key_B)
-        return changed
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
         """Make the pictures, not yet laid out: (batch, channels of all pictures, frequency, time)."""

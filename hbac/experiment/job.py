@@ -137,7 +137,7 @@ def make_job(cfg: DictConfig) -> Job:
         front_end = build(cfg.front_end, "front_end", cfg.allow)
     check_montage(cfg.montage, config["front_end"])
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    config["model"] |= front_end.network_arguments()
+    config["model"] = told(config["model"], front_end.network_arguments())
     with blamed_on("model"):
         network = build(config["model"], "network", cfg.allow)
     if cfg.task.population_head:
@@ -287,9 +287,32 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
     if start is not None:
         # Of all its folds, where it is known.
         content["init_from"] = read_facts(start).get("config_hash") or hash_of_file(start / WEIGHTS_FILE)
-    if (weights := config["model"].get("pretrained_file")) is not None:
-        content["pretrained_file"] = hash_of_file(Path(str(weights)))
+    for name, network in {"": config["model"], **(config["model"].get("branches") or {})}.items():
+        if (weights := network.get("pretrained_file")) is not None:
+            content[f"pretrained_file {name}".rstrip()] = hash_of_file(Path(str(weights)))
     return content
+
+
+def told(network: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a network's config, and to those of its branches, what their front-ends say of their input.
+
+    Parameters
+    ----------
+    network : mapping
+        The network's config.
+    arguments : mapping
+        Of the front-end's ``network_arguments``.
+
+    Returns
+    -------
+    dict
+        The whole config.
+    """
+    of_branches = arguments.get("branches") or {}
+    branches = {
+        name: told(config, of_branches.get(name) or {}) for name, config in (network.get("branches") or {}).items()
+    }
+    return {**network, **arguments, **({"branches": branches} if branches or of_branches else {})}
 
 
 def weights_at_start(model: Mapping[str, Any]) -> str | None:
@@ -349,7 +372,7 @@ def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
     UserError
         When ``montage=…`` was typed for images, which have a montage each.
     """
-    if "montage" in front_end or not named("montage"):
+    if "montage" in front_end or "branches" in front_end or not named("montage"):
         return
     names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})
     raise UserError(f"montage={montage}: images have a montage each; {names or 'official spectrograms have none'}")

@@ -9,13 +9,24 @@ from hbac.models.braindecode import Braindecode
 from hbac.models.conv_squeezeformer import ConvSqueezeformer
 from hbac.models.efficientnet import EfficientNet
 from hbac.models.efficientnet_1d import EfficientNet1d
+from hbac.models.fusion import Fusion
 from hbac.models.public_resnet_gru import PublicResNetGRU
 from hbac.models.resnet_gru import ResNetGRU
 from hbac.models.sparcnet import SPaRCNet
 from hbac.models.volume import Volume
 from hbac.models.wavenet_2d import WaveNet2d
 
-MODELS = (ResNetGRU, EfficientNet, PublicResNetGRU, SPaRCNet, EfficientNet1d, ConvSqueezeformer, Volume, WaveNet2d)
+MODELS = (
+    ResNetGRU,
+    EfficientNet,
+    PublicResNetGRU,
+    SPaRCNet,
+    EfficientNet1d,
+    ConvSqueezeformer,
+    Volume,
+    WaveNet2d,
+    Fusion,
+)
 
 __all__ = [
     "MODELS",
@@ -23,6 +34,7 @@ __all__ = [
     "ConvSqueezeformer",
     "EfficientNet",
     "EfficientNet1d",
+    "Fusion",
     "PublicResNetGRU",
     "ResNetGRU",
     "SPaRCNet",

@@ -53,9 +53,15 @@ def save_model(
         Further entries of ``model.json``: member, fold, hashes.
     """
     digest = save_weights(network, folder)
-    arguments = dict(network_config) | {key: value for key, value in _START.items() if key in network_config}
-    content = {"network": arguments, "front_end": dict(front_end_config), **facts, WEIGHTS_HASH: digest}
+    content = {"network": _started(network_config), "front_end": dict(front_end_config), **facts, WEIGHTS_HASH: digest}
     write_json(folder / MODEL_FILE, content, sealed=True)
+
+
+def _started(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out where its weights came from, and those of its branches."""
+    branches = network.get("branches")
+    inside = {"branches": {name: _started(branch) for name, branch in branches.items()}} if branches else {}
+    return {**network, **{key: value for key, value in _START.items() if key in network}, **inside}
 
 
 def save_weights(network: nn.Module, folder: Path) -> str:
@@ -203,7 +209,7 @@ def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
     facts = read_facts(folder)
     try:
         # Whatever the file says: no weights to begin with are read, be it from a file or from the network.
-        config = facts["network"] | {key: value for key, value in _START.items() if key in facts["network"]}
+        config = _started(facts["network"])
         population = facts.get("population_head")
         find(config.get("_target_"), "network", allow)
         front_end = build(facts["front_end"], "front_end", allow)

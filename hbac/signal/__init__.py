@@ -10,6 +10,7 @@ from hbac.signal.augment_signal import SignalAugment
 from hbac.signal.band import BandPass, parse_band
 from hbac.signal.chance import row_keys
 from hbac.signal.front_end import EEGFrontEnd
+from hbac.signal.fusion_front_end import FusionFrontEnd
 from hbac.signal.image_front_end import ImageFrontEnd, RegionSwap
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import get_montage, montage_matrix
@@ -22,6 +23,7 @@ from hbac.signal.tiles import ImageLayout
 __all__ = [
     "BandPass",
     "EEGFrontEnd",
+    "FusionFrontEnd",
     "ImageAugment",
     "ImageFrontEnd",
     "ImageLayout",

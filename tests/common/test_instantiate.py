@@ -21,12 +21,13 @@ from torch import nn
 import hbac
 from hbac.common.errors import UserError
 from hbac.common.instantiate import SLOTS, build, find, packages
-from hbac.data import EEGDataModule, SpectrogramDataModule
-from hbac.models import MODELS
+from hbac.data import EEGDataModule, FusionDataModule, SpectrogramDataModule
+from hbac.models import MODELS, Braindecode
 from hbac.recordings.datasets import HMS, Synthetic
 from hbac.runs.naming import member_name
 from hbac.signal import (
     EEGFrontEnd,
+    FusionFrontEnd,
     ImageAugment,
     ImageFrontEnd,
     LogSTFT,
@@ -51,8 +52,8 @@ def exported(module: Any, kind: type) -> set[Any]:
 
 
 WANTED = {
-    "network": set(MODELS),
-    "front_end": {EEGFrontEnd, ImageFrontEnd},
+    "network": {*MODELS, Braindecode},
+    "front_end": {EEGFrontEnd, ImageFrontEnd, FusionFrontEnd},
     "image": {LogSTFT, MelImage, MorletScalogram, Multitaper, RawImage},
     "augment": {RawAugment, SignalAugment, ImageAugment, Mixup},
     "optimizer": exported(torch.optim, torch.optim.Optimizer),
@@ -63,7 +64,7 @@ WANTED = {
     "callback": exported(callbacks, callbacks.Callback) | exported(our_callbacks, callbacks.Callback),
     "logger": {Loggers},
     "dataset": {HMS, Synthetic},
-    "data": {EEGDataModule, SpectrogramDataModule},
+    "data": {EEGDataModule, SpectrogramDataModule, FusionDataModule},
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from hbac.models import (
     ConvSqueezeformer,
     EfficientNet,
     EfficientNet1d,
+    Fusion,
     PublicResNetGRU,
     ResNetGRU,
     SPaRCNet,
@@ -83,6 +84,18 @@ SMALL: dict[type[nn.Module], tuple[Make, Callable[[int], tuple[int, ...]]]] = {
         ),
         lambda n_chans: (n_chans, 256),
     ),
+    Fusion: (
+        lambda n_chans, n_outputs: Fusion(
+            {
+                "signal": SMALL[ResNetGRU][0](n_chans, n_outputs),
+                "picture": SMALL[EfficientNet][0](n_chans, n_outputs),
+            },
+            {"signal": (n_chans, 400), "picture": (n_chans, 32, 40)},
+            n_outputs,
+            auxiliary=0.5,
+        ),
+        lambda n_chans: (n_chans * (400 + 32 * 40),),
+    ),
 }
 
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
@@ -113,7 +126,7 @@ def test_every_network_is_on_the_list():
 def test_constructor_speaks_the_fields_words(model):
     parameters = inspect.signature(model).parameters
     assert parameters["n_outputs"].default == N_CLASSES
-    assert "n_chans" in parameters or "in_chans" in parameters
+    assert {"n_chans", "in_chans", "branches"} & set(parameters)
     assert not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values())
     assert isinstance(make(model).final_layer, nn.Linear)
 
@@ -256,9 +269,10 @@ def test_it_learns_64_windows_by_heart(model: type[nn.Module]) -> None:
     network = make(model)
     x, class_N = rhythms(model, 64)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    kl = torch.tensor(torch.inf)
+    kl, chance = torch.tensor(torch.inf), torch.Generator().manual_seed(1)
     for step in range(400):
-        loss = nn.functional.cross_entropy(network.train()(x), class_N)
+        order_N = torch.randperm(len(x), generator=chance)  # as loaders have it; Fusion goes by the place in a batch
+        loss = nn.functional.cross_entropy(network.train()(x[order_N]), class_N[order_N])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
