@@ -117,7 +117,11 @@ def test_a_model_s_config_shows_the_constructor_s_defaults(model: type) -> None:
     ]
     parameters = inspect.signature(model).parameters
     for key, value in config.items():
-        if not key.startswith("_") and key not in ("defaults", "pretrained"):  # the data set decides the latter
+        if not key.startswith("_") and key not in (
+            "defaults",
+            "branches",
+            "pretrained",
+        ):  # the data set decides the last
             default = parameters[key].default
             assert value == (list(default) if isinstance(default, tuple) else default), key
 
