@@ -33,39 +33,17 @@ _MAX_SETTINGS = 4  # columns of what was swept; the table has to fit a terminal
 
 
 def show(table: Table) -> None:
-    """Print a table on standard output, as wide as it needs where nobody's terminal limits it.
-
-    Parameters
-    ----------
-    table : rich.table.Table
-        What to print; brackets in it are brackets.
-    """
+    """Print a table on standard output, as wide as it needs where nobody's terminal limits it."""
     Console(width=None if sys.stdout.isatty() else 140, markup=False, emoji=False).print(table)
 
 
 def next_command(line: str) -> None:
-    """Print what may be typed next.
-
-    Parameters
-    ----------
-    line : str
-        A command, as `hbac.common.commands.command_line` writes it. It is the last line of the output.
-    """
+    """Print what may be typed next, as the last line of the output."""
     sys.stdout.write(f"next:       {line}\n")
 
 
 def run_table(folder: Path, population: str, floor: Mapping[str, float]) -> None:
-    """Print the scores of one fold, between the uniform prediction and the floor.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    population : str
-        The setting: whose scores come first.
-    floor : mapping of str to float
-        KL of a perfect predictor by vote population, over all folds; empty where nobody knows it.
-    """
+    """Print the scores of one fold, the population's first, between the uniform prediction and the known floor."""
     held_out = PredictionTable.read(folder / TABLE_FILE)
     n_votes = held_out.frame["n_votes"]
     rows = {
@@ -89,15 +67,7 @@ def run_table(folder: Path, population: str, floor: Mapping[str, float]) -> None
 
 
 def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
-    """Print what ``hbac.prepare`` found.
-
-    Parameters
-    ----------
-    parts : mapping of str to Part
-        By name.
-    folds : FoldTable or None
-        Of the training part; None where there is no such part.
-    """
+    """Print what ``hbac.prepare`` found: parts by name, and the folds of the training part."""
     table = Table("part", "label rows", "EEGs", "patients", "store", "fingerprint")
     for name, part in parts.items():
         counts = [len(part.rows), part.rows["eeg_id"].nunique(), part.rows["patient_id"].nunique()]
@@ -128,13 +98,7 @@ def recordings_table(summaries: Sequence[Summary]) -> None:
 
 
 def ensemble_table(folder: Path) -> None:
-    """Print an ensemble's out-of-fold scores between the uniform prediction and the floor.
-
-    Parameters
-    ----------
-    folder : Path
-        The ensemble's folder.
-    """
+    """Print an ensemble's out-of-fold scores between the uniform prediction and the floor."""
     ensemble = Ensemble.read(folder)
     oof = PredictionTable.read(folder / OOF_FILE)
     summary = pd.read_csv(folder / SUMMARY_FILE).sort_values("kind", ascending=False, kind="stable")

@@ -18,13 +18,7 @@ _BUG = 1  # exit status
 
 
 class SweepJobError(Exception):
-    """A job of a sweep has failed and said why; launchers carry this home.
-
-    Parameters
-    ----------
-    sweep : str
-        The sweep's folder.
-    """
+    """A job of a sweep, in this folder, has failed and said why; launchers carry this home."""
 
     def __init__(self, sweep: str) -> None:
         super().__init__(sweep)
@@ -32,20 +26,7 @@ class SweepJobError(Exception):
 
 
 def note_failure(error: Exception, hydra: Any) -> NoReturn:
-    """Say at once why a job failed, and keep it for the sweep's end.
-
-    Parameters
-    ----------
-    error : Exception
-        Why.
-    hydra : DictConfig
-        Hydra's own config of the job.
-
-    Raises
-    ------
-    SweepJobError
-        Always.
-    """
+    """Say at once why a job failed, and keep it for the sweep's end, of which `SweepJobError` tells."""
     bug = not isinstance(error, UserError)
     if bug:
         traceback.print_exception(error)
@@ -57,21 +38,9 @@ def note_failure(error: Exception, hydra: Any) -> NoReturn:
 
 
 def end_failed_sweep(sweep: Path, typed: Sequence[str], merged: bool) -> NoReturn:
-    """List the jobs of a sweep that failed, and end.
+    """List the jobs of a sweep that failed, each by its own overrides, and end.
 
-    Parameters
-    ----------
-    sweep : Path
-        Its folder.
-    typed : sequence of str
-        The overrides of the command line; a job is called by its others.
-    merged : bool
-        Whether its jobs would have been merged in the end.
-
-    Raises
-    ------
-    SystemExit
-        Always; with status 2 where all of it can be mended by the user.
+    With status 2 where the user can mend it all.
     """
     notes = [read_json(path) for path in sorted((sweep / FAILED).glob("*.json"))]
     reasons: dict[str, list[str]] = {}

@@ -40,30 +40,13 @@ def open_streams() -> None:
 
 
 def keep_below(outputs: Path) -> None:
-    """Keep what W&B writes besides its runs below `outputs`: a home directory may be read-only, or not there.
-
-    Parameters
-    ----------
-    outputs : Path
-        Where everything is written.
-    """
+    """Keep what W&B writes besides its runs below `outputs`: a home directory may be read-only, or not there."""
     folder = str((outputs / "cache" / "wandb").absolute())
     for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         os.environ.setdefault(name, folder)
 
 
 def unusable(error: OSError) -> UserError:
-    """Say which file or folder could not be used, and why.
-
-    Parameters
-    ----------
-    error : OSError
-        As the operating system reports it.
-
-    Returns
-    -------
-    UserError
-        With its name, if it is known.
-    """
+    """Say which file or folder could not be used, if it is known, and why."""
     where = f"{error.filename}: " if error.filename else ""
     return UserError(f"{where}cannot be used: {error.strerror or error}")

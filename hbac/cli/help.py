@@ -14,22 +14,7 @@ import yaml
 
 
 def help_text(conf: Path, config_name: str, width: int | None = None) -> str:
-    """Return what ``python -m hbac.<config_name> --help`` prints.
-
-    Parameters
-    ----------
-    conf : Path
-        Folder of the configs.
-    config_name : str
-        The primary config.
-    width : int, optional
-        Columns of the terminal; lines are as long as they are where it is not given.
-
-    Returns
-    -------
-    str
-        Purpose, choices with an example each, settings with their defaults.
-    """
+    """Return what ``python -m hbac.<config_name> --help`` prints; lines are wrapped only where a `width` is given."""
     lines = [*first_comment(conf / f"{config_name}.yaml"), "", "Choices (group=option; * is the default):"]
     settings: list[str] = []
     for group, default in groups_of(conf, config_name):
@@ -72,37 +57,16 @@ def _purpose(conf: Path, config_name: str, group: str) -> str:
 
 
 def first_comment(path: Path) -> list[str]:
-    """Return the lines that a config begins with: what it is for, and how to use it.
-
-    Parameters
-    ----------
-    path : Path
-        A config.
-
-    Returns
-    -------
-    list of str
-        Without their marks; at least one.
-    """
+    """Return the lines that a config begins with, without their marks: what it is for, and how to use it."""
     lines = path.read_text(encoding="utf-8").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return [text for line in lines[:end] if not (text := line.removeprefix("#").strip()).startswith("@")] or [""]
 
 
 def groups_of(conf: Path, name: str) -> Iterator[tuple[str | None, str | None]]:
-    """Find the choices that a command has.
+    """Yield the choices that a command has.
 
-    Parameters
-    ----------
-    conf : Path
-        Folder of the configs.
-    name : str
-        The primary config.
-
-    Yields
-    ------
-    tuple of str
-        A group and its default option, and (None, config) for each config whose own settings count.
+    A group and its default, and (None, config) for configs whose own settings count.
     """
     for entry in yaml.safe_load((conf / f"{name}.yaml").read_text(encoding="utf-8")).get("defaults", []):
         if entry == "_self_":

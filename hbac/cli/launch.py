@@ -41,16 +41,6 @@ def flags_first(argv: Sequence[str]) -> list[str]:
     Hydra's parser takes the overrides as one block, so that ``model=a -m fold=0,1`` is an error to it:
     ``-m`` splits the block in two.
 
-    Parameters
-    ----------
-    argv : sequence of str
-        Arguments without the program's name.
-
-    Returns
-    -------
-    list of str
-        The same arguments, flags (with their values) first, each kind in its old order.
-
     Examples
     --------
     >>> flags_first(["model=resnet_gru", "-m", "fold=0,1", "--cfg", "job"])

@@ -28,25 +28,7 @@ LISTS = ("models", "bands", "montages", "votes", *(name for name in GROUPS if na
 
 
 def listed(what: str, conf: Path) -> str:
-    """List what there is of a kind.
-
-    Parameters
-    ----------
-    what : str
-        One of `LISTS`.
-    conf : Path
-        Folder of the configs.
-
-    Returns
-    -------
-    str
-        A line each, and how one of them is chosen; of ``votes`` a table, the competition's beside simulated ones.
-
-    Raises
-    ------
-    UserError
-        For a kind that there is not.
-    """
+    """List what there is of a kind, one of `LISTS`: a line each, and how one is chosen; of ``votes`` a table."""
     check_choice("list", what, LISTS)
     if what == "votes":
         from hbac.synthetic.comparison import votes_table  # with pandas and scipy

@@ -68,18 +68,7 @@ class Rule:
     is_list: bool = False
 
     def fits(self, value: Any) -> bool:
-        """Say whether a value is one of them.
-
-        Parameters
-        ----------
-        value : object
-            Plain.
-
-        Returns
-        -------
-        bool
-            True where it is.
-        """
+        """Say whether a value is one of them."""
         if value is None:
             return self.null
         if isinstance(value, list):
@@ -234,20 +223,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
 
 
 def check_settings(settings: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse values that no command could work with.
-
-    Parameters
-    ----------
-    settings : mapping
-        The resolved config, plain containers.
-    prefix : str
-        What stands before each key, such as ``stages.first.``.
-
-    Raises
-    ------
-    UserError
-        Names the first such setting, what was found and what would be right.
-    """
+    """Refuse values that no command could work with, the first by its key, after `prefix` such as ``stages.first.``."""
     for group in _GROUPS:
         if group in settings and not isinstance(settings[group], Mapping):
             raise UserError(f"{prefix}{group}={_shown(settings[group])}: must be an option of that group")
@@ -263,17 +239,9 @@ def check_settings(settings: Mapping[str, Any], prefix: str = "") -> None:
 
 @contextmanager
 def blamed_on(key: str) -> Iterator[None]:
-    """Say of an error inside a constructor which setting it is about, in one line.
+    """Say which setting, or group, an error inside a constructor is about.
 
-    Parameters
-    ----------
-    key : str
-        The setting, or the group whose settings the constructor gets.
-
-    Raises
-    ------
-    UserError
-        In place of what torch, Lightning and others raise for arguments that they cannot take.
+    In one line, whatever torch and others raise.
     """
     try:
         yield

@@ -24,22 +24,7 @@ _NUMBER = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def check_flags(argv: Sequence[str], conf: Path, config_name: str) -> None:
-    """Refuse a flag that there is not, and flags that exclude one another.
-
-    Parameters
-    ----------
-    argv : sequence of str
-        Arguments without the program's name.
-    conf : Path
-        Folder of the configs.
-    config_name : str
-        The primary config.
-
-    Raises
-    ------
-    UserError
-        With the flag, or the setting, that was meant.
-    """
+    """Refuse a flag that there is not, with what may have been meant, and flags that exclude one another."""
     names = [argument.partition("=")[0] for argument in argv if argument.startswith("-")]
     ways = {_WAYS.get(name, name) for name in names} & set(_WAYS.values())
     if len(ways) > 1:
@@ -58,20 +43,8 @@ def check_flags(argv: Sequence[str], conf: Path, config_name: str) -> None:
 def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> None:
     """Refuse what Hydra would let pass and no command could work with.
 
-    Parameters
-    ----------
-    overrides : sequence of str
-        As typed: ``key=value``.
-    conf : Path
-        Folder of the configs.
-    config_name : str
-        The primary config.
-
-    Raises
-    ------
-    UserError
-        For a setting taken away, or a word where a number, or true or false, is needed: ``resume=flase`` would else
-        count as true.
+    That is a setting taken away, or a word for a number, or for true or false: ``resume=flase`` would else count as
+    true.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ChoiceSweep
@@ -128,24 +101,7 @@ def _check_not_empty(override: Any, value: Any, is_setting: bool) -> None:
 
 
 def explained(error: Exception, overrides: Sequence[str], conf: Path, config_name: str) -> str:
-    """Say what was wrong with a command line that Hydra could not compose.
-
-    Parameters
-    ----------
-    error : Exception
-        Hydra's or OmegaConf's.
-    overrides : sequence of str
-        As typed.
-    conf : Path
-        Folder of the configs.
-    config_name : str
-        The primary config.
-
-    Returns
-    -------
-    str
-        What was found, what would be right; for errors of another kind, the error's own text.
-    """
+    """Say what was wrong with a command line that Hydra could not compose; other errors keep their own text."""
     text = str(error).strip()
     if (key := getattr(error, "full_key", None)) and "Could not override" not in text:
         if text.startswith("Missing mandatory value"):

@@ -50,34 +50,10 @@ class Blend(Protocol):
         """
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Blend:
-        """Keep some members.
-
-        Parameters
-        ----------
-        kept : ndarray of bool, shape (members,)
-            Which; the others must be unused.
-
-        Returns
-        -------
-        Blend
-            The same for these members.
-        """
+        """Keep the members of a mask; the others must be unused."""
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Blend:
-        """Make room for members without weight.
-
-        Parameters
-        ----------
-        place : ndarray of int, shape (members,)
-            Where this blend's members stand among all.
-        n_members : int
-            How many there are in all.
-
-        Returns
-        -------
-        Blend
-            The same for all of them.
-        """
+        """Make room for members without weight: this blend's stand at these places among `n_members`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, with the ``kind`` that `blend_from_dict` knows it by."""
@@ -85,16 +61,6 @@ class Blend(Protocol):
 
 def blend_from_dict(content: Mapping[str, Any]) -> Blend:
     """Make the blend that `Blend.to_dict` described.
-
-    Parameters
-    ----------
-    content : mapping
-        Plain containers.
-
-    Returns
-    -------
-    Blend
-        Ready to apply.
 
     Raises
     ------
@@ -151,19 +117,9 @@ def centred_logs(prob_MNK: Probs) -> npt.NDArray[np.float32]:
 
 
 def fill_missing(prob_MNK: Probs, present_MN: Present) -> Probs:
-    """Give members the geometric mean of the others where they lack a row.
+    """Give members the geometric mean of the others where they lack a row; (members, rows, classes) in and out.
 
-    Parameters
-    ----------
-    prob_MNK : ndarray, shape (members, rows, classes)
-        Probabilities.
-    present_MN : ndarray of bool, shape (members, rows), or None
-        Whether the member has the row; None where all have all.
-
-    Returns
-    -------
-    ndarray, shape (members, rows, classes)
-        The same object when nothing is missing.
+    Where nothing is missing, the same object is returned.
 
     Examples
     --------
@@ -185,21 +141,7 @@ def fill_missing(prob_MNK: Probs, present_MN: Present) -> Probs:
 
 
 def spread_rows(values: Array, place: npt.NDArray[np.int64], n_members: int) -> Array:
-    """Put rows at their places in a larger array of zeros.
-
-    Parameters
-    ----------
-    values : ndarray, shape (rows, …)
-        What to place.
-    place : ndarray of int, shape (rows,)
-        Where.
-    n_members : int
-        Rows of the larger array.
-
-    Returns
-    -------
-    ndarray, shape (n_members, …)
-        Zeros elsewhere.
+    """Put rows at their places in an array of zeros with `n_members` rows.
 
     Examples
     --------
@@ -278,18 +220,7 @@ class LogLinear:
         return np.asarray((self.weights != 0).any(axis=1))
 
     def logits(self, log_MNK: npt.NDArray[np.float32]) -> Array:
-        """Sum up, before the softmax.
-
-        Parameters
-        ----------
-        log_MNK : ndarray, shape (members, rows, classes)
-            Of `centred_logs`.
-
-        Returns
-        -------
-        ndarray, shape (rows, classes)
-            Logits.
-        """
+        """Sum up `centred_logs` (members, rows, classes) to (rows, classes), before the softmax."""
         logit_NK = np.tile(self.bias, (log_MNK.shape[1], 1))
         for m in np.flatnonzero(self.used):
             logit_NK += self.weights[m] * log_MNK[m]

@@ -57,17 +57,7 @@ def find_tables(path: Path) -> list[Path]:
 
 
 def newest_ensemble(outputs: Path) -> Path:
-    """Return the ensemble that was written last.
-
-    Parameters
-    ----------
-    outputs : Path
-        Where sweeps and ensembles are.
-
-    Returns
-    -------
-    Path
-        An ``ensemble.json``.
+    """Return the ``ensemble.json`` below the folder of all outputs that was written last.
 
     Raises
     ------

@@ -295,28 +295,10 @@ def compare(
 ) -> dict[str, pd.DataFrame]:
     """Make all tables.
 
-    Parameters
-    ----------
-    joined : JoinedTables
-        Members' predictions.
-    data : BlendData
-        The same as what the blend was fitted on.
-    fit : NestedFit
-        The blend of these members, whose nested predictions are compared.
-    population : str
-        The rows that it was fitted on; on these the best is chosen and compared, and members are left out.
-    n_resamples : int
-        Resamples.
-    n_resamples_rank : int
-        Resamples for AUROC and AUPRC.
-    seed : int
-        Seed of the draws.
+    ``scores`` (`score_table`), ``against_best`` (`compare_with_best`), ``disagreement``, ``leave_one_out``.
 
-    Returns
-    -------
-    dict of str to DataFrame
-        ``scores`` (`score_table`), ``against_best`` (`compare_with_best`), ``disagreement`` and
-        ``leave_one_out``.
+    `data` is what the blend of `joined` was fitted on. On the rows of `population`, on which it was fitted, too, the
+    best is chosen and compared, and members are left out. AUROC and AUPRC get `n_resamples_rank` resamples.
     """
     probs = {BLEND: fit.nested}
     for name, prob, here in zip(joined.members, joined.probs, joined.present, strict=True):
@@ -341,24 +323,6 @@ def write_comparisons(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> None:
-    """Write the tables of `compare`, ``<table>.csv`` each.
-
-    Parameters
-    ----------
-    joined : JoinedTables
-        Members' predictions.
-    data : BlendData
-        The same as what the blend was fitted on.
-    fit : NestedFit
-        The blend of these members.
-    folder : Path
-        Where to.
-    population : str
-        The rows that the blend was fitted on.
-    n_resamples : int
-        Resamples of the patient bootstrap.
-    seed : int
-        Seed of the draws.
-    """
+    """Write the tables of `compare`, ``<table>.csv`` each."""
     for name, frame in compare(joined, data, fit, population, n_resamples, seed=seed).items():
         write_csv(frame if "name" in frame else frame.reset_index(names="name"), folder / f"{name}.csv")

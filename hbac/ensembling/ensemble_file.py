@@ -132,19 +132,9 @@ class Ensemble:
         return self.blend.apply(prob_MNK, present_MN)
 
     def write(self, path: str | Path, stands_in: Path | None = None) -> Path:
-        """Write the file; it appears whole or not at all.
+        """Write the file, or ``ensemble.json`` in a folder, and return its path; it appears whole or not at all.
 
-        Parameters
-        ----------
-        path : str or Path
-            The file, or the folder that gets an ``ensemble.json``.
-        stands_in : Path, optional
-            The folder that it will be moved to, which its paths are relative to; that of `path` where absent.
-
-        Returns
-        -------
-        Path
-            The file.
+        Its paths are noted relative to `stands_in`, the folder that it will be moved to; that of `path` where absent.
         """
         path = _file(path)
         folder = stands_in or path.parent
@@ -179,17 +169,9 @@ class Ensemble:
 
     @classmethod
     def read(cls, path: str | Path) -> Ensemble:
-        """Read an ensemble file.
+        """Read an ensemble file, or that of a folder. Its paths become absolute.
 
-        Parameters
-        ----------
-        path : str or Path
-            The file, or its folder.
-
-        Returns
-        -------
-        Ensemble
-            With absolute paths; whether they exist is looked at by who needs them.
+        Whether they exist is left to who needs them.
 
         Raises
         ------

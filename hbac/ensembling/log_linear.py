@@ -232,19 +232,9 @@ class _Problem:
 
 
 def prune(blend: LogLinear, below: float) -> npt.NDArray[np.bool_]:
-    """Say which members are worth keeping.
+    """Say which members to keep: not those whose weights are all below this share of the largest of all.
 
-    Parameters
-    ----------
-    blend : LogLinear
-        A fit.
-    below : float
-        A member is negligible when all its weights are smaller than this share of the largest of all.
-
-    Returns
-    -------
-    ndarray of bool, shape (members,)
-        True for those to keep; always at least one.
+    At least one.
 
     Examples
     --------

@@ -80,20 +80,7 @@ class BlendData:
         return self if self.counts is None else self.only(rows=self.counts)
 
     def only(self, members: npt.NDArray[Any] | None = None, rows: Rows | None = None) -> BlendData:
-        """Take some members and rows.
-
-        Parameters
-        ----------
-        members : ndarray, optional
-            Positions, or a mask; all where absent.
-        rows : ndarray of bool, shape (rows,), optional
-            All where absent.
-
-        Returns
-        -------
-        BlendData
-            The same of these.
-        """
+        """Take some members (positions, or a mask) and rows; all where absent."""
         member = slice(None) if members is None else members
         row = slice(None) if rows is None else rows
         return BlendData(
@@ -105,18 +92,7 @@ class BlendData:
         )
 
     def score(self, prob_NK: Array) -> float:
-        """Score predictions of all rows on those that count.
-
-        Parameters
-        ----------
-        prob_NK : ndarray, shape (rows, classes)
-            Probabilities.
-
-        Returns
-        -------
-        float
-            Mean divergence in nats.
-        """
+        """Return the mean divergence, in nats, of predictions (rows, classes) of all rows on those that count."""
         row = slice(None) if self.counts is None else self.counts
         return float(kl_rows(self.targets[row], prob_NK[row]).mean())
 
@@ -249,20 +225,6 @@ class FoldFits:
 
 def nest(data: BlendData, method: Method, quiet: bool = False) -> NestedFit:
     """Fit a method on the rows that count, predict all rows, and score.
-
-    Parameters
-    ----------
-    data : BlendData
-        Rows and members.
-    method : Method
-        What to fit.
-    quiet : bool
-        Whether to show no progress.
-
-    Returns
-    -------
-    NestedFit
-        Scores and the blend for new rows.
 
     Raises
     ------

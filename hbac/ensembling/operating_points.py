@@ -172,18 +172,7 @@ class OperatingPoints:
         return found.threshold.estimate
 
     def write(self, folder: Path) -> Path:
-        """Write the file; it appears whole or not at all.
-
-        Parameters
-        ----------
-        folder : Path
-            Of the ensemble.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
+        """Write the file into an ensemble's folder, and return its path; it appears whole or not at all."""
         content = {
             "format": _FORMAT,
             "hbac_version": hbac.__version__,
@@ -216,17 +205,7 @@ class OperatingPoints:
 
     @classmethod
     def read(cls, path: str | Path) -> OperatingPoints:
-        """Read the file.
-
-        Parameters
-        ----------
-        path : str or Path
-            The file, or the folder of the ensemble.
-
-        Returns
-        -------
-        OperatingPoints
-            What it says.
+        """Read the file, or that of an ensemble's folder.
 
         Raises
         ------

@@ -171,17 +171,7 @@ def summarise(
 
 
 def settings_of(summary: pd.DataFrame) -> list[str]:
-    """Name the columns of a summary that are settings.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        Of `summarise`, or read from ``summary.csv``.
-
-    Returns
-    -------
-    list of str
-        What was swept.
+    """Name the columns of a summary that are settings: what was swept.
 
     Examples
     --------
@@ -192,14 +182,9 @@ def settings_of(summary: pd.DataFrame) -> list[str]:
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as csv; it appears whole or not at all.
+    """Write a table as csv, without its index, its NaN as empty cells, its text by `as_text`.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Without its index. NaN becomes an empty cell. Text that a spreadsheet would compute gets a ``'`` before it.
-    path : Path
-        File to write. Its folder is made when missing.
+    It appears whole or not at all.
     """
     frame = frame.rename(columns=as_text)
     for column in frame:
@@ -210,17 +195,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def as_text(value: object) -> object:
-    """Keep a spreadsheet from taking text for a formula, which may run programs.
-
-    Parameters
-    ----------
-    value : object
-        A cell, or a column's name.
-
-    Returns
-    -------
-    object
-        Text that begins with ``=``, ``+``, ``-``, ``@`` or a tab, and is no number, behind a ``'``; else `value`.
+    """Keep a spreadsheet from taking text for a formula, which may run programs: such text gets a ``'`` before it.
 
     Examples
     --------

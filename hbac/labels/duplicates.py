@@ -95,15 +95,6 @@ def find_duplicates(store: Store, rows: pd.DataFrame, tell: Callable[[int, int],
     Recordings are compared whole, and not window by window: two that share a stretch outside their labelled windows are
     of the same patient all the same.
 
-    Parameters
-    ----------
-    store : Store
-        Of EEGs.
-    rows : DataFrame
-        Label rows, with ``eeg_id`` and ``patient_id``.
-    tell : callable, optional
-        Called with the recordings read so far and in all.
-
     Returns
     -------
     Duplicates
@@ -131,12 +122,7 @@ def find_duplicates(store: Store, rows: pd.DataFrame, tell: Callable[[int, int],
 
 
 def landmarks(x_DT: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Find the landmarks of a signal and the numbers that stand for what follows them.
-
-    Parameters
-    ----------
-    x_DT : ndarray of float32, shape (4, samples)
-        Smooth derivations at 200 Hz.
+    """Find the landmarks of four smooth derivations at 200 Hz, and the numbers that stand for what follows them.
 
     Returns
     -------
@@ -238,25 +224,9 @@ def _correlation(x_DT: NDArray[np.float32], y_DT: NDArray[np.float32]) -> float:
 def check_duplicates(
     shared: Iterable[SharedSignal], compared: int, rows: pd.DataFrame, fold: ArrayLike, remark: str = ""
 ) -> Check:
-    """Ask whether recordings in two folds have signal in common.
+    """Ask whether recordings in two folds have signal in common, of `compared` ones of different patients.
 
-    Parameters
-    ----------
-    shared : iterable of SharedSignal
-        What recordings of different patients share.
-    compared : int
-        How many were compared.
-    rows : DataFrame
-        Label rows, with ``eeg_id`` and ``patient_id``.
-    fold : array_like of int, shape (rows,)
-        The fold of each row.
-    remark : str
-        For the check.
-
-    Returns
-    -------
-    Check
-        Patients that share signal within one fold are no leak of these folds; the remark counts them.
+    Patients that share signal within one fold are no leak of these folds; the check's remark counts them.
     """
     first = rows.assign(fold=np.asarray(fold)).drop_duplicates("eeg_id").set_index("eeg_id")[["patient_id", "fold"]]
 

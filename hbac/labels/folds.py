@@ -73,17 +73,7 @@ class FoldTable:
         return "\n".join(lines) + "\n"
 
     def fold_of(self, patient_ids: npt.ArrayLike) -> npt.NDArray[np.int16]:
-        """Look up the fold of patients.
-
-        Parameters
-        ----------
-        patient_ids : array_like of int
-            Any order, repetitions allowed.
-
-        Returns
-        -------
-        ndarray of int16
-            Same shape as `patient_ids`.
+        """Return the folds of patients, given in any order and any number of times.
 
         Raises
         ------
@@ -110,11 +100,6 @@ class FoldTable:
     def write(self, path: str | Path) -> None:
         """Write the table as text; the file appears whole or not at all.
 
-        Parameters
-        ----------
-        path : str or Path
-            File to write. Its folder is made when missing.
-
         Examples
         --------
         >>> import tempfile
@@ -132,17 +117,7 @@ class FoldTable:
 
     @classmethod
     def read(cls, path: str | Path) -> FoldTable:
-        """Read a table and check it against the hash it carries.
-
-        Parameters
-        ----------
-        path : str or Path
-            File written by `write`.
-
-        Returns
-        -------
-        FoldTable
-            The same as was written.
+        """Read a table that `write` wrote, and check it against the hash it carries.
 
         Raises
         ------

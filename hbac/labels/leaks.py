@@ -58,13 +58,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Audit:
-    """All checks of one audit.
-
-    Parameters
-    ----------
-    checks : tuple of Check
-        In the order in which they are told.
-    """
+    """All checks of one audit, in the order in which they are told."""
 
     checks: tuple[Check, ...] = ()
 
@@ -74,39 +68,19 @@ class Audit:
         return not any(check.offenders for check in self.checks)
 
     def lines(self) -> list[str]:
-        """Say what was checked, with counts.
-
-        Returns
-        -------
-        list of str
-            One line a check.
-        """
+        """Say in one line a check what was checked, with counts."""
         return [str(check) for check in self.checks]
 
     def told(self) -> list[str]:
-        """Say in one line that nothing was found, or in a line each what was.
-
-        Returns
-        -------
-        list of str
-            The checks that found something or have a remark, before them how many found nothing.
-        """
+        """Say in one line how many checks found nothing, and in one each what the others found, or remark."""
         quiet = [check for check in self.checks if not check.offenders and not check.remark]
         first = [f"nothing leaks in {len(quiet)} checks"] if quiet else []
         return first + [str(check) for check in self.checks if check not in quiet]
 
     def require_none(self, where: str) -> None:
-        """Stop at a leak.
+        """Stop at a leak in what was audited.
 
-        Parameters
-        ----------
-        where : str
-            The file, table or folds that were audited, for the message.
-
-        Raises
-        ------
-        UserError
-            Names for each kind of leak how many of how many leak, and the first of them.
+        The error names, for each kind, how many of how many leak, and the first of them.
         """
         if self.ok:
             return
@@ -121,20 +95,7 @@ class Audit:
 
 
 def check_folds(rows: pd.DataFrame, fold: npt.ArrayLike) -> list[Check]:
-    """Look for patients, EEGs and spectrograms in more than one fold.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows with ``patient_id, eeg_id`` and, where there are any, ``spectrogram_id``. An id of −1 is unknown and left
-        out.
-    fold : array_like of int, shape (rows,)
-        The fold of each row.
-
-    Returns
-    -------
-    list of Check
-        One a column.
+    """Look for patients, EEGs and spectrograms in more than one fold; an id of −1 is unknown and left out.
 
     Raises
     ------
@@ -158,23 +119,7 @@ def check_folds(rows: pd.DataFrame, fold: npt.ArrayLike) -> list[Check]:
 
 
 def check_owners(rows: pd.DataFrame) -> list[Check]:
-    """Look for EEGs and spectrograms of more than one patient, which no folds by patient could keep apart.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As for `check_folds`.
-
-    Returns
-    -------
-    list of Check
-        One a column.
-
-    Raises
-    ------
-    UserError
-        An id column is missing.
-    """
+    """Look for EEGs and spectrograms of more than one patient, which no folds by patient could keep apart."""
     known = rows[rows["patient_id"] != _NO_ID] if "patient_id" in rows else rows
     checks = []
     for column, examined, shared in _shared(known, None):
@@ -189,25 +134,7 @@ def check_owners(rows: pd.DataFrame) -> list[Check]:
 
 
 def check_apart(rows_trained: pd.DataFrame, rows_held_out: pd.DataFrame) -> list[Check]:
-    """Look for patients, EEGs and spectrograms that are both trained on and validated on.
-
-    Parameters
-    ----------
-    rows_trained : DataFrame
-        All rows that a run learns from, of whatever part of the data set.
-    rows_held_out : DataFrame
-        The rows that it is scored on.
-
-    Returns
-    -------
-    list of Check
-        One a column.
-
-    Raises
-    ------
-    UserError
-        An id column is missing.
-    """
+    """Look for patients, EEGs and spectrograms of any part that are both trained on and validated on."""
     columns = [column for column in _COUNTED if column in rows_trained and column in rows_held_out]
     both = pd.concat([rows_trained[columns], rows_held_out[columns]], ignore_index=True)
     side = np.repeat([0, 1], [len(rows_trained), len(rows_held_out)])

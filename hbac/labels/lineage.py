@@ -36,23 +36,7 @@ class TrainedOn:
 
 
 def lineage_of(model: Mapping[str, Any]) -> list[TrainedOn]:
-    """Read all that went into a network's weights.
-
-    Parameters
-    ----------
-    model : mapping
-        What ``model.json`` says, or an entry of a prediction table's ``models``.
-
-    Returns
-    -------
-    list of TrainedOn
-        The run itself, then what it began with or learned from, and so on.
-
-    Raises
-    ------
-    UserError
-        When nothing is said of it.
-    """
+    """Read all that went into weights, as ``model.json`` or an entry of a prediction table's ``models`` says."""
     try:
         return [TrainedOn(**run) for run in model["lineage"]]
     except (KeyError, TypeError):
@@ -63,41 +47,14 @@ def lineage_of(model: Mapping[str, Any]) -> list[TrainedOn]:
 
 
 def as_plain(lineage: Iterable[TrainedOn]) -> list[dict[str, Any]]:
-    """Turn a lineage into what JSON can hold.
-
-    Parameters
-    ----------
-    lineage : iterable of TrainedOn
-        Runs.
-
-    Returns
-    -------
-    list of dict
-        Without repetition.
-    """
+    """Turn a lineage into what JSON can hold, without repetition."""
     return [asdict(run) for run in dict.fromkeys(lineage)]
 
 
 def check_unseen(setting: str, lineage: Iterable[TrainedOn], fold: int, fold_hash: str, dataset: str) -> None:
-    """Refuse weights or predictions that know a fold's validation patients.
+    """Refuse weights or predictions that know a fold's validation patients, or of which that cannot be ruled out.
 
-    Parameters
-    ----------
-    setting : str
-        The setting that brought them, with its value, for the message.
-    lineage : iterable of TrainedOn
-        Every run that went into them.
-    fold : int
-        The fold that is to be validated on.
-    fold_hash : str
-        Of its fold table.
-    dataset : str
-        Kind of its data set. Simulated patients are no patients of a recorded data set, nor the other way round.
-
-    Raises
-    ------
-    UserError
-        Names the first run that was trained on patients of the fold, or of which that cannot be ruled out.
+    `setting` says for the message what brought them. Simulated patients are no patients of a recorded data set.
     """
     for run in lineage:
         if run.dataset != dataset:

@@ -68,36 +68,15 @@ class TrainingLabels:
     decay: NDArray[np.float32]
 
     def weight_at(self, epoch: int, index: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float32]:
-        """Return the weights of an epoch.
+        """Return the weights of an epoch, from 0, of rows by their place in `rows`.
 
-        Parameters
-        ----------
-        epoch : int
-            Number of the epoch, from 0.
-        index : ndarray of int64, shape (B,), or slice
-            Of which rows, by their place in `rows`.
-
-        Returns
-        -------
-        ndarray of float32, shape (B,)
-            Above 0; only their ratios matter to the loss.
+        Above 0, only their ratios matter to the loss.
         """
         # A batch of nothing but decayed rows still has a mean.
         return np.maximum(self.weight[index] * self.decay[index] ** np.float32(epoch), np.float32(1e-12))
 
     def followed_by(self, other: TrainingLabels) -> TrainingLabels:
-        """Put those of another part of the data set behind these.
-
-        Parameters
-        ----------
-        other : TrainingLabels
-            Its `rows` are positions in its own part.
-
-        Returns
-        -------
-        TrainingLabels
-            Of both.
-        """
+        """Put those of another part of the data set, whose `rows` are positions there, behind these."""
         both = (np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
         return TrainingLabels(*both)
 
@@ -212,16 +191,6 @@ class LabelRecipe:
     @classmethod
     def from_config(cls, labels: Mapping[str, Any]) -> LabelRecipe:
         """Make the recipe of a config's group ``labels``, which also says how folds are made.
-
-        Parameters
-        ----------
-        labels : mapping
-            With all of a recipe's settings; others are not looked at.
-
-        Returns
-        -------
-        LabelRecipe
-            The recipe.
 
         Raises
         ------

@@ -50,17 +50,7 @@ class Population:
         return "all rows" if self.name == "all" else f"rows with {self.title}"
 
     def contains(self, n_votes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Say which rows belong to the population.
-
-        Parameters
-        ----------
-        n_votes : array_like of int
-            Number of votes of each row.
-
-        Returns
-        -------
-        ndarray of bool
-            Same shape as `n_votes`.
+        """Say of each row, by its number of votes, whether it belongs to the population.
 
         Examples
         --------
@@ -87,17 +77,7 @@ DEFAULT_POPULATION = "many_votes"
 
 
 def population_of(setting: str) -> Population:
-    """Return the population that counts.
-
-    Parameters
-    ----------
-    setting : str
-        ``many_votes``, ``few_votes`` or ``all``.
-
-    Returns
-    -------
-    Population
-        One of `POPULATIONS`.
+    """Return the population that counts: ``many_votes``, ``few_votes`` or ``all``.
 
     Raises
     ------
@@ -114,17 +94,7 @@ def population_of(setting: str) -> Population:
 
 
 def counted_first(setting: str) -> dict[str, Population]:
-    """Order the populations as tables show them.
-
-    Parameters
-    ----------
-    setting : str
-        The population that counts, as for `population_of`.
-
-    Returns
-    -------
-    dict of str to Population
-        `POPULATIONS`, that one first.
+    """Order the populations as tables show them: the one that counts first.
 
     Examples
     --------
@@ -136,19 +106,9 @@ def counted_first(setting: str) -> dict[str, Population]:
 
 
 def kl_name(population: str, class_name: str | None = None) -> str:
-    """Name a divergence as it is logged.
+    """Name a divergence as it is logged, ``kl[_<class>][_<population>]``.
 
-    Parameters
-    ----------
-    population : str
-        Key of `POPULATIONS`.
-    class_name : str, optional
-        One of `hbac.vocabulary.CLASSES`; all together where absent.
-
-    Returns
-    -------
-    str
-        ``kl[_<class>][_<population>]``; nothing stands for all rows.
+    Nothing stands for all rows, or all classes.
 
     Examples
     --------
@@ -207,22 +167,7 @@ def votes_to_shares(votes: Votes) -> npt.NDArray[np.float64]:
 
 
 def count_votes(votes: Votes) -> npt.NDArray[np.int32]:
-    """Count each row's votes.
-
-    Parameters
-    ----------
-    votes : DataFrame with the six vote columns, or array of shape (rows, 6)
-        Counts, 0 or more.
-
-    Returns
-    -------
-    ndarray of int32, shape (rows,)
-        Number of votes.
-
-    Raises
-    ------
-    UserError
-        Missing column, wrong shape, a negative or non-finite count.
+    """Count each row's votes, of the six columns or an array (rows, 6); checked as by `votes_to_shares`.
 
     Examples
     --------
@@ -233,22 +178,10 @@ def count_votes(votes: Votes) -> npt.NDArray[np.int32]:
 
 
 def consensus(votes: Votes) -> npt.NDArray[np.int64]:
-    """Return the class with the most votes; a tie goes to the class that comes first.
+    """Return each row's class with the most votes; a tie goes to the class that comes first.
 
-    Parameters
-    ----------
-    votes : DataFrame with the six vote columns, or array of shape (rows, 6)
-        Counts or shares, 0 or more.
-
-    Returns
-    -------
-    ndarray of int64, shape (rows,)
-        Index into `hbac.vocabulary.CLASSES`.
-
-    Raises
-    ------
-    UserError
-        Missing column, wrong shape, a negative or non-finite count.
+    `votes` are counts or shares, checked as by `votes_to_shares`; returned are indices into
+    `hbac.vocabulary.CLASSES`.
 
     Examples
     --------
@@ -259,19 +192,7 @@ def consensus(votes: Votes) -> npt.NDArray[np.int64]:
 
 
 def sum_votes(rows: pd.DataFrame, by: str | Sequence[str] = "eeg_id") -> pd.DataFrame:
-    """Sum the votes of all label rows of an EEG (or patient, or spectrogram).
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Label rows with the vote columns and the column(s) `by`.
-    by : str or sequence of str
-        What to sum over.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by `by`, sorted; the six vote columns.
+    """Sum the six columns of votes over all label rows of an EEG (or patient, or spectrogram), sorted by it.
 
     Raises
     ------
@@ -293,20 +214,7 @@ def sum_votes(rows: pd.DataFrame, by: str | Sequence[str] = "eeg_id") -> pd.Data
 
 
 def rows_of_split(rows: pd.DataFrame, split: str) -> npt.NDArray[np.int64]:
-    """Return the positions of a split's rows.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        The label rows of the split's part.
-    split : str
-        One of `SPLITS`.
-
-    Returns
-    -------
-    ndarray of int64
-        Positions of rows.
-    """
+    """Return the positions of a split's rows among the label rows of its part; one of `SPLITS`."""
     if split != "few_votes":
         return np.arange(len(rows))
     return np.flatnonzero(POPULATIONS[f"up_to_{FEW_VOTES}"].contains(count_votes(rows)))

@@ -93,17 +93,7 @@ def read_table(
 
 
 def member_of(path: str | Path) -> tuple[str, str] | None:
-    """Say whose table a file is, from its footer alone.
-
-    Parameters
-    ----------
-    path : str or Path
-        As `read_table` takes it.
-
-    Returns
-    -------
-    member, config_hash : str
-        None where other code made the table.
+    """Say whose table a file is, its member and config hash, from its footer alone; None where other code made it.
 
     Raises
     ------

@@ -62,19 +62,7 @@ class TableMetadata:
 
 
 def parse_metadata(flat: Mapping[str, str], path: Path) -> TableMetadata:
-    """Read what a table's file says of itself.
-
-    Parameters
-    ----------
-    flat : mapping of str to str
-        The file's metadata.
-    path : Path
-        The file, whose folder its runs are relative to.
-
-    Returns
-    -------
-    TableMetadata
-        With absolute run folders.
+    """Read what a table's file says of itself; its runs, in the file relative to its folder, become absolute.
 
     Raises
     ------

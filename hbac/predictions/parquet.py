@@ -13,17 +13,7 @@ from hbac.common.errors import UserError
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """Read a parquet file as it is.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    pyarrow.Table
-        All columns.
+    """Read all columns of a parquet file as they are.
 
     Raises
     ------
@@ -35,17 +25,7 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def read_footer(path: Path) -> dict[bytes, bytes]:
-    """Read a parquet file's metadata and nothing else.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict of bytes to bytes
-        Key and value; empty where it has none.
+    """Read a parquet file's metadata, empty where it has none, and nothing else.
 
     Raises
     ------

@@ -26,12 +26,9 @@ FOLDS = "folds"  # in an inference folder: one table a fold
 
 
 def pseudo_tables(path: Path) -> dict[int | None, Path]:
-    """Find the tables that a path stands for.
+    """Find the tables of an inference folder by the fold that may learn from them.
 
-    Parameters
-    ----------
-    path : Path
-        A folder that ``hbac.infer`` wrote, or one table.
+    A table named itself stands under None.
 
     Returns
     -------
@@ -57,18 +54,7 @@ def pseudo_tables(path: Path) -> dict[int | None, Path]:
 
 
 def pseudo_hash(path: Path) -> str:
-    """Hash what pseudo-labels say, the same for all folds.
-
-    Parameters
-    ----------
-    path : Path
-        As for `pseudo_tables`.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
+    """Hash what pseudo-labels say, the same for all folds, in 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for table in pseudo_tables(path).values():
         digest.update(hashlib.sha256(table.read_bytes()).digest())

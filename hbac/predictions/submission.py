@@ -17,16 +17,7 @@ SUBMISSION_COLUMNS = ("eeg_id", *VOTE_COLUMNS)
 
 
 def check_submission(submission: pd.DataFrame, eeg_ids: npt.ArrayLike, name: str = "submission") -> None:
-    """Check a submission as the competition would.
-
-    Parameters
-    ----------
-    submission : DataFrame
-        What should have exactly the columns of `SUBMISSION_COLUMNS`.
-    eeg_ids : array_like of int
-        The EEGs that must be predicted, once each.
-    name : str
-        Name of the table, for messages.
+    """Check a submission as the competition would, against the EEGs that must be predicted, once each.
 
     Raises
     ------

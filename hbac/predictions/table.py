@@ -147,17 +147,8 @@ class PredictionTable:
     def write(self, path: str | Path, stands_in: Path | None = None) -> Path:
         """Write the table as parquet; the file appears whole or not at all.
 
-        Parameters
-        ----------
-        path : str or Path
-            File to write. Its folder is made when missing.
-        stands_in : Path, optional
-            The folder that it will be moved to, which run folders are relative to; that of `path` where absent.
-
-        Returns
-        -------
-        Path
-            `path`.
+        Run folders are noted relative to `stands_in`, the folder that the file will be moved to; that of `path` where
+        absent.
         """
         path = Path(path)
         meta = self.metadata
@@ -180,17 +171,7 @@ class PredictionTable:
 
     @classmethod
     def read(cls, path: str | Path) -> PredictionTable:
-        """Read a table and check all of it.
-
-        Parameters
-        ----------
-        path : str or Path
-            Parquet file written by `write`.
-
-        Returns
-        -------
-        PredictionTable
-            With absolute run folders.
+        """Read a table that `write` wrote, with absolute run folders, and check all of it.
 
         Raises
         ------
@@ -243,15 +224,7 @@ def _content_hash(frame: pd.DataFrame, flat: Mapping[str, str]) -> str:
 def key_columns(frame: pd.DataFrame) -> list[str]:
     """Name the columns that tell rows apart.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Rows of a prediction table.
-
-    Returns
-    -------
-    list of str
-        ``label_id`` where all rows have one, else ``eeg_id`` and ``eeg_sub_id``.
+    ``label_id`` where all rows have one, else ``eeg_id`` and ``eeg_sub_id``.
 
     Examples
     --------
@@ -262,14 +235,7 @@ def key_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def check_frame(frame: pd.DataFrame, name: str) -> None:
-    """Check columns, types and values of a prediction table.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        What should have the columns and types of `DTYPES`.
-    name : str
-        Name of the table, for messages.
+    """Check columns, types and values of a prediction table against `DTYPES`; `name` is what messages call it.
 
     Raises
     ------
@@ -322,11 +288,6 @@ def check_frame(frame: pd.DataFrame, name: str) -> None:
 
 def concat(tables: Sequence[PredictionTable]) -> PredictionTable:
     """Put the fold tables of one member together.
-
-    Parameters
-    ----------
-    tables : sequence of PredictionTable
-        Tables of one member with different folds.
 
     Returns
     -------

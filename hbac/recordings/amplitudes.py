@@ -33,17 +33,9 @@ _WORDS = {
 
 
 def spans(eeg: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return least and largest value of each channel, what is not finite left out.
+    """Return least and largest value of each channel, both (..., channels), of EEG (..., n_times, channels).
 
-    Parameters
-    ----------
-    eeg : ndarray, shape (..., n_times, channels)
-        EEG.
-
-    Returns
-    -------
-    tuple of ndarray, shape (..., channels)
-        NaN, or +inf and -inf, where a channel has no value.
+    What is not finite is left out; a channel without a value has NaN, or +inf and -inf.
     """
     eeg = np.asarray(eeg, np.float32) if eeg.dtype == np.float16 else eeg
     low, high = np.fmin.reduce(eeg, axis=-2), np.fmax.reduce(eeg, axis=-2)
@@ -55,17 +47,9 @@ def spans(eeg: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.f
 
 
 def looks_of(low: ArrayLike, high: ArrayLike) -> NDArray[np.uint8]:
-    """Say what windows look like.
+    """Say what windows look like, ``MICROVOLT`` or another, by the spans of their channels, electrodes first.
 
-    Parameters
-    ----------
-    low, high : array_like, shape (B, channels)
-        Least and largest finite value of each channel, electrodes first, as `spans` returns them.
-
-    Returns
-    -------
-    ndarray of uint8, shape (B,)
-        ``MICROVOLT``, or what else it may be. The EKG does not count, and neither do flat electrodes beside others.
+    The EKG does not count, and neither do flat electrodes beside others.
     """
     n = len(ELECTRODES)
     low_BE, high_BE = np.asarray(low, np.float64)[:, :n], np.asarray(high, np.float64)[:, :n]
@@ -92,33 +76,14 @@ def _median(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[n
 
 
 def count_looks(looks: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Count windows by what they look like.
-
-    Parameters
-    ----------
-    looks : ndarray of uint8
-        As `looks_of` returns them.
-
-    Returns
-    -------
-    ndarray of int64, shape (6,)
-        How many of each.
-    """
+    """Count windows by what they look like: six counts."""
     return np.bincount(looks, minlength=N_LOOKS).astype(np.int64)
 
 
 def main_looks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count recordings by what most of their windows look like.
+    """Count recordings by what most of their windows look like, of the counts (n, 6) of their windows.
 
-    Parameters
-    ----------
-    counts : ndarray of int64, shape (n, 6)
-        Windows of each recording by what they look like.
-
-    Returns
-    -------
-    ndarray of int64, shape (6,)
-        Recordings. Windows that are missing or flat only count where a recording has no others.
+    Windows that are missing or flat only count where a recording has no others.
     """
     dead = np.array([MISSING, FLAT])
     counts = counts.copy()
@@ -128,19 +93,7 @@ def main_looks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def describe(counts: Sequence[int] | NDArray[np.integer], what: str = "windows") -> str:
-    """Say in one line how many windows cannot be EEG in microvolt.
-
-    Parameters
-    ----------
-    counts : sequence of int, length 6
-        As `count_looks` returns them.
-    what : str
-        What was counted.
-
-    Returns
-    -------
-    str
-        Empty where all can be.
+    """Say in one line how many windows cannot be EEG in microvolt; empty where all can be.
 
     Examples
     --------

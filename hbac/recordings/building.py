@@ -48,18 +48,7 @@ def _entry(line: str) -> Converted:
 
 
 def partial_of(folder: Path) -> Path:
-    """Return where a store is built before it gets its name.
-
-    Parameters
-    ----------
-    folder : Path
-        The store's folder.
-
-    Returns
-    -------
-    Path
-        ``<folder>.partial`` beside it.
-    """
+    """Return where a store is built before it gets its name: ``<folder>.partial`` beside it."""
     return folder.with_name(f"{folder.name}.partial")
 
 
@@ -130,18 +119,7 @@ def _resume(plan: Plan, partial: Path) -> dict[int, Converted]:
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """Name what is no part of a store.
-
-    Parameters
-    ----------
-    folder : Path
-        Of a store, finished or not.
-
-    Returns
-    -------
-    list of str
-        Names of files and folders in it.
-    """
+    """Name the files and folders that are no part of a store, finished or not."""
     names = (DATA_NAME, INDEX_NAME, ORIGINS_NAME, JOURNAL_NAME, Path(JOURNAL_NAME).with_suffix(".new").name)
     torn = tuple(f"{name}.partial-" for name in names)  # a kill may leave what was being written
     found = sorted(path.name for path in folder.iterdir())

@@ -76,17 +76,7 @@ def find_columns(names: Iterable[str], wanted: Sequence[str], kind: str) -> tupl
 
 
 def spectrogram_column(raw: str) -> str | None:
-    """Return the project's name of a spectrogram column, or None where it is not one.
-
-    Parameters
-    ----------
-    raw : str
-        A name such as ``LL_0.59``: region, underscore, hertz.
-
-    Returns
-    -------
-    str or None
-        One of `SPECTROGRAM_COLUMNS`, or None.
+    """Return the one of `SPECTROGRAM_COLUMNS` that a name such as ``LL_0.59`` (region, underscore, hertz) is, or None.
 
     Examples
     --------
@@ -109,18 +99,7 @@ def spectrogram_column(raw: str) -> str | None:
 
 
 def columns_of(kind: str) -> tuple[str, ...]:
-    """Return the columns of a store of this kind, in their order.
-
-    Parameters
-    ----------
-    kind : {"eeg", "spectrogram"}
-        What the store holds.
-
-    Returns
-    -------
-    tuple of str
-        `CHANNELS` or `SPECTROGRAM_COLUMNS`.
-    """
+    """Return the columns of a store of this kind, in their order: `CHANNELS` or `SPECTROGRAM_COLUMNS`."""
     return {"eeg": CHANNELS, "spectrogram": SPECTROGRAM_COLUMNS}[kind]
 
 

@@ -126,18 +126,7 @@ def convert(
 
 
 def rows_of_block(n_columns: int) -> int:
-    """Return how many rows have one checksum.
-
-    Parameters
-    ----------
-    n_columns : int
-        Columns of the store.
-
-    Returns
-    -------
-    int
-        Rows.
-    """
+    """Return how many rows of a store have one checksum."""
     return max(1, BLOCK_BYTES // (n_columns * ITEM_BYTES))
 
 

@@ -116,26 +116,9 @@ def build_store(
 
 
 def eeg_store(recordings: Recordings, folder_for_stores: Path | str, progress: Progress | None = None) -> Store:
-    """Open or build the store of a data set's EEGs: the channels of `CHANNELS`, microvolt, 200 Hz.
+    """Open or build the store of a data set's EEGs: the channels of `CHANNELS`, microvolt, 200 Hz; see `build_store`.
 
-    Parameters
-    ----------
-    recordings : Recordings
-        One part of a data set.
-    folder_for_stores : Path or str
-        Where stores are kept; this one is named after part, kind and fingerprint.
-    progress : callable, optional
-        Called with the bytes written so far and in all.
-
-    Returns
-    -------
-    Store
-        The store.
-
-    Raises
-    ------
-    UserError
-        See `build_store`.
+    It is named after part, kind and fingerprint.
     """
     return _store_of(recordings, folder_for_stores, "eeg", progress)
 
@@ -181,20 +164,7 @@ def spectrogram_store(
 
 
 def check_regions(store: Store, recordings: Recordings) -> None:
-    """Check that no spectrogram file has a region of nothing but NaN, which only its samples tell.
-
-    Parameters
-    ----------
-    store : Store
-        The data set's store of spectrograms.
-    recordings : Recordings
-        The data set's part, whose files the message names.
-
-    Raises
-    ------
-    UserError
-        One for all such files.
-    """
+    """Check that no spectrogram file has a region of nothing but NaN, which only its samples tell; all in one error."""
     problems = Problems(f"data set {recordings.root}, part {recordings.part}")
     empty = empty_regions(store)
     for i, region in enumerate(SPECTROGRAM_REGIONS):
@@ -205,58 +175,22 @@ def check_regions(store: Store, recordings: Recordings) -> None:
 
 
 def empty_regions(store: Store) -> NDArray[np.bool_]:
-    """Find the regions without any value.
-
-    Parameters
-    ----------
-    store : Store
-        A store of spectrograms.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n_ids, 4)
-        True where all of a recording's region (`hbac.vocabulary.SPECTROGRAM_REGIONS`) is NaN.
-    """
+    """Say which regions (`SPECTROGRAM_REGIONS`) of a store are NaN throughout: (n_ids, 4)."""
     members = [[name.startswith(f"{region}_") for name in store.columns] for region in SPECTROGRAM_REGIONS]
     return np.stack([store.empty[:, columns].all(axis=1) for columns in members], axis=1)
 
 
 def store_folder(recordings: Recordings, folder_for_stores: Path | str, kind: str = "eeg") -> Path:
-    """Return where the store of a data set's part lies or will lie; it exists when the store is complete.
+    """Return where the store of a part lies or will lie, which exists when it is complete.
 
-    Parameters
-    ----------
-    recordings : Recordings
-        One part of a data set.
-    folder_for_stores : Path or str
-        Where stores are kept.
-    kind : {"eeg", "spectrogram"}
-        Which files.
-
-    Returns
-    -------
-    Path
-        ``<folder_for_stores>/<part>-<kind>-<first 12 digits of the fingerprint>``.
+    It is ``<folder_for_stores>/<part>-<kind>-<first 12 digits of the fingerprint>``.
     """
     digits = fingerprint(_footers_of(recordings, kind), columns_of(kind), kind, recordings.declared)[:12]
     return Path(folder_for_stores) / f"{recordings.part}-{kind}-{digits}"
 
 
 def store_bytes(recordings: Recordings, kind: str = "eeg") -> int:
-    """Return how large the store of a data set's part is or will be, from the footers alone.
-
-    Parameters
-    ----------
-    recordings : Recordings
-        One part of a data set.
-    kind : {"eeg", "spectrogram"}
-        Which files.
-
-    Returns
-    -------
-    int
-        Bytes of its raw file.
-    """
+    """Return how many bytes the store of a data set's part has or will have, from the footers alone."""
     footers = _footers_of(recordings, kind).values()
     n_rows = sum(stored_rows(footer.n_rows, kind, recordings.declared) for footer in footers)
     return n_rows * len(columns_of(kind)) * ITEM_BYTES

@@ -85,18 +85,7 @@ class Part:
             log.warning("%s: %s; dataset.unit declares the unit of the files", where, text)
 
     def fingerprint_of(self, sources: Collection[str]) -> str:
-        """Fingerprint what a model with these sources reads; `fingerprint` leaves official spectrograms out.
-
-        Parameters
-        ----------
-        sources : collection of str
-            ``eeg``, ``official``, or both.
-
-        Returns
-        -------
-        str
-            64 hexadecimal digits.
-        """
+        """Fingerprint what a model with these sources reads; `fingerprint` leaves official spectrograms out."""
         digest = hashlib.sha256(self.fingerprint.encode())
         if "official" in sources:
             masked = self.recordings.masked
@@ -147,18 +136,7 @@ class HMS:
         self.masks = check_choice("dataset.on_missing", on_missing, ("error", "mask")) == "mask"
 
     def parts(self) -> list[str]:
-        """Return the parts that the data set has.
-
-        Returns
-        -------
-        list of str
-            ``train``, ``test`` or both.
-
-        Raises
-        ------
-        UserError
-            When it has neither.
-        """
+        """Return the parts that the data set has, ``train``, ``test`` or both; none is an error."""
         found = [name for name in PARTS if (self.root / f"{name}.csv").is_file()]
         if not found:
             raise UserError(
@@ -176,11 +154,6 @@ class HMS:
         official : bool, optional
             Whether the official spectrograms are wanted: True demands them, False leaves their files alone, None
             takes them where there are any.
-
-        Returns
-        -------
-        Part
-            Rows and recordings.
 
         Raises
         ------
@@ -204,18 +177,7 @@ class HMS:
         return part
 
     def verified(self, name: str) -> Part:
-        """Read a part's stores in full; those that are not what was stored are built again, with a warning.
-
-        Parameters
-        ----------
-        name : str
-            ``train`` or ``test``.
-
-        Returns
-        -------
-        Part
-            As `part` returns it.
-        """
+        """Read a part's stores in full; those that are not what was stored are built again, with a warning."""
         part = self.part(name)
         folders = [store_folder(part.recordings, self.stores, kind) for kind in ("eeg", "spectrogram")]
         damaged = False
@@ -227,18 +189,7 @@ class HMS:
         return self.part(name) if damaged else part
 
     def floor(self, name: str) -> Mapping[str, float]:
-        """Return the KL of a perfect predictor, where it is known.
-
-        Parameters
-        ----------
-        name : str
-            ``train`` or ``test``.
-
-        Returns
-        -------
-        mapping of str to float
-            By vote population; empty for real recordings.
-        """
+        """Return the KL of a perfect predictor by vote population; real recordings have none that is known."""
         return {}
 
 
@@ -266,20 +217,7 @@ class Synthetic(HMS):
         self.size, self.seed, self.n_jobs = size, seed, n_jobs
 
     def part(self, name: str, official: bool | None = None) -> Part:
-        """Write the data set if it is not there yet, then read it as any other.
-
-        Parameters
-        ----------
-        name : str
-            ``train`` or ``test``.
-        official : bool, optional
-            Whether the official spectrograms are wanted.
-
-        Returns
-        -------
-        Part
-            Rows and recordings.
-        """
+        """Write the data set if it is not there yet, then read it as any other."""
         from hbac.synthetic import write_synthetic  # scipy's filters: not for real recordings
 
         with progress(f"simulating the {self.size} data set") as tell:
@@ -297,18 +235,7 @@ class Synthetic(HMS):
         return list(PARTS)
 
     def floor(self, name: str) -> Mapping[str, float]:
-        """Return the KL of a predictor that knows the distribution from which each row's votes were drawn.
-
-        Parameters
-        ----------
-        name : str
-            ``train`` or ``test``.
-
-        Returns
-        -------
-        mapping of str to float
-            By vote population.
-        """
+        """Return the KL of a predictor that knows what each row's votes were drawn from, by vote population."""
         facts = read_json(self.root / "synthetic.json", {name: {"votes": Maybe({str: dict})}})
         return {
             population: float(values["bayes_floor"])

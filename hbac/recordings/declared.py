@@ -63,18 +63,7 @@ class Declared:
         return (Fraction(SFREQ) / Fraction(self.rate_hz).limit_denominator(1000)).limit_denominator(2000)
 
     def n_stored(self, n_rows: int) -> int:
-        """Return how many rows of a store a file becomes.
-
-        Parameters
-        ----------
-        n_rows : int
-            Rows of the file.
-
-        Returns
-        -------
-        int
-            Samples at 200 Hz.
-        """
+        """Return how many samples at 200 Hz a file with so many rows becomes."""
         return math.ceil(n_rows * self.ratio)
 
     def described(self) -> list[object]:

@@ -81,17 +81,7 @@ class Footer:
 
 
 def read_footer(path: Path) -> Footer:
-    """Read one file's footer.
-
-    Parameters
-    ----------
-    path : Path
-        A parquet file.
-
-    Returns
-    -------
-    Footer
-        What it says.
+    """Read the footer of one parquet file.
 
     Raises
     ------

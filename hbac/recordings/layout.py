@@ -97,34 +97,12 @@ class Recordings:
 
 
 def eeg_starts(rows: pd.DataFrame) -> NDArray[np.int64]:
-    """Return where the EEG window of each row of ``train.csv`` begins.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Rows with ``eeg_label_offset_seconds``.
-
-    Returns
-    -------
-    numpy.ndarray of int64, shape (n_rows,)
-        Samples at 200 Hz.
-    """
+    """Return the sample at 200 Hz at which the EEG window of each row of ``train.csv`` begins."""
     return np.rint(rows["eeg_label_offset_seconds"].to_numpy(float) * SFREQ).astype(np.int64)
 
 
 def spectrogram_starts(rows: pd.DataFrame) -> NDArray[np.int64]:
-    """Return where the spectrogram window of each row of ``train.csv`` begins.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Rows with ``spectrogram_label_offset_seconds``.
-
-    Returns
-    -------
-    numpy.ndarray of int64, shape (n_rows,)
-        Rows of 2 s.
-    """
+    """Return the row of 2 s at which the spectrogram window of each row of ``train.csv`` begins."""
     offset_s = rows["spectrogram_label_offset_seconds"].to_numpy(float)
     starts: NDArray[np.int64] = np.floor(offset_s / SPECTROGRAM_ROW_S).astype(np.int64)
     return starts

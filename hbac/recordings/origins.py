@@ -24,14 +24,9 @@ ORIGINS_NAME = "origins.safetensors"
 
 
 def write_origins(folder: Path, files: Sequence[tuple[int, int, str]]) -> None:
-    """Write what a store was made from.
+    """Write what a store was made from: size, time of change in ns and hash of each file.
 
-    Parameters
-    ----------
-    folder : Path
-        The store's folder.
-    files : sequence of (int, int, str)
-        Size, time of change in ns and hash of each file, in the order of the store's ids.
+    In the order of the store's ids.
     """
     arrays: dict[str, NDArray[np.generic]] = {
         "size": np.array([size for size, _, _ in files], np.int64),

@@ -67,22 +67,7 @@ class Plan:
 
 
 def stored_rows(n_rows: int, kind: str, declared: Declared) -> int:
-    """Return how many rows of a store a file becomes.
-
-    Parameters
-    ----------
-    n_rows : int
-        Rows of the file.
-    kind : {"eeg", "spectrogram"}
-        What it is.
-    declared : Declared
-        Rate of EEGs.
-
-    Returns
-    -------
-    int
-        Rows.
-    """
+    """Return how many rows of a store a file with so many rows becomes."""
     return declared.n_stored(n_rows) if kind == "eeg" else n_rows
 
 

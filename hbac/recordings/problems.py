@@ -46,15 +46,7 @@ class Problems:
         return len(self.lines) + self.rest.total()
 
     def add(self, kind: str, text: str) -> None:
-        """Add one problem.
-
-        Parameters
-        ----------
-        kind : str
-            A few words under which problems of this sort are counted.
-        text : str
-            One line: the file and row, what was found there, what would be right.
-        """
+        """Add one problem, in one line, under the few words by which its sort is counted."""
         if len(self.lines) < self.shown:
             self.lines.append(text)
         else:

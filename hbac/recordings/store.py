@@ -118,23 +118,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path | str) -> Store:
-        """Open a store.
-
-        Parameters
-        ----------
-        folder : Path or str
-            Its folder.
-
-        Returns
-        -------
-        Store
-            The store.
-
-        Raises
-        ------
-        UserError
-            When the folder is no store, or a damaged one.
-        """
+        """Open the store in a folder, which must be one, and sound."""
         return cls(folder)
 
     def __reduce__(self) -> tuple[Callable[[Path], Store], tuple[Path]]:
@@ -152,18 +136,7 @@ class Store:
         return np.frombuffer(mapped, np.float16).reshape(shape)
 
     def n_rows(self, recording_id: int) -> int:
-        """Return how many rows a recording has.
-
-        Parameters
-        ----------
-        recording_id : int
-            One of `ids`.
-
-        Returns
-        -------
-        int
-            Its rows.
-        """
+        """Return how many rows a recording, one of `ids`, has."""
         return int(self.lengths[self._positions(np.array([recording_id], np.int64))[0]])
 
     def window(self, recording_id: int, start: int, n: int) -> NDArray[np.float16]:
@@ -340,17 +313,7 @@ def discard(folder: Path) -> None:
 
 
 def write_index(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write the index of a store, with a hash of itself.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    header : mapping
-        Plain values: format, kind, columns, hashes.
-    arrays : mapping of str to ndarray
-        By their names.
-    """
+    """Write the index of a store, a header of plain values and arrays by name, with a hash of itself."""
     # One entry, for several would come in an order of chance, and the same store would not be the same bytes.
     text = json.dumps({**header, "index": _hash_of_index(header, arrays)})
     save_file(dict(arrays), path, metadata={"store": text})

@@ -96,18 +96,7 @@ def _empty(name: str) -> NDArray[Any]:
 
 
 def number_of_name(name: str) -> int:
-    """Return the number that stands for a patient whose id is text.
-
-    Parameters
-    ----------
-    name : str
-        The id.
-
-    Returns
-    -------
-    int
-        2**62 or more, the same for the same text in every file.
-    """
+    """Return the number that stands for a patient whose id is text: 2**62 or more, the same in every file."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2 | 1 << 62
 
 

@@ -18,18 +18,7 @@ _TOLERANCE = 1e-3
 
 
 def time_column(names: Iterable[str]) -> str | None:
-    """Find the column that says when a row was.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Columns of a file.
-
-    Returns
-    -------
-    str or None
-        ``time``, ``times`` or ``timestamp``, in any case.
-    """
+    """Find the column that says when a row was: ``time``, ``times`` or ``timestamp``, in any case."""
     return next((name for name in names if name.strip().lower() in _NAMES), None)
 
 
@@ -53,17 +42,9 @@ class Timeline:
         self.n = 0
 
     def add(self, column: Any) -> None:
-        """Take the times of the next rows.
+        """Take the times of the next rows: numbers, times or durations; any other type is left alone.
 
-        Parameters
-        ----------
-        column : pyarrow.Array
-            Numbers, times or durations; any other type is left alone.
-
-        Raises
-        ------
-        UserError
-            When time goes back.
+        Time must not go back.
         """
         time_T = column.to_numpy(zero_copy_only=False)
         if time_T.dtype.kind in "mM":
