@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,6 +24,8 @@ from hbac.reading.opened import Recording
 from hbac.report.recording_page import PAGE_FILE, write_recording_page
 from hbac.report.recording_tiles import TILE_S
 from hbac.vocabulary import SFREQ
+
+log = logging.getLogger("hbac.infer")
 
 COMMAND = "hbac.infer recordings"  # who its files are said to be of
 PAGE_FOLDER = "page"
@@ -97,16 +100,17 @@ def summarise(folder: Path, recording: Recording | None, rule: EventRule) -> Sum
     course, facts = Course.read(folder), RecordingFacts.read(folder)
     with replacing(folder, COMMAND, EVENT_FILES[0]) as staged:
         events = write_events(staged, course, facts, rule)
-    page = None
-    if recording is not None:
-        page = folder / PAGE_FOLDER / PAGE_FILE
-        made_of = _made_of(folder, rule)
-        if not (page.is_file() and _reads(page.with_name(_MADE_OF)) == made_of):
-            with replacing(page.parent, COMMAND, PAGE_FILE, [_WHOLE]) as staged:
-                blocks = blocks_of(recording)
-                write_recording_page(staged, course, facts, rule, events, blocks, partial(_has, recording))
-                (staged / _MADE_OF).write_text(made_of, encoding="utf-8")
-    return Summary(folder.name, facts.duration_s, events, hours(course, rule), page)
+    page, made_of = folder / PAGE_FOLDER / PAGE_FILE, _made_of(folder, rule)
+    is_new = page.is_file() and _reads(page.with_name(_MADE_OF)) == made_of
+    if recording is not None and not is_new:
+        with replacing(page.parent, COMMAND, PAGE_FILE, [_WHOLE]) as staged:
+            blocks = blocks_of(recording)
+            write_recording_page(staged, course, facts, rule, events, blocks, partial(_has, recording))
+            (staged / _MADE_OF).write_text(made_of, encoding="utf-8")
+    elif page.is_file() and not is_new:
+        log.warning("%s: of other predictions or another rule than the events; page=true makes it again", page)
+    shown = page if recording is not None or is_new else None
+    return Summary(folder.name, facts.duration_s, events, hours(course, rule), shown)
 
 
 def blocks_of(recording: Recording) -> Iterator[NDArray[np.float32]]:

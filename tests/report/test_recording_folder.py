@@ -40,7 +40,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_page_is_made_once_and_again_when_the_rule_changes(folder: Path, recording: Recording) -> None:
+def test_a_page_is_made_once_and_again_when_the_rule_changes(
+    folder: Path, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
     found = summarise(folder, recording, EventRule())
     assert found.page == folder / "page" / "index.html"
     assert found.events["class"].tolist() == ["seizure"]
@@ -53,6 +55,9 @@ def test_a_page_is_made_once_and_again_when_the_rule_changes(folder: Path, recor
     changed = summarise(folder, recording, EXTREME)
     assert changed.events.empty and found.page.stat().st_mtime_ns > before
     assert pd.read_csv(folder / "events.tsv", sep="\t").empty
+    assert summarise(folder, None, EXTREME).page == found.page
+    assert summarise(folder, None, EventRule()).page is None
+    assert "page=true makes it again" in caplog.text
 
 
 def test_only_derivations_that_the_recording_has_are_shown(folder: Path, recording: Recording) -> None:
