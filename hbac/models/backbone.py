@@ -55,39 +55,13 @@ def make_backbone(name: str, in_chans: int, drop_path: float, pretrained: bool, 
 
 
 def backbone_layers(backbone: Any) -> list[nn.Module]:
-    """Return what has weights in a backbone, from input to output: its stem and stages.
-
-    Parameters
-    ----------
-    backbone : torch.nn.Module
-        Of timm.
-
-    Returns
-    -------
-    list of torch.nn.Module
-        Each weight in one of them.
-    """
+    """Return what has weights in a backbone of timm, from input to output: its stem and stages."""
     parts = (part if isinstance(part, nn.Sequential) else [part] for part in backbone.children())
     return [layer for part in parts for layer in part if any(True for _ in layer.parameters())]
 
 
 def make_input_norm(kind: str, in_chans: int, weights: dict[str, Any]) -> nn.Module:
-    """Make what brings images to where the backbone's weights expect them.
-
-    Parameters
-    ----------
-    kind : {"batch", "unit_range", "none"}
-        As `hbac.models.EfficientNet` takes it.
-    in_chans : int
-        Channels of the images.
-    weights : dict
-        The backbone's ``pretrained_cfg``.
-
-    Returns
-    -------
-    torch.nn.Module
-        From images to images.
-    """
+    """Make what brings images to where a backbone with this ``pretrained_cfg`` expects them, by `kind`."""
     if kind == "batch":
         return nn.BatchNorm2d(in_chans, affine=False)
     if kind == "unit_range":

@@ -120,23 +120,7 @@ class ConvSqueezeformer(nn.Module):
         start_uniform(self.final_layer)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """Map windows to logits.
-
-        Parameters
-        ----------
-        x_BCT : Tensor
-            Windows (window, derivation, sample), scaled to about unit size, without NaN.
-
-        Returns
-        -------
-        Tensor
-            Logits (window, class).
-
-        Raises
-        ------
-        UserError
-            Where the windows are too short.
-        """
+        """Map windows (window, derivation, sample), of about unit size and without NaN, to logits (window, class)."""
         self._check_length(x_BCT.shape[2])
         f_BFCT = self.attention(self.moments(self.stem(x_BCT.unsqueeze(1))))
         f_BFCT = F.avg_pool2d(self.times(self.derivations(f_BFCT)), (1, 2))
@@ -276,17 +260,9 @@ class RotaryAttention(nn.Module):
 
 
 def rotate(x_BTNF: Tensor) -> Tensor:
-    """Turn pairs of features by angles that grow with the moment, each pair at its own speed.
+    """Turn pairs of features (B, T, heads, features) by angles that grow with the moment, each pair at its own speed.
 
-    Parameters
-    ----------
-    x_BTNF : Tensor
-        Shape (B, T, heads, even number of features).
-
-    Returns
-    -------
-    Tensor
-        The same shape. The product of two of them depends on the difference of their moments.
+    The product of two of them depends on the difference of their moments.
     """
     half = x_BTNF.shape[3] // 2
     speed_F = 10_000.0 ** (-torch.arange(half, device=x_BTNF.device, dtype=torch.float32) / half)

@@ -105,18 +105,7 @@ class EfficientNet(nn.Module):
         start_uniform(self.final_layer)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Map images to logits.
-
-        Parameters
-        ----------
-        x_BCHW : Tensor
-            Images (window, channel, frequency, time), without NaN.
-
-        Returns
-        -------
-        Tensor
-            Logits (window, class).
-        """
+        """Map images (window, channel, frequency, time), without NaN, to logits (window, class)."""
         if self.channels_last:
             # The weights stay as they are: a convolution follows the format of its input, and
             # safetensors files hold contiguous tensors only.
@@ -126,18 +115,7 @@ class EfficientNet(nn.Module):
         return logits_BK
 
     def parameter_groups(self, lr: float) -> list[ParameterGroup]:
-        """Return the optimiser's groups: `lr` for the head, ``lr * backbone_lr_factor`` for the backbone.
-
-        Parameters
-        ----------
-        lr : float
-            Learning rate of the head.
-
-        Returns
-        -------
-        list of dict
-            As `hbac.models.rates.layerwise_groups` makes them.
-        """
+        """Return the optimiser's groups: `lr` for the head, ``lr * backbone_lr_factor`` for the backbone."""
         return layerwise_groups([self.backbone, self._head()], lr, decay=self.backbone_lr_factor)
 
     def layers(self) -> list[nn.Module]:

@@ -130,23 +130,7 @@ class EfficientNet1d(nn.Module):
         start_uniform(self.final_layer)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """Map windows to logits.
-
-        Parameters
-        ----------
-        x_BCT : Tensor
-            Windows (window, derivation, sample), scaled to about unit size, without NaN.
-
-        Returns
-        -------
-        Tensor
-            Logits (window, class).
-
-        Raises
-        ------
-        UserError
-            Where the windows are too short.
-        """
+        """Map windows (window, derivation, sample), of about unit size and without NaN, to logits (window, class)."""
         self._check_length(x_BCT.shape[2])
         x_BCRT = torch.unflatten(x_BCT, 1, (self.n_chains, -1)).transpose(1, 2)
         f_BFRT = self.stages(self.stem(x_BCRT))

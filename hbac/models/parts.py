@@ -113,36 +113,14 @@ def central(x_BCT: Tensor, n_times: int | None) -> Tensor:
 
 
 def check_shares(shares: dict[str, float]) -> None:
-    """Refuse shares outside 0 to 1.
-
-    Parameters
-    ----------
-    shares : dict of str to float
-        Names of settings of the model, and their values.
-
-    Raises
-    ------
-    UserError
-        For the first that is out of range.
-    """
+    """Refuse settings of a model, by their names, that are no shares from 0 to 1."""
     for name, share in shares.items():
         if not 0 <= share < 1:
             raise UserError(f"model.{name}={share}: must lie in [0, 1)")
 
 
 def check_counts(counts: dict[str, int]) -> None:
-    """Refuse numbers below 1.
-
-    Parameters
-    ----------
-    counts : dict of str to int
-        Names of settings of the model, and their values.
-
-    Raises
-    ------
-    UserError
-        For the first that is below.
-    """
+    """Refuse settings of a model, by their names, that are below 1."""
     for name, value in counts.items():
         if value < 1:
             raise UserError(f"model.{name}={value}: needs at least 1")

@@ -42,18 +42,7 @@ class PopulationHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(POPULATIONS), N_CLASSES))
 
     def predict_by(self, population: str) -> None:
-        """Choose the map that rows without a number of votes are predicted by.
-
-        Parameters
-        ----------
-        population : str
-            ``few_votes`` or ``many_votes``.
-
-        Raises
-        ------
-        UserError
-            For another one.
-        """
+        """Choose the map that rows without a number of votes are predicted by: ``few_votes`` or ``many_votes``."""
         if population not in POPULATIONS:
             raise UserError(
                 f"population={population} with task.population_head=true: there is a map for each of "

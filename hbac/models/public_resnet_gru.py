@@ -132,22 +132,9 @@ class PublicResNetGRU(nn.Module):
         start_uniform(self.final_layer)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """Map windows to logits.
+        """Map windows (window, derivation, sample), of about unit size, without NaN.
 
-        Parameters
-        ----------
-        x_BCT : Tensor
-            Windows (window, derivation, sample), scaled to about unit size, without NaN.
-
-        Returns
-        -------
-        Tensor
-            Logits (window, class).
-
-        Raises
-        ------
-        UserError
-            For windows of another length than the network was made for.
+        Of the one length, to logits (window, class).
         """
         if x_BCT.shape[2] != self.n_times:
             raise UserError(f"a window of {x_BCT.shape[2]} samples; this network was made for {self.n_times}")

@@ -153,23 +153,7 @@ class ResNetGRU(nn.Module):
         self._initialise()
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """Map windows to logits.
-
-        Parameters
-        ----------
-        x_BCT : Tensor
-            Windows (window, derivation, sample), scaled to about unit size, without NaN.
-
-        Returns
-        -------
-        Tensor
-            Logits (window, class).
-
-        Raises
-        ------
-        UserError
-            Where the windows are shorter than `min_times`.
-        """
+        """Map windows (window, derivation, sample), of about unit size and without NaN, to logits (window, class)."""
         self._check_length(x_BCT.shape[2])
         # Channels-last images of height 1: on a CPU their pooling takes a quarter of the time that PyTorch's
         # 1-d pooling takes, convolutions are as fast, and the GRU reads (step, feature) rows without a copy.

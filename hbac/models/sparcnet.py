@@ -117,22 +117,9 @@ class SPaRCNet(nn.Module):
             self._load_published(Path(pretrained_file))
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """Map windows to logits.
+        """Map windows (window, derivation, sample), without NaN, to logits (window, class), classes in our order.
 
-        Parameters
-        ----------
-        x_BCT : Tensor
-            Windows (window, derivation, sample), without NaN; in microvolt for the published weights.
-
-        Returns
-        -------
-        Tensor
-            Logits (window, class), classes in our order.
-
-        Raises
-        ------
-        UserError
-            Where the windows are too short.
+        The published weights take microvolt.
         """
         x_BCT = central(x_BCT, self.crop)
         self._check_length(x_BCT.shape[2])
@@ -207,11 +194,6 @@ class DenseBlock(nn.Module):
 
 def published_names() -> dict[str, str]:
     """Return what the published file calls each of our tensors.
-
-    Returns
-    -------
-    dict of str to str
-        Our names to theirs.
 
     Examples
     --------

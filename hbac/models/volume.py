@@ -106,18 +106,7 @@ class Volume(nn.Module):
         start_uniform(self.final_layer)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Map pictures to logits.
-
-        Parameters
-        ----------
-        x_BCHW : Tensor
-            Pictures (window, derivation, frequency, time), without NaN.
-
-        Returns
-        -------
-        Tensor
-            Logits (window, class).
-        """
+        """Map pictures (window, derivation, frequency, time), without NaN, to logits (window, class)."""
         # The derivations of a chain one below another, and the chains as windows of their own.
         tall_BRHW = self.input_norm(x_BCHW).unflatten(1, (self.n_chains, -1)).flatten(2, 3)
         f_NFHW = self.narrow(self.backbone(tall_BRHW.flatten(0, 1).unsqueeze(1)))
@@ -128,18 +117,7 @@ class Volume(nn.Module):
         return logits_BK
 
     def parameter_groups(self, lr: float) -> list[ParameterGroup]:
-        """Return the optimiser's groups: `lr` for what is ours, ``lr * backbone_lr_factor`` for the backbone.
-
-        Parameters
-        ----------
-        lr : float
-            Learning rate of the head.
-
-        Returns
-        -------
-        list of dict
-            As `hbac.models.rates.layerwise_groups` makes them.
-        """
+        """Return the optimiser's groups: `lr` for what is ours, ``lr * backbone_lr_factor`` for the backbone."""
         ours = nn.ModuleList([self.narrow, self.across, self.widen, self.final_layer])
         return layerwise_groups([self.backbone, ours], lr, decay=self.backbone_lr_factor)
 

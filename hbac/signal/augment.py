@@ -38,18 +38,7 @@ _RAW_NUMBERS = {"swap": {}, "gain": {"gain": 1}, "drop": {"drop count": 1, "drop
 
 
 def check_probabilities(settings: dict[str, Any]) -> None:
-    """Check all settings whose names end in ``_p``.
-
-    Parameters
-    ----------
-    settings : dict
-        Names and values.
-
-    Raises
-    ------
-    UserError
-        If one is not a number from 0 to 1.
-    """
+    """Check that all settings whose names end in ``_p`` are numbers from 0 to 1."""
     for name, value in settings.items():
         if name.endswith("_p") and not (isinstance(value, int | float) and 0 <= value <= 1):
             raise UserError(f"{name}={value}: a probability, from 0 to 1")
@@ -112,19 +101,9 @@ def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor | 
 
 
 def some_of(count_B1: Tensor, which_BN: Tensor, most: int) -> Tensor:
-    """Choose some of n things for each row.
+    """Choose some of n things for each row, one to `most` of them; bool (B, n).
 
-    Parameters
-    ----------
-    count_B1, which_BN : Tensor
-        Numbers from [0, 1), shapes (B, 1) and (B, n): how many are chosen, and which.
-    most : int
-        One to so many of them are chosen.
-
-    Returns
-    -------
-    Tensor
-        Bool, shape (B, n).
+    `count_B1` and `which_BN` are numbers from [0, 1): how many are chosen, and which.
     """
     rank_BN = which_BN.argsort(1).argsort(1)
     return rank_BN < 1 + (count_B1 * most).long()
@@ -192,20 +171,7 @@ class RawAugment(nn.Module):
 
     @torch.no_grad()
     def forward(self, eeg_BTC: Tensor, key_B: Tensor) -> Tensor:
-        """Change a batch.
-
-        Parameters
-        ----------
-        eeg_BTC : Tensor
-            Shape (B, T, 20), channels in the stored order, microvolt, NaN where missing; not written to.
-        key_B : Tensor
-            The rows' keys, int64, shape (B,), on the same device.
-
-        Returns
-        -------
-        Tensor
-            As `eeg_BTC`.
-        """
+        """Change a batch (B, T, 20) of stored windows, NaN where missing, by the rows' keys; it is not written to."""
         chosen, drawn = draw_changes(key_B, self.settings, _RAW_NUMBERS)
         if "swap" in chosen:
             eeg_BTC = change_rows(
@@ -228,18 +194,7 @@ class RawAugment(nn.Module):
 
     @torch.no_grad()
     def mixing(self, key_B: Tensor) -> Tensor:
-        """Return the same changes as matrices, for what is linear in the channels and fills missing ones with 0.
-
-        Parameters
-        ----------
-        key_B : Tensor
-            The rows' keys, int64, shape (B,).
-
-        Returns
-        -------
-        Tensor
-            Float32, shape (B, 20, 20): the changed channels as sums of the stored ones.
-        """
+        """Return the changes as matrices (B, 20, 20), for what is linear in channels and fills missing ones with 0."""
         chosen, drawn = draw_changes(key_B, self.settings, _RAW_NUMBERS)
         eye_CC = torch.eye(len(CHANNELS), device=key_B.device)
         mixing_BCC = eye_CC.expand(len(key_B), -1, -1)

@@ -166,23 +166,9 @@ class Mixup(nn.Module):
     def forward(
         self, x: Tensor, target_BK: Tensor, key_B: Tensor, partner: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Mix a batch.
+        """Mix windows (B, ...) and targets (B, K) with those of their partners, by the same shares.
 
-        Parameters
-        ----------
-        x : Tensor
-            Shape (B, ...), signals or images.
-        target_BK : Tensor
-            Shape (B, K), shares.
-        key_B : Tensor
-            The rows' keys, int64, shape (B,), on the same device.
-        partner : tuple of Tensor
-            Windows and targets of the partners, shaped as `x` and `target_BK`.
-
-        Returns
-        -------
-        tuple of Tensor
-            Windows and targets, both mixed with the same shares.
+        Which follow from the keys.
         """
         chosen, drawn = draw_changes(key_B, self.settings, {"mix": {"mix": 1}})
         if not chosen:

@@ -120,20 +120,7 @@ class SignalAugment(nn.Module):
 
     @torch.no_grad()
     def forward(self, x_BDT: Tensor, key_B: Tensor) -> Tensor:
-        """Change a batch.
-
-        Parameters
-        ----------
-        x_BDT : Tensor
-            Shape (B, D, T), floating point; not written to.
-        key_B : Tensor
-            The rows' keys, int64, shape (B,), on the same device.
-
-        Returns
-        -------
-        Tensor
-            As `x_BDT`.
-        """
+        """Change a batch (B, D, T), floating point, by the rows' keys (B,); it is not written to."""
         n_D = x_BDT.shape[1]
         # What belongs to the recording comes before what is lost of it.
         changes: dict[str, tuple[Callable[[Tensor, Drawn], Tensor], dict[str, int]]] = {

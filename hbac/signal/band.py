@@ -297,18 +297,7 @@ class BandPass(nn.Module):
         )
 
     def extend(self, x_BCP: Tensor) -> Tensor:
-        """Fill the ends of a buffer of length `n_fft` in place from its middle, which starts at `middle`.
-
-        Parameters
-        ----------
-        x_BCP : Tensor
-            Shape (..., n_fft); the window is in ``x_BCP[..., middle]``.
-
-        Returns
-        -------
-        Tensor
-            The same tensor.
-        """
+        """Fill the ends of a buffer (..., n_fft) in place from its middle, which starts at `middle`."""
         # Outward from the window: its mirror image (none when causal), as far as it goes; then the last value repeated.
         start, stop = self._left, self._left + self.n_times
         left, right = min(self._left, self.n_times - 1), min(self.n_fft - stop, self.n_times - 1)
@@ -335,17 +324,11 @@ class BandPass(nn.Module):
         return slice(self._left, self._left + self.n_times)
 
     def filter_extended(self, x_BCP: Tensor) -> Tensor:
-        """Filter and decimate a window that has already been extended.
+        """Filter and decimate a window (..., n_fft) that has already been extended.
 
-        Parameters
-        ----------
-        x_BCP : Tensor
-            Shape (..., n_fft), float32 or float64; (..., C, n_fft) where mains is to be found.
+        (..., C, n_fft) where mains is to be found.
 
-        Returns
-        -------
-        Tensor
-            Shape (..., n_times_out), a view into a longer tensor.
+        Returned is a view, (..., n_times_out), into a longer tensor.
         """
         response_S = self._constants.get("response_S", x_BCP)
         x_BCS = torch.fft.rfft(x_BCP)

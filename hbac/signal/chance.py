@@ -122,21 +122,7 @@ def _counters(purposes: tuple[tuple[str, int], ...]) -> Constants:
 
 
 def uniforms(key_B: Tensor, purpose: str, n: int = 1) -> Tensor:
-    """Draw numbers from [0, 1) for one purpose; see `draw`.
-
-    Parameters
-    ----------
-    key_B : Tensor
-        Keys of shape (B,).
-    purpose : str
-        What they are for.
-    n : int
-        How many for each row.
-
-    Returns
-    -------
-    Tensor
-        Float32, shape (B, n).
+    """Draw `n` numbers from [0, 1) a row for one purpose; see `draw`.
 
     Examples
     --------

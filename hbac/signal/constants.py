@@ -36,20 +36,9 @@ class Constants:
         return name in self._exact
 
     def get(self, name: str, like: Tensor) -> Tensor:
-        """Return a constant that can be combined with `like`.
+        """Return a constant, real, complex or integer as it was given, with the device and precision of `like`.
 
-        Parameters
-        ----------
-        name : str
-            Which constant.
-        like : Tensor
-            A real floating-point tensor: its device and precision are taken.
-
-        Returns
-        -------
-        Tensor
-            Real, complex or integer as it was given. Whether it was first asked for under `torch.inference_mode`
-            makes no difference: it can be part of a gradient.
+        Whether it was first asked for under `torch.inference_mode` makes no difference: it can be part of a gradient.
         """
         if torch.compiler.is_compiling():  # a tracer's stand-in must not be kept for later calls
             return self._converted(name, like)
@@ -76,16 +65,8 @@ class Constants:
 def may_look(x: Tensor) -> bool:
     """Say whether the values of a tensor may decide what is computed next.
 
-    Parameters
-    ----------
-    x : Tensor
-        The tensor.
-
-    Returns
-    -------
-    bool
-        On a CPU, where it costs nothing; but not while `torch.compile` or `torch.export` records the steps, which then
-        have to be those of any input.
+    On a CPU they may, at no cost; but not while `torch.compile` or `torch.export` records the steps, which then have to
+    be those of any input.
     """
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
@@ -114,17 +95,7 @@ def portions(x: Tensor, on_cpu: int, elsewhere: int | None = None) -> list[slice
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which autocast does not lower the precision of products.
-
-    Parameters
-    ----------
-    like : Tensor
-        A tensor on the device in question.
-
-    Returns
-    -------
-    context manager
-        Does nothing on devices that know no autocast.
+    """Return a context in which autocast does not lower the precision of products on this tensor's device.
 
     Examples
     --------
@@ -138,16 +109,5 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
 
 
 def arguments(scope: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a constructor, from its ``locals()`` before it has any other variable.
-
-    Parameters
-    ----------
-    scope : dict
-        ``locals()``.
-
-    Returns
-    -------
-    dict
-        Names and values in the order of the signature.
-    """
+    """Return a constructor's arguments, in their order, from its ``locals()`` before it has any other variable."""
     return {name: value for name, value in scope.items() if name not in ("self", "__class__")}

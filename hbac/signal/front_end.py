@@ -190,23 +190,7 @@ class EEGFrontEnd(nn.Module):
         return x_BDT
 
     def filter(self, eeg_BTC: Tensor) -> Tensor:
-        """Fill, filter and decimate all stored channels.
-
-        Parameters
-        ----------
-        eeg_BTC : Tensor
-            As `forward` takes them.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, 20, n_times of the output), microvolt, float32 (float64 for float64).
-
-        Raises
-        ------
-        ValueError
-            If the shape is another one.
-        """
+        """Fill, filter and decimate all channels, as `forward` takes them, to (B, 20, samples out) microvolt."""
         y_BCT = self._empty(eeg_BTC, N_CHANNELS)
         with full_precision(eeg_BTC):
             for some in portions(eeg_BTC, _CPU_WINDOWS):
@@ -214,20 +198,7 @@ class EEGFrontEnd(nn.Module):
         return y_BCT
 
     def derive(self, y_BCT: Tensor, mixing_BCC: Tensor | None = None) -> Tensor:
-        """Make a network's input of what `filter` returned.
-
-        Parameters
-        ----------
-        y_BCT : Tensor
-            Shape (B, 20, n_times of the output), microvolt.
-        mixing_BCC : Tensor, optional
-            As `forward` takes it.
-
-        Returns
-        -------
-        Tensor
-            What `forward` returns, up to rounding.
-        """
+        """Make of what `filter` returned, and maybe a mixing, what `forward` returns, up to rounding."""
         with full_precision(y_BCT):
             x_BDT = torch.matmul(self._matrices(y_BCT, mixing_BCC), y_BCT).clamp_(-self._limit, self._limit)
         return x_BDT

@@ -66,23 +66,7 @@ class FusionFrontEnd(nn.Module):
         return {"shapes": {name: list(shape) for name, shape in self.shapes.items()}, "branches": self._arguments}
 
     def forward(self, *windows: Tensor) -> Tensor:
-        """Make a network's input.
-
-        Parameters
-        ----------
-        *windows : Tensor
-            One for each of `sources`, as `ImageFrontEnd.images` takes them.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, numbers of all branches), float32 (float64 for float64).
-
-        Raises
-        ------
-        ValueError
-            If the number of windows is not that of the sources.
-        """
+        """Make a network's input, (B, numbers of all branches), of one tensor for each of `sources`."""
         given = dict(zip(self.sources, windows, strict=True))
         made = (branch(*(given[name] for name in branch.sources)) for branch in self.branches.values())  # type: ignore[union-attr]
         return torch.cat([part.flatten(1) for part in made], dim=1)

@@ -145,33 +145,14 @@ class ImageFrontEnd(nn.Module):
         return F.interpolate(image_BIHW, self._size, mode="bilinear", antialias=True, align_corners=False)
 
     def compose(self, images: Mapping[str, Tensor]) -> Tensor:
-        """Lay the pictures out.
-
-        Parameters
-        ----------
-        images : mapping of str to Tensor
-            As `images` returns them.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, in_chans, height, width).
-        """
+        """Lay pictures, as `images` returns them, out to (B, in_chans, height, width)."""
         x_BIHW: Tensor = self.layout(images)
         return x_BIHW
 
     def forward(self, *windows: Tensor) -> Tensor:
-        """Make a network's input.
+        """Make a network's input, (B, in_chans, height, width), of what `images` takes.
 
-        Parameters
-        ----------
-        *windows : Tensor
-            See `images`.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, in_chans, height, width), float32 (float64 for float64).
+        Float64 for float64, else float32.
         """
         return self.compose(self.images(*windows))
 
@@ -236,19 +217,9 @@ class RegionSwap(nn.Module):
 
     @torch.no_grad()
     def forward(self, power_BRK: Tensor, key_B: Tensor) -> Tensor:
-        """Change a batch.
+        """Change a batch of spectrograms (B, rows, 400), columns in the stored order, by the rows' keys.
 
-        Parameters
-        ----------
-        power_BRK : Tensor
-            Shape (B, rows, 400), columns in the stored order; not written to.
-        key_B : Tensor
-            The rows' keys, int64, shape (B,), on the same device.
-
-        Returns
-        -------
-        Tensor
-            As `power_BRK`.
+        It is not written to.
         """
         chosen, _ = draw_changes(key_B, {"swap_p": self.swap_p}, {"swap": {}})
         if not chosen:

@@ -23,20 +23,7 @@ _FACTOR = 2.0
 
 
 def notch_filter(mains_hz: float, sfreq: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Design a filter that takes out mains and its harmonics.
-
-    Parameters
-    ----------
-    mains_hz : float
-        Its frequency.
-    sfreq : float
-        Sampling rate in hertz.
-
-    Returns
-    -------
-    tuple
-        Zeros, poles and gain, as scipy has them.
-    """
+    """Return zeros, poles and gain, as scipy has them, of a filter that takes out mains and its harmonics."""
     zeros, poles, gain = np.empty(0), np.empty(0), 1.0
     for hz in np.arange(mains_hz, sfreq / 2, mains_hz):
         z, p, k = scipy.signal.tf2zpk(*scipy.signal.iirnotch(hz, hz / _WIDTH_HZ, sfreq))
@@ -64,17 +51,9 @@ class MainsFinder:
         ]
 
     def __call__(self, spectrum_BCS: Tensor) -> Tensor:
-        """Look at all channels of a window together.
+        """Look at all channels of a window together, in spectra (..., C, n_fft // 2 + 1).
 
-        Parameters
-        ----------
-        spectrum_BCS : Tensor
-            Complex, shape (..., C, n_fft // 2 + 1).
-
-        Returns
-        -------
-        Tensor
-            Integers of shape (...): 0 for no mains, else its place in `MAINS_HZ` and 1.
+        Returned are integers (...): 0 for no mains, else its place in `MAINS_HZ` and 1.
         """
         excess = []
         for bins in self._bins:

@@ -55,17 +55,7 @@ REGION_MIRROR: dict[str, str] = {
 
 
 def region_derivations(region: str) -> tuple[str, ...]:
-    """Name the four consecutive differences of a region's chain, front to back.
-
-    Parameters
-    ----------
-    region : str
-        ``LL``, ``LP``, ``RP`` or ``RL``.
-
-    Returns
-    -------
-    tuple of str
-        Four derivation names.
+    """Name the four consecutive differences of a region's chain, front to back; ``LL``, ``LP``, ``RP`` or ``RL``.
 
     Raises
     ------
@@ -82,17 +72,7 @@ def region_derivations(region: str) -> tuple[str, ...]:
 
 
 def derivation_weights(derivation: str) -> dict[str, float]:
-    """Return the weight of every channel that a derivation's name speaks of.
-
-    Parameters
-    ----------
-    derivation : str
-        ``"Fp1-F7"``, ``"Cz-AVG"`` or ``"Cz"``.
-
-    Returns
-    -------
-    dict of str to float
-        Channel name to weight.
+    """Return the weight of every channel in a derivation's name: ``"Fp1-F7"``, ``"Cz-AVG"``, ``"Cz"``.
 
     Raises
     ------
@@ -306,11 +286,6 @@ def montage_matrix(name: str) -> Tensor:
 
 def channel_mirror() -> Tensor:
     """Return the permutation of the 20 stored channels that swaps left and right.
-
-    Returns
-    -------
-    Tensor
-        Int64, shape (20,); ``eeg_BCT[:, channel_mirror()]`` is the recording of the mirrored head.
 
     Examples
     --------

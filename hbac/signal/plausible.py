@@ -15,18 +15,7 @@ from hbac.vocabulary import ELECTRODES
 
 
 def looks_of_windows(eeg_BTC: Tensor) -> NDArray[np.uint8]:
-    """Say what windows look like.
-
-    Parameters
-    ----------
-    eeg_BTC : Tensor
-        Shape (B, n_times, channels), electrodes first, any floating type, NaN where missing.
-
-    Returns
-    -------
-    ndarray of uint8, shape (B,)
-        As `hbac.recordings.amplitudes.looks_of`.
-    """
+    """Say what windows (B, n_times, channels), electrodes first, look like (`hbac.recordings.amplitudes.looks_of`)."""
     x_BTE = eeg_BTC[..., : len(ELECTRODES)].detach()
     if x_BTE.device.type == "cpu":
         return looks_of(*spans(x_BTE.float().numpy()))

@@ -274,17 +274,9 @@ class FramedPower:
         self._constants = Constants(tensors)
 
     def __call__(self, frames_NT: Tensor) -> Tensor:
-        """Return the power of each frame.
+        """Return the power (H, N) of frames (N, length).
 
-        Parameters
-        ----------
-        frames_NT : Tensor
-            Shape (N, length), float32 or float64.
-
-        Returns
-        -------
-        Tensor
-            Shape (H, N): squared magnitude of the windowed transform, summed over windows.
+        The windowed transform's squared magnitude, summed over windows.
         """
         dtype = frames_NT.dtype
         coefficients = torch.mm(self._constants.get(f"basis {dtype}", frames_NT), frames_NT.T)

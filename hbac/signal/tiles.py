@@ -143,20 +143,7 @@ class ImageLayout(nn.Module):
         return tiles
 
     def part(self, image_BCHW: Tensor, tile: Tile) -> Tensor:
-        """Return the part of a finished image where a tile lies.
-
-        Parameters
-        ----------
-        image_BCHW : Tensor
-            A finished image.
-        tile : Tile
-            One of `tiles`.
-
-        Returns
-        -------
-        Tensor
-            A view of shape (B, in_chans or 1, tile_height, tile_width).
-        """
+        """Return a view of a finished image where a tile lies: (B, in_chans or 1, tile_height, tile_width)."""
         planes = slice(None) if tile.plane is None else slice(tile.plane, tile.plane + 1)
         return image_BCHW[:, planes, tile.rows, tile.columns]
 
@@ -202,16 +189,6 @@ class ImageLayout(nn.Module):
     def mirror(self, image_BCHW: Tensor) -> Tensor:
         """Return the image of the mirrored head: each region takes the place of its partner.
 
-        Parameters
-        ----------
-        image_BCHW : Tensor
-            A finished image.
-
-        Returns
-        -------
-        Tensor
-            The same shape.
-
         Raises
         ------
         UserError
@@ -228,18 +205,7 @@ class ImageLayout(nn.Module):
         return mirrored
 
     def reverse_time(self, image_BCHW: Tensor) -> Tensor:
-        """Return the image with the time of every tile reversed, each tile in its place.
-
-        Parameters
-        ----------
-        image_BCHW : Tensor
-            A finished image.
-
-        Returns
-        -------
-        Tensor
-            The same shape.
-        """
+        """Return the image with the time of every tile reversed, each tile in its place."""
         reversed_BCHW = image_BCHW.clone()
         for tile in self.tiles:
             flipped = self.part(image_BCHW, tile).flip(-1)

@@ -21,17 +21,7 @@ VARIANTS = ("swap", "reverse")
 
 
 def check_variants(names: Sequence[str]) -> tuple[str, ...]:
-    """Check the names of variants.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of `VARIANTS`.
-
-    Returns
-    -------
-    tuple of str
-        ``plain`` first, then `names`, each once.
+    """Check names of `VARIANTS`; return ``plain`` first, then these, each once.
 
     Raises
     ------
