@@ -17,6 +17,23 @@ FAILED = "failed"  # in a sweep's folder: one file for each job that failed, wha
 _BUG = 1  # exit status
 
 
+LAUNCHERS = ("ray", "submitit", "joblib")  # whose errors say that a job was killed
+
+_sweep = Path()
+
+
+def note_sweep(sweep: Path) -> None:
+    """Keep the folder of the sweep that begins, for what a launcher raises about its jobs.
+
+    Parameters
+    ----------
+    sweep : Path
+        Its folder.
+    """
+    global _sweep  # an error of a launcher does not say it
+    _sweep = sweep
+
+
 class SweepJobError(Exception):
     """A job of a sweep, in this folder, has failed and said why; launchers carry this home."""
 
@@ -35,6 +52,30 @@ def note_failure(error: Exception, hydra: Any) -> NoReturn:
     note = {"job": list(hydra.overrides.task), "why": why, "bug": bug}
     write_json(Path(hydra.sweep.dir) / FAILED / f"{hydra.job.num:05d}.json", note)
     raise SweepJobError(str(hydra.sweep.dir)) from None
+
+
+def end_killed_sweep(error: Exception, merged: bool) -> NoReturn:
+    """Say that a job was killed, as its launcher reports it, and what to type.
+
+    Parameters
+    ----------
+    error : Exception
+        Of the launcher.
+    merged : bool
+        Whether jobs would have been merged in the end.
+
+    Raises
+    ------
+    SystemExit
+        Always.
+    """
+    why = " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())
+    lines = [f"error: a job of the sweep was ended from outside: {type(error).__name__}: {why}"]
+    lines.append("Type the command again: what is finished is kept, the rest goes on from its last epoch.")
+    if merged:
+        lines.append(f"To blend what there is: {command_line('ensemble', override('members', [str(_sweep)]))}")
+    sys.stderr.write("\n".join(lines) + "\n")
+    raise SystemExit(_BUG)
 
 
 def end_failed_sweep(sweep: Path, typed: Sequence[str], merged: bool) -> NoReturn:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hbac import __version__
-from hbac.cli.failures import SweepJobError, end_failed_sweep, note_failure
+from hbac.cli.failures import LAUNCHERS, SweepJobError, end_failed_sweep, end_killed_sweep, note_failure
 from hbac.cli.ground import keep_below, open_streams, unusable
 from hbac.cli.settings import check_settings
 from hbac.cli.spelling import check_flags, check_overrides, explained
@@ -155,7 +155,11 @@ def _launch(job: str, config_name: str) -> None:
         fail(UserError(explained(error, overrides, conf_dir(), config_name)))
     except SweepJobError as error:
         end_failed_sweep(error.sweep, overrides, merged=config_name == "train")
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in LAUNCHERS:
+            end_killed_sweep(error, merged=config_name == "train")
+        if not isinstance(error, TypeError | ValueError | KeyError | AttributeError | AssertionError):
+            raise
         if started:
             raise
         fail(UserError(f"{' '.join(overrides)}: no config can be made of this: {error}"))

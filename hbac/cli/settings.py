@@ -127,6 +127,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "init_from": TEXT_OR_NULL,
     "export": TEXT,
     "resume": FLAG,
+    "launch_wait_s": NOT_NEGATIVE,
     "compile": Rule("flag", words=("default", "max-autotune")),
     "allow_missing_folds": FLAG,
     "comparisons": FLAG,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hbac.common.commands import command_line
+from hbac.common.commands import command_line, override
 
 if TYPE_CHECKING:
     from hbac.training.epoch_lines import Place
+
+SEARCHED = "optimization_results.yaml"  # Optuna's sweeper writes it in the end
+SEARCH = "experiment=optuna"
 
 _expected: tuple[int, str] = (0, "job")  # of the sweep in this process
 
@@ -39,6 +43,32 @@ def all_folds(n_folds: int) -> tuple[str, str]:
         A flag and a sweep.
     """
     return "-m", f"fold={','.join(map(str, range(n_folds)))}"
+
+
+def command_of_best(sweep: Path, asked: Sequence[str], n_folds: int) -> str | None:
+    """Return the command that trains the best setting of a search on all folds.
+
+    Parameters
+    ----------
+    sweep : Path
+        The search's folder.
+    asked : sequence of str
+        The settings that it was typed with.
+    n_folds : int
+        How many folds there are.
+
+    Returns
+    -------
+    str or None
+        None for a sweep that is no search.
+    """
+    import yaml
+
+    if not (sweep / SEARCHED).is_file():
+        return None
+    best = yaml.safe_load((sweep / SEARCHED).read_text(encoding="utf-8"))["best_params"]
+    own = [line for line in asked if line.lstrip("+~").partition("=")[0] not in ("fold", *best) and line != SEARCH]
+    return command_line("train", *own, *(override(*item) for item in best.items()), flags=all_folds(n_folds))
 
 
 def typed() -> list[str]:

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
+from hbac.cli.failures import note_sweep
 from hbac.common.commands import command_line, override
 from hbac.common.errors import UserError, fail
 from hbac.common.files import new_folder
 from hbac.experiment.devices import refuse_in_sweep
-from hbac.experiment.launched import expect_jobs
+from hbac.experiment.launched import command_of_best, expect_jobs
+from hbac.experiment.watching import watch
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -59,6 +61,8 @@ class MergeSweep(Callback):
             with read_write(config), open_dict(config):
                 config.hydra.sweep.dir = sweep
                 config.hydra.overrides.hydra.append(override("hydra.sweep.dir", sweep))  # for the jobs' own configs
+        note_sweep(Path(sweep))
+        watch(config.hydra, Path(sweep), config.get("launch_wait_s", 0))
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         """Write the ensemble into the sweep's folder and print its table."""
@@ -74,9 +78,9 @@ class MergeSweep(Callback):
                     f"{' '.join(config.hydra.overrides.task)}: this is a sweep over nothing; no job was run"
                 )
             kept = kept_settings(config.hydra.overrides.task)
-            blend(
-                [sweep], sweep, logger=build(config.logger, "logger", config.allow), kept=kept, **blend_settings(config)
-            )
+            best = command_of_best(sweep, config.hydra.overrides.task, config.labels.n_folds)
+            logger = build(config.logger, "logger", config.allow)
+            blend([sweep], sweep, logger=logger, kept=kept, then=best, **blend_settings(config))
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)
@@ -158,6 +162,7 @@ def blend(
     folds: str | None = None,
     logger: Loggers | None = None,
     kept: Sequence[str] = (),
+    then: str | None = None,
     **settings: Any,
 ) -> float:
     """Collect tables, write the ensemble, print its table.
@@ -174,6 +179,8 @@ def blend(
         Is told of the ensemble (`hbac.tracking.loggers`).
     kept : sequence of str
         Settings that the next command has to be told again.
+    then : str, optional
+        The next command, where it is not to predict.
     **settings
         As `hbac.ensembling.build.build_ensemble` takes them.
 
@@ -201,7 +208,7 @@ def blend(
         sys.stdout.write(f"leak audit: {line}\n")
     for note in result.notes:
         sys.stdout.write(f"note:       {note}\n")
-    next_command(command_line("infer", override("ensemble", out), *kept))
+    next_command(then or command_line("infer", override("ensemble", out), *kept))
     return float(result.nested_kl)
 
 

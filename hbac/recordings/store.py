@@ -218,7 +218,7 @@ class Store:
         return out
 
     def rows_of(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.int64]:
-        """Return where windows of `n` rows begin among all `rows`: int64, shape (B,); arguments and errors as below."""
+        """Return where windows of `n` rows begin among all `rows`: int64, shape (B,); as `copy_windows` takes them."""
         ids, starts = np.asarray(ids, np.int64), np.asarray(starts, np.int64)
         positions = self._positions(ids)
         lengths = self.lengths[positions]

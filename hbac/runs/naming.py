@@ -13,7 +13,7 @@ from hbac.common.instantiate import find
 # What never changes a prediction: where things lie, who watches, how fast it goes. What is in the files that are
 # learned from does, and stands in ``content`` (`hbac.experiment.job.Job.of`).
 _NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "requeue", "blend", "comparisons",
-               "allow_missing_folds", "init_from", "allow", "compile")  # fmt: skip
+               "allow_missing_folds", "init_from", "allow", "compile", "launch_wait_s")  # fmt: skip
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
 _NOT_HASHED_INSIDE = {
     "dataset": ("root", "stores", "n_jobs", "size", "seed", "sfreq", "unit", "_pretrained_"),

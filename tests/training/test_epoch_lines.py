@@ -20,6 +20,7 @@ def trained(lines: EpochLines, epochs: int = 2, **metrics: float) -> Any:
         max_epochs=epochs,
         num_training_batches=3,
         is_global_zero=True,
+        world_size=1,
         datamodule=SimpleNamespace(batch_size=4),
         callback_metrics={name: torch.tensor(value) for name, value in metrics.items()},
     )

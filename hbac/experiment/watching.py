@@ -1,0 +1,106 @@
+"""What launchers keep to themselves: that no machine has what a job asks for; how far jobs are that run elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hbac.common.errors import BAD_INPUT
+
+LOOK_S = 1.0
+
+
+def watch(hydra: Any, sweep: Path, wait_s: float) -> None:
+    """Watch a sweep from a thread of this process, where its launcher says too little.
+
+    Parameters
+    ----------
+    hydra : DictConfig
+        Hydra's own config of the sweep.
+    sweep : Path
+        Its folder.
+    wait_s : float
+        How long a job may wait for a machine that has what it asks for.
+    """
+    launcher = str(hydra.launcher._target_)
+    if launcher.endswith("RayLauncher") and (remote := dict(hydra.launcher.ray.remote)):
+        _in_background(lambda: _look_at_ray(needs_of(remote), wait_s))
+    if "submitit" in launcher:
+        sys.stderr.write(f"jobs run elsewhere; what each says stands in {hydra.launcher.submitit_folder}\n")
+        _in_background(lambda: _tell_jobs(sweep))
+
+
+def _in_background(call: Callable[[], None]) -> None:
+    threading.Thread(target=call, daemon=True).start()
+
+
+def needs_of(remote: Mapping[str, Any]) -> dict[str, float]:
+    """Return what one job of Ray's asks a machine for.
+
+    Parameters
+    ----------
+    remote : mapping
+        Arguments of ``ray.remote``.
+
+    Returns
+    -------
+    dict of str to float
+        By Ray's names.
+
+    Examples
+    --------
+    >>> needs_of({"num_gpus": 1, "max_retries": 3, "resources": {"big": 1}})
+    {'big': 1.0, 'GPU': 1.0}
+    """
+    asked = dict(remote.get("resources") or {})
+    asked |= {name: remote[key] for key, name in (("num_cpus", "CPU"), ("num_gpus", "GPU")) if remote.get(key)}
+    return {name: float(number) for name, number in asked.items()}
+
+
+def _look_at_ray(needed: Mapping[str, float], wait_s: float) -> None:
+    """End the command where no machine of a cluster has had what a job needs for so long; Ray itself waits for ever."""
+    since = None
+    while True:
+        time.sleep(LOOK_S)
+        ray = sys.modules.get("ray")
+        if ray is None or not getattr(ray, "is_initialized", bool)():
+            continue
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if any(all(machine.get(name, 0) >= n for name, n in needed.items()) for machine in machines):
+            return
+        since = since or time.monotonic()
+        if time.monotonic() - since < wait_s:
+            continue
+        asked = ", ".join(f"{n:g} {name}" for name, n in needed.items())
+        have = {name: max((machine.get(name, 0) for machine in machines), default=0) for name in needed}
+        sys.stderr.write(
+            f"error: hydra.launcher.ray.remote: each job asks for {asked}, and no machine of the Ray cluster has that "
+            f"(at most {', '.join(f'{n:g} {name}' for name, n in have.items())}) in {wait_s:g} s; ask for less, or "
+            f"wait longer for one that is to come: launch_wait_s={10 * wait_s:g}\n"
+        )
+        sys.stderr.flush()
+        os._exit(BAD_INPUT)  # the main thread waits inside Ray, which ends with it
+
+
+def _tell_jobs(sweep: Path) -> None:
+    from hbac.common.files import read_json
+    from hbac.ensembling.collect import JOBS
+    from hbac.runs.folder import DONE_FILE
+
+    runs: dict[str, Path] = {}
+    done: set[str] = set()
+    while True:
+        time.sleep(LOOK_S)
+        for note in sorted((sweep / JOBS).glob("*.json")):
+            if note.stem not in runs:
+                runs[note.stem] = Path(os.path.normpath(sweep / read_json(note)["run"]))
+                sys.stderr.write(f"job {int(note.stem)} began: {runs[note.stem]}\n")
+        for number, run in runs.items():
+            if number not in done and (run / DONE_FILE).is_file():
+                done.add(number)
+                sys.stderr.write(f"job {int(number)} is done\n")
