@@ -113,7 +113,7 @@ def infer(cfg: DictConfig) -> None:
             networks.windows,
             spent_s,
             networks.windows / spent_s,
-            100 * networks.forward_s / spent_s,
+            100 * networks.clock.seconds / spent_s,
         )
 
     if text := describe(networks.looks):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.inference.kept import make_writable, read_chunk, write_chunk
+from hbac.inference.stopwatch import Stopwatch
 from hbac.labels.targets import population_of
 from hbac.models.population_head import PopulationHead
 from hbac.recordings.amplitudes import count_looks
@@ -65,8 +65,8 @@ class Networks:
 
     Attributes
     ----------
-    forward_s : float
-        Seconds spent in the networks themselves so far.
+    clock : Stopwatch
+        Time spent in the networks themselves so far.
     windows : int
         How many windows they have seen.
     looks : ndarray of int64, shape (6,)
@@ -77,7 +77,7 @@ class Networks:
     member: list[int]
     hashes: list[str]
     precision: str = "32-true"
-    forward_s: float = field(default=0.0, init=False)
+    clock: Stopwatch = field(default_factory=Stopwatch, init=False)
     windows: int = field(default=0, init=False)
     looks: NDArray[np.int64] = field(default_factory=lambda: count_looks(np.zeros(0, np.uint8)), init=False)
 
@@ -216,10 +216,9 @@ class Networks:
         Tensor, shape (runs of the group, batch, 6)
             Probabilities, float32.
         """
-        numbers, started = _NUMBERS[self.precision], _now(x.device)
-        with torch.autocast(x.device.type, numbers, enabled=numbers is not None):
+        numbers = _NUMBERS[self.precision]
+        with self.clock.running(x.device), torch.autocast(x.device.type, numbers, enabled=numbers is not None):
             prob = [self.models[r].network(x).float().softmax(dim=1) for r in self.groups[group]]
-        self.forward_s += _now(x.device) - started
         return torch.stack(prob)
 
 
@@ -228,12 +227,6 @@ def _hash(run: Path) -> str:
     for name in (WEIGHTS_FILE, MODEL_FILE):
         digest.update((run / name).read_bytes())
     return digest.hexdigest()
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def predict_runs(
