@@ -24,7 +24,7 @@ class Stopwatch:
             yield
             self._seconds += time.perf_counter() - started
             return
-        began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         began.record(torch.cuda.current_stream(device))
         yield
         ended.record(torch.cuda.current_stream(device))
