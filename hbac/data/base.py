@@ -147,7 +147,8 @@ class WindowDataModule(L.LightningDataModule):
         self.rows_held_out = part.rows[held_out].reset_index(drop=True)
         self.rows_trained = part.rows.iloc[trained.rows].reset_index(drop=True)
         self.sources: tuple[str, ...] = front_end.sources  # type: ignore[assignment]
-        self.swap = RegionSwap(self.augment["raw"].settings["swap_p"] if "raw" in self.augment else 0.0)
+        swaps = "raw" in self.augment and "official" in self.sources  # with the electrodes of the same window
+        self.swap = RegionSwap(self.augment["raw"].settings["swap_p"] if swaps else 0.0)
         if recipe.jitter_s and "eeg" not in self.sources:
             log.warning("labels.jitter_s=%g is ignored: the front-end reads no EEG", recipe.jitter_s)
         if cache is not None:
