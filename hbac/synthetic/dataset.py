@@ -78,7 +78,7 @@ class Size:
 SIZES = {
     "tiny": Size(24, 6, (1.0,), 0.2, 3, 0.9),  # to try commands on: nothing can be learnt from it
     "small": Size(760, 60, (0.88, 0.12), 0.1, 4, 1.0),  # many patients: what limits learning first
-    "medium": Size(2000, 200, (0.85, 0.15), 0.8, 60, 0.0),  # a table of ingredients, five folds each
+    "medium": Size(3000, 200, (0.85, 0.15), 0.8, 60, 0.0),  # a table of ingredients, five folds each
     "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 1.0, 60, 0.0),
 }
 
@@ -104,7 +104,7 @@ def write_synthetic(
         Folder of the data set; made where missing.
     size : str
         ``tiny`` (a few EEGs, to try commands on), ``small`` (851 EEGs with 1,294 label rows, of 760 patients; 1 GB
-        with the test part), ``medium`` (2,300 with 11,746, of 2,000; some 3.5 GB) or ``large`` (12,830 with 78,700, of
+        with the test part), ``medium`` (3,450 with 17,642, of 3,000; some 5 GB) or ``large`` (12,830 with 78,700, of
         1,950; about as large as HMS). In the first two patterns are clearer than they are in life, so that a few
         minutes of training get somewhere; train for real EEG on the others.
     seed : int
