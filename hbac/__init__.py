@@ -18,10 +18,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hbac.experiment.classifier import Classifier
     from hbac.inference.loading import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["Classifier", "__version__", "load"]
 
 
 def _rooms() -> list[str]:
@@ -36,6 +37,10 @@ def __getattr__(name: str) -> Any:
         from hbac.inference.loading import load
 
         return load
+    if name == "Classifier":
+        from hbac.experiment.classifier import Classifier
+
+        return Classifier
     if not name.startswith("_") and name in _rooms():
         from importlib import import_module
 

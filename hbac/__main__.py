@@ -10,6 +10,8 @@ COMMANDS = {
     "train": "train one fold, or with -m sweep over anything and blend the result",
     "ensemble": "blend runs, sweeps, ensembles or prediction tables",
     "infer": "predict with an ensemble; of a test part, write the submission",
+    "export": "write one file that predicts without hbac, the Hub's folder, or Kaggle's",
+    "workspace": "set W&B's pages of a project up",
     "prepare": "check a data set, build its stores, look for leaks; list=models: what there is",
     "report": "write a report that opens in a browser, without a server",
 }

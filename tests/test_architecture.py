@@ -37,10 +37,11 @@ HOUSE = (
     "tracking",
     "report",
     "cli",
+    "export",
     "experiment",
 )
 LONGEST = 400  # lines of a file
-COMMANDS = ("train", "ensemble", "infer", "prepare", "report.__main__", "__main__")
+COMMANDS = ("train", "ensemble", "infer", "prepare", "workspace", "export.__main__", "report.__main__", "__main__")
 MODULES = sorted(m.name for m in pkgutil.walk_packages(hbac.__path__, "hbac.") if ".conf" not in m.name)
 
 

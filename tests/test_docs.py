@@ -180,3 +180,12 @@ def test_files_and_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
             assert anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+
+
+def test_messages_of_the_troubleshooting_page_are_ours() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "hbac").rglob("*.py"))
+    joined = re.sub(r'"\s*\n\s*f?"', "", code)  # a text over several lines
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    messages = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(messages) > 10
+    assert [message for message in messages if message not in joined] == []

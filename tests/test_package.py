@@ -18,7 +18,7 @@ def answer(*arguments: str) -> str:
 
 def test_dir_lists_what_there_is_and_nothing_else() -> None:
     rooms = {path.parent.name for path in Path(hbac.__file__).parent.glob("*/__init__.py")}
-    assert set(dir(hbac)) == {"load", "__version__", "vocabulary", *rooms}
+    assert set(dir(hbac)) == {"load", "Classifier", "__version__", "vocabulary", *rooms}
     assert all(getattr(hbac, name) is not None for name in dir(hbac))
     with pytest.raises(AttributeError, match="no attribute 'seizure'"):
         _ = hbac.seizure
@@ -33,7 +33,7 @@ def test_the_package_lists_its_commands() -> None:
     shown = answer("-m", "hbac")
     assert [name for name in COMMANDS if f"python -m hbac.{name}" not in shown] == []
     entry_points = [path.stem for path in Path(hbac.__file__).parent.glob("*.py") if "def main()" in path.read_text()]
-    assert set(COMMANDS) == {*entry_points, "report"} - {"__main__"}
+    assert set(COMMANDS) == {*entry_points, "report", "export"} - {"__main__"}
 
 
 @pytest.mark.parametrize("module", ["hbac", *(f"hbac.{name}" for name in COMMANDS)])

@@ -15,7 +15,12 @@ from hbac.common.errors import UserError
 FLAGS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
          "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn",
          "--config-dir", "-cd", "--experimental-rerun", "--info", "-i")  # fmt: skip
-_EXTRAS = {"optuna": "optuna", "ray": "ray", "ray_aws": "ray", "submitit_slurm": "slurm", "submitit_local": "slurm"}
+# What an option's package is called: hbac itself is on no index, so that `hbac[ray]` would find nothing.
+_PACKAGES = {
+    "optuna": "hydra-optuna-sweeper",
+    **dict.fromkeys(("ray", "ray_aws"), "hydra-ray-launcher"),
+    **dict.fromkeys(("submitit_slurm", "submitit_local"), "hydra-submitit-launcher"),
+}
 _WORDS_TOO = ("trainer.devices", "trainer.deterministic")  # auto, warn
 _WAYS = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info"}  # of them one at a time
 _RENAMED = {"report": "comparisons"}
@@ -115,7 +120,7 @@ def explained(error: Exception, overrides: Sequence[str], conf: Path, config_nam
         )
     if (missing := getattr(error, "missing_cfg_file", None)) and getattr(error, "options", None):
         group, _, option = missing.rpartition("/")
-        extra = f" It needs: pip install 'hbac[{_EXTRAS[option]}]'" if option in _EXTRAS else ""
+        extra = f" It needs: pip install '{_PACKAGES[option]}>=1.2'" if option in _PACKAGES else ""
         options = list(error.options)  # type: ignore[attr-defined]
         return f"unknown {group} {option!r}; there are: {', '.join(options)}.{extra or hint(option, options)}"
     if match := re.match(r"Multiple values for (\S+)\.", text) or re.search(r"already at '([^']+)'", text):

@@ -38,9 +38,9 @@ from hbac.runs.folder import (
 )
 from hbac.runs.model import load_weights, save_model, save_weights
 from hbac.runs.naming import config_hash
-from hbac.tracking.loggers import RunFacts, find_run, git_state, never_fatal
+from hbac.tracking.loggers import RunFacts, find_run, git_state, never_fatal, run_id
 from hbac.tracking.model_card import write_model_card
-from hbac.tracking.results import log_results
+from hbac.tracking.results import log_model, log_results
 from hbac.tracking.staged import staged
 from hbac.training.callbacks import Predictions, PredictionTableWriter, make_callbacks
 from hbac.training.checkpoints import CHECKPOINTS, WholeCheckpoints, last_checkpoint, restore
@@ -90,7 +90,13 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
     )
     hashes = {key: getattr(metadata, key) for key in ("member", "config_hash", "fold_hash", "data_fingerprint")}
     lineage = as_plain([TrainedOn(job.member, cfg.fold, folds.hash, job.dataset), *training_data.lineage])
-    facts = RunFacts(f"{job.member.rpartition('-')[0]}-f{cfg.fold}", job.member, job.config | hashes, folder)
+    facts = RunFacts(
+        f"{job.member.rpartition('-')[0]}-f{cfg.fold}",
+        job.member,
+        job.config | hashes,
+        folder,
+        run_id=run_id(hashes["config_hash"], cfg.fold) if cfg.resume else None,
+    )
 
     first = is_first()
     if first:
@@ -129,6 +135,8 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
         if (run := find_run(loggers)) is not None:
             with never_fatal():
                 log_results(run, table, part, cfg.population, cfg.logger.worst_windows)
+                if cfg.logger.models:
+                    log_model(run, folder)
         content = {"kl": score, "scores": found, "epochs": trainer.current_epoch}
         write_json(folder / DONE_FILE, content, sealed=True)
     counted = population_of(cfg.population)

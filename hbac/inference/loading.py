@@ -17,6 +17,7 @@ from hbac.common.errors import UserError
 from hbac.ensembling.blends import Arithmetic
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble, Member
 from hbac.evaluation.bootstrap import Interval
+from hbac.inference.hub import HUB, downloaded
 from hbac.inference.networks import Networks, members_of_runs
 from hbac.runs.folder import MODEL_FILE, read_facts
 from hbac.runs.model import Model, as_windows, load_run
@@ -143,7 +144,8 @@ def load(folder: str | Path, allow: str | Sequence[str] = ()) -> Model | Ensembl
     ----------
     folder : str or Path
         A run's folder, ``outputs/runs/<member>/fold<k>``; or an ensemble's: that of a sweep, or of
-        ``hbac.ensemble``.
+        ``hbac.ensemble``. Or ``hf://OWNER/NAME``, with ``@REVISION`` behind it where wanted: what
+        ``hbac.export to=hub`` wrote, from the Hugging Face Hub, or without a network from its cache on this machine.
     allow : str or sequence of str
         Packages of your own that its networks may be of, and that are imported then: ``("mynets",)``. A folder of
         anybody's is safe to load without.
@@ -157,8 +159,10 @@ def load(folder: str | Path, allow: str | Sequence[str] = ()) -> Model | Ensembl
     ------
     UserError
         When the folder is neither, a run of the ensemble is missing, a network is of a package that is not allowed, or
-        weights do not fit their network.
+        weights do not fit their network; when the Hub has no such model, or it cannot be reached.
     """
+    if str(folder).startswith(HUB):
+        return load(downloaded(str(folder)), allow)
     folder = Path(folder)
     if (folder / MODEL_FILE).is_file():
         return load_run(folder, allow)

@@ -97,9 +97,7 @@ def open_with_mne(path: Path) -> MneSource:
     try:
         import mne
     except ImportError:
-        raise UserError(
-            f"{path}: only EDF and BDF files are read without MNE: pip install 'hbac[recordings]'"
-        ) from None
+        raise UserError(f"{path}: only EDF and BDF files are read without MNE: pip install 'mne>=1.7'") from None
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")

@@ -105,6 +105,8 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
     torch.float32
     """
     kind = like.device.type
+    if torch.compiler.is_exporting():  # autocast would be recorded, and cannot be saved
+        return nullcontext()
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 

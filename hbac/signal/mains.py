@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.signal
 import torch
@@ -55,8 +57,23 @@ class MainsFinder:
 
         Returned are integers (...): 0 for no mains, else its place in `MAINS_HZ` and 1.
         """
+        return self.of_power(lambda some: spectrum_BCS[..., some].abs().square())
+
+    def of_power(self, power: Callable[[slice], Tensor]) -> Tensor:
+        """Look at all channels of a window together, whose spectrum is there in another form.
+
+        Parameters
+        ----------
+        power : callable
+            Returns the squared magnitudes (..., C, bins) of some bins.
+
+        Returns
+        -------
+        Tensor
+            As calling it returns.
+        """
         excess = []
         for bins in self._bins:
-            at_B, below_B, above_B = (spectrum_BCS[..., some].abs().square().mean((-2, -1)) for some in bins)
+            at_B, below_B, above_B = (power(some).mean((-2, -1)) for some in bins)
             excess.append(at_B / torch.maximum(below_B, above_B).clamp(min=torch.finfo(at_B.dtype).tiny))
         return torch.stack([torch.full_like(excess[0], _FACTOR), *excess]).argmax(0)

@@ -7,8 +7,10 @@ opened, as failed where their block raised.
 from __future__ import annotations
 
 import logging
+import os
+import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -20,6 +22,7 @@ import hbac
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.labels.targets import POPULATIONS, kl_name
+from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger, WandbLogger
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hbac.tracking")
 
 MODES = ("offline", "online", "disabled")
+_OF_A_CLASS = re.compile(rf"val/(?=kl_(?:{'|'.join(CLASSES)})\b|kl_(?:{'|'.join(CLASSES)})_)")
 _NOT_IN_PROJECTS = "/\\#?%:"
 _SETTINGS: dict[str, Any] = {
     "console": "off",
@@ -55,6 +59,8 @@ class RunFacts:
         The run's folder, where all logs go.
     job_type : str
         ``train``, ``ensemble`` or ``infer``.
+    run_id : str, optional
+        W&B's id of a run that goes on where it stopped; a new one where absent.
     """
 
     name: str
@@ -62,6 +68,25 @@ class RunFacts:
     config: dict[str, Any]
     folder: Path
     job_type: str = "train"
+    run_id: str | None = None
+
+
+def run_id(config_hash: str, fold: int) -> str:
+    """Name a training as W&B identifies it: the same command is the same run.
+
+    Parameters
+    ----------
+    config_hash : str
+        Of all that decides its predictions but the fold.
+    fold : int
+        The fold.
+
+    Returns
+    -------
+    str
+        The run's id; ``model-`` and the id names its weights.
+    """
+    return f"{config_hash[:16]}-{fold}"
 
 
 class Loggers:
@@ -86,6 +111,10 @@ class Loggers:
         Further tags, beside data set, model and band.
     worst_windows : int
         How many of the worst held-out windows W&B shows with a picture; 0 for none.
+    folder : str, optional
+        Gets W&B's folder ``wandb``, one for all runs; that of each run where absent.
+    models : bool
+        Whether W&B keeps the weights of each fold, as an artifact.
 
     Raises
     ------
@@ -103,6 +132,8 @@ class Loggers:
         entity: str | None = None,
         tags: Sequence[str] = (),
         worst_windows: int = 8,
+        folder: str | None = None,
+        models: bool = True,
     ) -> None:
         if tensorboard and not (find_spec("tensorboard") or find_spec("tensorboardX")):
             raise UserError("logger=tensorboard: it is not installed; pip install tensorboard, or logger=csv")
@@ -115,6 +146,7 @@ class Loggers:
                 "before it is logger.entity"
             )
         self.tensorboard, self.wandb, self.worst_windows = tensorboard, wandb, worst_windows
+        self.folder, self.models = folder, models
         self.mode, self.project, self.entity, self.tags = mode, project, entity, tuple(tags)
         if wandb:
             _load_wandb()
@@ -157,10 +189,16 @@ class Loggers:
         import wandb
         from wandb.errors import Error
 
+        where = Path(self.folder or facts.folder)
+        # Of an agent of W&B's sweeps the run is the agent's.
+        run_id = None if "WANDB_RUN_ID" in os.environ else facts.run_id
         try:
+            where.mkdir(parents=True, exist_ok=True)
             run = wandb.init(
                 name=facts.name,
-                dir=str(facts.folder),
+                id=run_id,
+                resume="allow" if run_id and mode == "online" else None,
+                dir=str(where),
                 project=self.project,
                 entity=self.entity,
                 group=facts.group,
@@ -215,10 +253,20 @@ def never_fatal() -> Iterator[None]:
 
 def _patient(logger: WandbLogger) -> WandbLogger:
     """Let a training go on whatever happens to W&B's process."""
+    logger.log_metrics = _by_class(logger.log_metrics)  # type: ignore[method-assign]
     for name in ("log_metrics", "log_hyperparams", "log_graph", "save", "finalize", "after_save_checkpoint"):
         if hasattr(logger, name):
             setattr(logger, name, _warning_only(getattr(logger, name)))
     return logger
+
+
+def _by_class(method: Callable[..., Any]) -> Callable[..., None]:
+    """Give the metrics of single classes a section of their own: W&B makes one of what stands before the stroke."""
+
+    def renamed(metrics: Mapping[str, float], *args: Any, **kwargs: Any) -> None:
+        method({_OF_A_CLASS.sub("val_by_class/", name): value for name, value in metrics.items()}, *args, **kwargs)
+
+    return renamed
 
 
 def _warning_only(method: Callable[..., Any]) -> Callable[..., None]:
@@ -234,7 +282,7 @@ def _define_metrics(run: Run) -> None:
     """Draw each metric against its own axis, and keep the best value of a score beside the last one."""
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-    for metrics in ("val/*", "train/*"):
+    for metrics in ("val/*", "val_by_class/*", "train/*"):
         run.define_metric(metrics, step_metric="epoch")
     for population in POPULATIONS:
         run.define_metric(f"val/{kl_name(population)}", step_metric="epoch", summary="last,min")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
 from hbac.evaluation.calibration import reliability
 from hbac.evaluation.metric import kl_by_population, kl_rows
 from hbac.evaluation.scores import confusion_matrix
 from hbac.labels.targets import population_of
+from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE, WEIGHTS_HASH, read_facts
+from hbac.tracking.loggers import run_id
 from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from hbac.predictions import PredictionTable
     from hbac.recordings.datasets import Part
     from hbac.tracking.loggers import Loggers
+
+log = logging.getLogger("hbac.tracking")
 
 _WORST = ("eeg_id", "label_id", "patient_id", "n_votes", "kl")
 _SAID = 0.05  # smaller shares are not worth the room
@@ -33,7 +39,7 @@ def log_results(run: Run, table: PredictionTable, part: Part, population: str, n
 
     counted = population_of(population)
     kl = kl_by_population(table.targets, table.probs, table.frame["n_votes"])
-    run.summary.update({"kl": kl[counted.name], "rows that count": counted.rows})
+    run.summary.update({"kl": kl[counted.name], "rows_that_count": counted.rows})
     log_diagrams(run, table)
     if n_worst:
         log_worst_windows(run, table, part, n_worst)
@@ -41,6 +47,56 @@ def log_results(run: Run, table: PredictionTable, part: Part, population: str, n
         artifact = wandb.Artifact(f"oof-{run.id}", type="predictions", metadata={"member": table.metadata.member})
         artifact.add_file(str(table.write(Path(folder) / "oof.parquet")))
         run.log_artifact(artifact)
+
+
+def log_model(run: Run, folder: Path) -> None:
+    """Keep the weights of a training, under a name that the ensemble's run finds them by.
+
+    Parameters
+    ----------
+    run : wandb.Run
+        Open.
+    folder : Path
+        The run's folder.
+    """
+    import wandb
+
+    facts = read_facts(folder)
+    metadata = {name: facts[name] for name in ("member", "fold", "config_hash", WEIGHTS_HASH)}
+    artifact = wandb.Artifact(f"model-{run_id(facts['config_hash'], facts['fold'])}", type="model", metadata=metadata)
+    for name in (MODEL_FILE, WEIGHTS_FILE):
+        artifact.add_file(str(folder / name), policy="immutable")  # W&B keeps no second copy until it is uploaded
+    run.log_artifact(artifact)
+
+
+def log_lineage(run: Run, ensemble: Ensemble, folder: Path) -> None:
+    """Keep an ensemble's file, and say whose weights it blends.
+
+    W&B draws the lineage of what it can ask a server for; offline, the names of the weights stand in the metadata.
+
+    Parameters
+    ----------
+    run : wandb.Run
+        Open.
+    ensemble : Ensemble
+        What was written.
+    folder : Path
+        Where.
+    """
+    import wandb
+
+    models = []
+    for path in (path for member in ensemble.members for path in member.runs if (path / MODEL_FILE).is_file()):
+        facts = read_facts(path)
+        models.append(f"model-{run_id(str(facts['config_hash']), int(facts['fold']))}")
+        if not run.offline:
+            try:
+                run.use_artifact(f"{models[-1]}:latest")
+            except (wandb.errors.Error, ValueError) as error:  # never uploaded, or under another project
+                log.warning("W&B: %s is not there: %s", models[-1], str(error).splitlines()[0])
+    artifact = wandb.Artifact(f"ensemble-{run.id}", type="ensemble", metadata={"models": models})
+    artifact.add_file(str(folder / ENSEMBLE_FILE))
+    run.log_artifact(artifact)
 
 
 def log_ensemble(logger: Loggers, result: EnsembleResult, settings: Mapping[str, Any]) -> None:
@@ -64,8 +120,8 @@ def log_ensemble(logger: Loggers, result: EnsembleResult, settings: Mapping[str,
         names = [name for name in scores.index if str(name).startswith("kl_") and "calibrated" not in str(name)]
         figures = {name: float(scores[name]) for name in names}
         gap = ensemble.nested.estimate - ensemble.in_sample.estimate
-        counted = {"kl": ensemble.nested.estimate, "rows that count": population_of(ensemble.population).rows}
-        run.summary.update(figures | counted | {"over-fit": gap, "kl_in_sample": ensemble.in_sample.estimate})
+        counted = {"kl": ensemble.nested.estimate, "rows_that_count": population_of(ensemble.population).rows}
+        run.summary.update(figures | counted | {"over_fit": gap, "kl_in_sample": ensemble.in_sample.estimate})
         log_diagrams(run, result.table)
         run.log({"members": wandb.Table(dataframe=result.summary)})
         run.summary["blend"] = ensemble.blend.to_dict()
@@ -73,6 +129,7 @@ def log_ensemble(logger: Loggers, result: EnsembleResult, settings: Mapping[str,
         artifact = wandb.Artifact(f"oof-{run.id}", type="predictions")
         artifact.add_file(str(folder / "oof.parquet"))
         run.log_artifact(artifact)
+        log_lineage(run, ensemble, folder)
 
 
 def log_diagrams(run: Run, table: PredictionTable) -> None:
@@ -87,7 +144,7 @@ def log_diagrams(run: Run, table: PredictionTable) -> None:
     run.log(
         {
             "confusion": wandb.Table(columns=["experts \\ network", *CLASSES], data=rows),
-            "confusion matrix": wandb.plot.confusion_matrix(
+            "confusion_matrix": wandb.plot.confusion_matrix(
                 y_true=truth.tolist(), preds=guess.tolist(), class_names=list(CLASSES)
             ),
             "reliability": wandb.plot.line(
@@ -125,4 +182,4 @@ def log_worst_windows(run: Run, table: PredictionTable, part: Part, n_worst: int
         picture = window_picture(window, title).quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         pictures.append(wandb.Image(picture, caption=f"{number}: KL {row['kl']:.3f}"))
         shown.add_data(number, *(row[name] for name in _WORST), experts, network)
-    run.log({"worst windows": shown, "worst windows, pictures": pictures})
+    run.log({"worst_windows": shown, "worst_windows_pictures": pictures})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from hbac.cli.spelling import check_flags, check_overrides, explained
+from hbac.cli.spelling import _PACKAGES, check_flags, check_overrides, explained
 from hbac.common.errors import UserError
 from tests.cli.test_launch import COMMANDS, run
 
@@ -87,7 +88,12 @@ def test_a_plus_that_is_not_needed(override: str, conf: Path) -> None:
 
 
 def test_what_an_extra_would_bring(conf: Path) -> None:
-    assert "pip install 'hbac[ray]'" in said(conf, "train", "hydra/launcher=ray")
+    assert "pip install 'hydra-ray-launcher>=1.2'" in said(conf, "train", "hydra/launcher=ray")
+    assert "pip install 'hydra-submitit-launcher>=1.2'" in said(conf, "train", "hydra/launcher=submitit_slurm")
+    extras = tomllib.loads((conf.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {line for extra in ("ray", "slurm", "optuna") for line in extras[extra]} == {
+        f"{package}>=1.2" for package in _PACKAGES.values()
+    }
 
 
 @pytest.mark.parametrize("override", ["fold", "model.kernels=[3,"])

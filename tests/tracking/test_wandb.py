@@ -7,13 +7,14 @@ import os
 import pty
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.tracking.loggers import Loggers, _patient, never_fatal
+from hbac.tracking.loggers import Loggers, RunFacts, _patient, never_fatal, run_id
 from tests.helpers import write_hms_layout
 from tests.test_commands import ROOT, SMALL_NET, command
 
@@ -37,11 +38,18 @@ def swept(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def inspected(folder: Path) -> dict[str, Any]:
-    """What ``wandb leet`` reads in the one offline run under a folder."""
-    (run,) = folder.glob("wandb/offline-run-*")
+@cache
+def runs_of(folder: Path) -> dict[str, Path]:
+    """The offline runs of a folder of W&B, by their names."""
+    return {inspected(run)["name"]: run for run in sorted(folder.glob("wandb/offline-run-*"))}
+
+
+@cache
+def inspected(run: Path) -> dict[str, Any]:
+    """What ``wandb leet`` reads in an offline run."""
     leet = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", str(run), "--summary", "--json"]
-    result = subprocess.run(leet, capture_output=True, text=True, check=True)
+    result = subprocess.run(leet, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     return found
 
@@ -54,9 +62,10 @@ def test_no_token_of_the_environment_is_written_anywhere(swept: Path) -> None:
 
 def test_each_fold_is_a_run(swept: Path) -> None:
     member = next(swept.glob("outputs/runs/*")).name
-    found = [inspected(next(swept.glob(f"outputs/runs/*/fold{fold}"))) for fold in (0, 1)]
-    assert [run["name"] for run in found] == ["resnet_gru-0.5-20-f0", "resnet_gru-0.5-20-f1"]
-    assert len({run["run_id"] for run in found}) == 2
+    runs = runs_of(swept / "outputs")
+    found = [inspected(runs[f"resnet_gru-0.5-20-f{fold}"]) for fold in (0, 1)]
+    digest = json.loads(next(swept.glob("outputs/runs/*/fold0/model.json")).read_text())["config_hash"]
+    assert [run["run_id"] for run in found] == [run_id(digest, fold) for fold in (0, 1)]
     for fold, run in enumerate(found):
         assert (run["state"], run["exit_code"]) == ("finished", 0)
         assert run["tags"] == ["hms", "resnetgru", "band 0.5-20"]
@@ -67,61 +76,99 @@ def test_each_fold_is_a_run(swept: Path) -> None:
         for name, population in (("kl", "all"), ("kl_up_to_7", "up_to_7"), ("kl_10_or_more", "10_or_more")):
             assert summary[f"val/{name}"]["min"] <= summary[f"val/{name}"]["last"]
             assert summary[f"val/{name}"]["last"] == pytest.approx(score[population], rel=0.02)  # the network in bf16
-            assert f"val/kl_lpd{name.removeprefix('kl')}" in summary
+            assert f"val_by_class/kl_lpd{name.removeprefix('kl')}" in summary
         assert summary["kl"] == pytest.approx(score["10_or_more"])
         assert summary["train/grad_norm"] > 0
         assert summary["train/windows_per_s"] > 0
         assert summary["lr-AdamW/pg1"] > 0
         assert (summary["confusion"]["nrows"], summary["confusion"]["ncols"]) == (6, 7)
-        assert summary["worst windows"]["nrows"] == 2
+        assert summary["worst_windows"]["nrows"] == 2
         assert "reliability_table" in summary
 
 
-def said_of(folder: Path, text: str) -> bool:
+def test_all_runs_stand_in_one_folder(swept: Path) -> None:
+    method = json.loads(next(swept.glob("outputs/sweeps/*/ensemble.json")).read_text())["method"]
+    names = {"resnet_gru-0.5-20-f0", "resnet_gru-0.5-20-f1", f"ensemble-{method}", "infer-test"}
+    assert runs_of(swept / "outputs").keys() == names
+    assert {path.parent for path in swept.rglob("offline-run-*")} == {swept / "outputs" / "wandb"}
+
+
+def test_no_metric_has_a_blank_in_its_name(swept: Path) -> None:
+    for run in runs_of(swept / "outputs").values():
+        assert [name for name in inspected(run)["summary"] if " " in name or "," in name] == []
+
+
+def test_the_ensembles_run_names_the_weights_of_its_folds(swept: Path) -> None:
+    runs = runs_of(swept / "outputs")
+    models = [f"model-{inspected(runs[f'resnet_gru-0.5-20-f{fold}'])['run_id']}" for fold in (0, 1)]
+    for fold, name in enumerate(models):
+        assert said_of(runs[f"resnet_gru-0.5-20-f{fold}"], name)
+    (ensemble,) = (run for name, run in runs.items() if name.startswith("ensemble-"))
+    (record,) = ensemble.glob("*.wandb")
+    assert all(name.encode() in record.read_bytes() for name in models)
+
+
+def test_a_training_that_goes_on_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loggers = Loggers(wandb=True, folder=str(tmp_path))
+    facts = RunFacts("mine", "group", {}, tmp_path / "run", run_id=run_id("0123456789abcdef" * 4, 3))
+    for _ in range(2):
+        with loggers.training(facts) as opened:
+            opened[-1].log_metrics({"val/kl_lpd_10_or_more": 1.0, "val/kl": 2.0, "stage/val/kl_seizure": 3.0}, step=0)
+    found = [inspected(run) for run in tmp_path.glob("wandb/offline-run-*")]
+    assert [run["run_id"] for run in found] == ["0123456789abcdef-3"] * len(found) and found
+    keys = {"val_by_class/kl_lpd_10_or_more", "val/kl", "stage/val_by_class/kl_seizure"}
+    assert keys <= found[0]["summary"].keys()
+    # An agent of W&B's sweeps has named the run.
+    monkeypatch.setenv("WANDB_RUN_ID", "of-the-agent")
+    with loggers.single(facts) as run:
+        assert run is not None and run.id != "0123456789abcdef-3"  # W&B itself looks once in a process
+
+
+def said_of(run: Path, text: str) -> bool:
     """Whether a run's record has a text; `wandb leet inspect` shows neither group nor type of job."""
-    (record,) = folder.glob("wandb/offline-run-*/*.wandb")
+    (record,) = run.glob("*.wandb")
     return bytes([len(text)]) + text.encode() in record.read_bytes()  # as a protocol buffer has it: length, then text
 
 
 def test_runs_say_their_group_and_the_type_of_their_job(swept: Path) -> None:
     (sweep,) = swept.glob("outputs/sweeps/*")
     member = next(swept.glob("outputs/runs/*"))
-    for folder, job_type, group in [
-        (member / "fold0", "train", member.name),
-        (member / "fold1", "train", member.name),
-        (sweep, "ensemble", sweep.name),
-        (swept / "said", "infer", sweep.name),
+    runs = runs_of(swept / "outputs")
+    for name, job_type, group in [
+        ("resnet_gru-0.5-20-f0", "train", member.name),
+        ("resnet_gru-0.5-20-f1", "train", member.name),
+        (next(name for name in runs if name.startswith("ensemble-")), "ensemble", sweep.name),
+        ("infer-test", "infer", sweep.name),
     ]:
-        assert said_of(folder, job_type)
-        assert said_of(folder, group)
-        assert inspected(folder)["project"] == "hbac"
-        assert not said_of(folder, "predict")
+        assert said_of(runs[name], job_type)
+        assert said_of(runs[name], group)
+        assert inspected(runs[name])["project"] == "hbac"
+        assert not said_of(runs[name], "predict")
 
 
 def test_worst_windows_have_pictures(swept: Path) -> None:
-    for run in swept.glob("outputs/runs/*/fold*"):
-        pictures = list(run.glob("wandb/offline-run-*/files/media/images/*.png"))
+    for fold in (0, 1):
+        run = runs_of(swept / "outputs")[f"resnet_gru-0.5-20-f{fold}"]
+        pictures = list(run.glob("files/media/images/*.png"))
         assert len(pictures) == 2
         assert all(picture.stat().st_size < 200_000 for picture in pictures)
 
 
 def test_the_ensemble_is_one_run(swept: Path) -> None:
     (sweep,) = swept.glob("outputs/sweeps/*")
-    run = inspected(sweep)
     written = json.loads((sweep / "ensemble.json").read_text())
-    assert run["name"] == f"ensemble-{written['method']}"
+    run = inspected(runs_of(swept / "outputs")[f"ensemble-{written['method']}"])
     assert run["config"]["fold_hash"] == written["fold_hash"]
     summary = run["summary"]
     assert summary["kl"] == summary["kl_10_or_more"] == pytest.approx(written["score"]["nested"]["kl"])
-    assert summary["rows that count"] == "rows with 10 or more votes"
+    assert summary["rows_that_count"] == "rows with 10 or more votes"
     assert summary["kl_all_low"] < summary["kl_all"] < summary["kl_all_high"]
-    assert {"kl_up_to_7", "blend", "over-fit", "members", "confusion"} <= summary.keys()
+    assert {"kl_up_to_7", "blend", "over_fit", "members", "confusion"} <= summary.keys()
     assert summary["nested_kl_by_method"]["log_linear"] == pytest.approx(summary["kl"])
 
 
 def test_an_inference_is_a_run(swept: Path) -> None:
-    run = inspected(swept / "said")
-    assert run["name"] == "infer-test"
+    run = inspected(runs_of(swept / "outputs")["infer-test"])
     assert run["summary"]["networks"] == 2
     assert run["config"]["split"] == "test"
 
@@ -131,7 +178,7 @@ def test_a_crash_closes_its_run_as_failed(root: Path, tmp_path: Path) -> None:
     line = ["hbac.train", "dataset=hms", f"dataset.root={root}", "labels.n_folds=2", *SMALL_NET]
     crashed = command(tmp_path, *line, "optimizer.lr=1e30", "trainer.gradient_clip_val=null", ok=False)
     assert crashed.returncode != 0
-    run = inspected(next(tmp_path.glob("outputs/runs/*/fold0")))
+    (run,) = [inspected(path.parent) for path in tmp_path.glob("outputs/wandb/offline-run-*/*.wandb")]
     assert (run["state"], run["exit_code"]) == ("failed", 1)
 
 
@@ -205,7 +252,7 @@ def test_a_home_that_cannot_be_written_to(home: str | None, swept: Path, root: P
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "said" / "submission.csv").is_file()
     assert "logging failed" not in result.stderr
-    assert list((tmp_path / "said").glob("wandb/offline-run-*/*.wandb"))
+    assert list(tmp_path.glob("outputs/wandb/offline-run-*/*.wandb"))
 
 
 def test_logging_that_fails_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,1 @@
+"""Runs and ensembles in the forms that others take: one file that predicts, the Hub's layout, Kaggle's."""

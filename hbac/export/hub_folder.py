@@ -1,0 +1,149 @@
+"""A run or an ensemble as a folder that the Hugging Face Hub takes, and `hbac.load` reads as it is.
+
+Weights are safetensors, all else is JSON, and ``README.md`` is the model card with its scores in the Hub's metadata. It
+has none of the labels and no path of the machine. `huggingface_hub.PyTorchModelHubMixin` does not fit: it makes one
+module from one config by calling its class, where an ensemble is many, and here a config of anybody's decides only
+which of our own networks is made.
+
+References
+----------
+Hugging Face Hub, "Model cards": the metadata at the head of a README.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hbac import __version__
+from hbac.common.errors import UserError
+from hbac.common.files import read_json, write_json
+from hbac.common.outputs import replacing
+from hbac.ensembling.ensemble_file import Ensemble, Member
+from hbac.inference.loading import load
+from hbac.runs.folder import CARD_FILE, CONFIG_FILE, ENVIRONMENT_FILE, MODEL_FILE, TYPED_IN, WEIGHTS_FILE, read_config
+
+COMMAND = "hbac.export"
+README = "README.md"
+_OF_THE_MACHINE = ("outputs", "n_jobs", "allow", "logger")  # entries of a config that say nothing of the model
+_PATHS = ("root", "stores")
+
+
+def write_hub_folder(source: Path, out: Path, allow: str | Sequence[str] = ()) -> None:
+    """Write a run or an ensemble for the Hub.
+
+    Parameters
+    ----------
+    source : Path
+        A run's folder, or an ensemble's.
+    out : Path
+        The folder; of what is there, only what this command wrote is replaced.
+    allow : str or sequence of str
+        As `hbac.load` takes it: what was written is loaded once.
+
+    Raises
+    ------
+    UserError
+        When there is neither, something else is in the way, or what was written cannot be loaded.
+    """
+    with replacing(out, COMMAND, last=CONFIG_FILE, own_folders=(".",)) as staged:
+        write_model(source, staged)
+        load(staged, allow)
+
+
+def write_model(source: Path, folder: Path) -> None:
+    """Write what `hbac.load` needs of a run or an ensemble, and its card.
+
+    Parameters
+    ----------
+    source : Path
+        A run's folder, or an ensemble's.
+    folder : Path
+        An empty one.
+    """
+    if (source / MODEL_FILE).is_file():
+        _copy_run(source, folder)
+        config = _without_paths(read_config(source)) if (source / CONFIG_FILE).is_file() else {}
+        about = {"kind": "run", **config}
+    else:
+        ensemble = Ensemble.read(source)
+        members = [_copied(member, folder) for member in ensemble.members]
+        replace(ensemble, members=tuple(members)).write(folder)
+        about = {"kind": "ensemble", "members": [member.name for member in members]}
+    write_json(folder / CONFIG_FILE, {"library_name": "hbac", "hbac_version": __version__, **about})
+    (folder / README).write_text(_card(source), encoding="utf-8")
+
+
+def _copied(member: Member, folder: Path) -> Member:
+    runs = tuple(folder / "runs" / member.name / run.name for run in member.runs)
+    for run, copied in zip(member.runs, runs, strict=True):
+        _copy_run(run, copied)
+    return replace(member, runs=runs, table=None)
+
+
+def _copy_run(run: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (MODEL_FILE, WEIGHTS_FILE):
+        shutil.copyfile(run / name, folder / name)
+    if (run / ENVIRONMENT_FILE).is_file():
+        found = read_json(run / ENVIRONMENT_FILE, dict)
+        write_json(
+            folder / ENVIRONMENT_FILE, {name: found[name] for name in found if name not in (TYPED_IN, "command")}
+        )
+
+
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in config.items() if name not in _OF_THE_MACHINE}
+    if isinstance(kept.get("dataset"), dict):
+        kept["dataset"] = {name: value for name, value in kept["dataset"].items() if name not in _PATHS}
+    return kept
+
+
+def _card(source: Path) -> str:
+    """Return the card that training or blending wrote; where there is none, the least that the Hub wants to know."""
+    if (source / CARD_FILE).is_file():
+        return (source / CARD_FILE).read_text(encoding="utf-8")
+    return (
+        f"---\nlibrary_name: hbac\ntags:\n- eeg\n---\n\n# {source.name}\n\nClassifies 50-second windows of scalp EEG; "
+        'for research, no medical device. `hbac.load("this folder")` reads it.\n'
+    )
+
+
+def push(folder: Path, name: str) -> str:
+    """Upload a folder to the Hub, as a private repository where it is new.
+
+    Parameters
+    ----------
+    folder : Path
+        As `write_hub_folder` wrote it.
+    name : str
+        ``OWNER/NAME``.
+
+    Returns
+    -------
+    str
+        Where it is now.
+
+    Raises
+    ------
+    UserError
+        When the name is none, there is no account or no network, or the Hub refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        api = HfApi()
+        api.create_repo(name, private=True, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=folder, ignore_patterns=[".*"], commit_message="Export of hbac")
+    except HFValidationError as error:
+        raise UserError(f"push={name}: {str(error).splitlines()[0]}") from None
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"push={name}: {str(error).splitlines()[0]}; log in once (`hf auth login`, or HF_TOKEN). "
+            f"{folder} is complete: `hf upload {name} {folder}` sends it too"
+        ) from None
+    return f"hf://{name}"
