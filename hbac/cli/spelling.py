@@ -17,9 +17,10 @@ FLAGS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve"
          "--config-dir", "-cd", "--experimental-rerun", "--info", "-i")  # fmt: skip
 # What an option's package is called: hbac itself is on no index, so that `hbac[ray]` would find nothing.
 _PACKAGES = {
-    "optuna": "hydra-optuna-sweeper",
-    **dict.fromkeys(("ray", "ray_aws"), "hydra-ray-launcher"),
-    **dict.fromkeys(("submitit_slurm", "submitit_local"), "hydra-submitit-launcher"),
+    "optuna": "'hydra-optuna-sweeper>=1.2' 'sqlalchemy<2'",
+    "joblib": "'hydra-joblib-launcher>=1.2'",
+    **dict.fromkeys(("ray", "ray_aws"), "'hydra-ray-launcher>=1.2'"),
+    **dict.fromkeys(("submitit_slurm", "submitit_local"), "'hydra-submitit-launcher>=1.2'"),
 }
 _WORDS_TOO = ("trainer.devices", "trainer.deterministic")  # auto, warn
 _WAYS = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info"}  # of them one at a time
@@ -120,7 +121,7 @@ def explained(error: Exception, overrides: Sequence[str], conf: Path, config_nam
         )
     if (missing := getattr(error, "missing_cfg_file", None)) and getattr(error, "options", None):
         group, _, option = missing.rpartition("/")
-        extra = f" It needs: pip install '{_PACKAGES[option]}>=1.2'" if option in _PACKAGES else ""
+        extra = f" It needs: pip install {_PACKAGES[option]}" if option in _PACKAGES else ""
         options = list(error.options)  # type: ignore[attr-defined]
         return f"unknown {group} {option!r}; there are: {', '.join(options)}.{extra or hint(option, options)}"
     if match := re.match(r"Multiple values for (\S+)\.", text) or re.search(r"already at '([^']+)'", text):

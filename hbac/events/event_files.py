@@ -92,7 +92,7 @@ def write_events(folder: Path, course: Course, facts: RecordingFacts, rule: Even
     write_bids(folder, events, rule, course.ensemble)
     write_szcore(folder / SEIZURES_FILE, events, facts.duration_s, facts.start)
     if find_spec("edfio") is None:
-        log.warning("%s is not written: pip install 'hbac[recordings]'", ANNOTATIONS_FILE)
+        log.warning("%s is not written: pip install 'edfio>=0.4.5'", ANNOTATIONS_FILE)
     else:
         write_annotations(folder / ANNOTATIONS_FILE, events, facts.start)
     return events
