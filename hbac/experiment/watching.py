@@ -31,7 +31,8 @@ def watch(hydra: Any, sweep: Path, wait_s: float) -> None:
     if launcher.endswith("RayLauncher") and (remote := dict(hydra.launcher.ray.remote)):
         _in_background(lambda: _look_at_ray(needs_of(remote), wait_s))
     if "submitit" in launcher:
-        sys.stderr.write(f"jobs run elsewhere; what each says stands in {hydra.launcher.submitit_folder}\n")
+        where = Path(str(hydra.launcher.submitit_folder).replace("%j", "<job>"))
+        sys.stderr.write(f"jobs run elsewhere; what each says stands in {where}\n")
         _in_background(lambda: _tell_jobs(sweep))
 
 
