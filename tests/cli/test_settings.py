@@ -37,7 +37,7 @@ SMALL_NET = ["model.filters=4", "model.width=8", "model.depth=1", "model.gru_hid
         ("+trainer.check_val_every_n_epoch=2", "trainer.check_val_every_n_epoch=2: each epoch is validated"),
         ("+trainer.logger=true", "trainer.logger=true: hbac decides this itself"),
         ("+trainer.no_such_thing=1", "lightning.Trainer cannot be made from its config"),
-        ("+trainer.strategy=fast", "trainer: "),
+        ("+trainer.strategy=fast", "unknown trainer.strategy 'fast'; there are: auto, ddp"),
         ("augment.raw.swap_p=9", "augment.raw.swap_p=9: a probability"),
         ("augment.signal.shift_max_s=-1", "augment.signal"),
         ("schedule.warmup=7", "schedule.warmup=7: must be"),

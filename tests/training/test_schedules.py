@@ -131,7 +131,8 @@ class Rows(L.LightningDataModule):
         generator = torch.Generator().manual_seed(n)
         target = torch.rand(n, 6, generator=generator).softmax(1)
         x = torch.randn(n, 3, generator=generator)
-        return [{"x": x[i], "target": target[i], "weight": torch.ones(()), "n_votes": torch.ones(())} for i in range(n)]
+        others = {"weight": torch.ones(()), "n_votes": torch.ones(()), "row": torch.tensor(0)}
+        return [{"x": x[i], "target": target[i], **others} for i in range(n)]
 
     def train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.rows(40), batch_size=4)  # type: ignore[arg-type]
