@@ -22,15 +22,14 @@ from safetensors.numpy import load_file
 from hbac.predictions import PredictionTable
 from hbac.predictions.submission import check_submission
 from tests.helpers import write_hms_layout
+from tests.warm import run_module
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL_NET = ["model.filters=8", "model.width=16", "model.depth=2", "model.gru_hidden=16", "trainer.max_epochs=1"]
 
 
 def command(folder: Path, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=900
-    )
+    result = run_module(folder, *arguments)
     assert not ok or result.returncode == 0, result.stderr
     return result
 
