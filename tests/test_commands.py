@@ -138,7 +138,7 @@ def test_an_experiment_brings_its_sweep(data_root: Path, tmp_path: Path) -> None
     assert sorted(summary["band"].dropna()) == ["0.5-20", "1-12"]
     assert summary.columns[-1] == "band"  # nothing else was swept
     result = command(tmp_path, "hbac.ensemble", f"members=[{ensemble.parent}]", "out=mine", "comparisons=true")
-    assert "report:     mine/report" in result.stdout
+    assert "compared:   mine/comparisons" in result.stdout
     scores = pd.read_csv(tmp_path / "mine" / "comparisons" / "scores.csv")
     assert set(scores["name"]) >= {"ensemble"}
     assert {path.stem for path in tmp_path.glob("mine/comparisons/*.csv")} == {
