@@ -117,3 +117,39 @@ def reliability(
             "accuracy": mean_confidence - mean_excess,
         }
     )
+
+
+def reliability_of_shares(
+    share_N: npt.NDArray[np.floating], prob_N: npt.NDArray[np.floating], n_bins: int = N_BINS
+) -> pd.DataFrame:
+    """Tabulate the probability of a class against the share of votes that it got, in bins of as many rows each.
+
+    Parameters
+    ----------
+    share_N : ndarray, shape (rows,)
+        Share of the votes for the class.
+    prob_N : ndarray, shape (rows,)
+        Its predicted probability.
+    n_bins : int
+        Number of bins; fewer where there are not as many rows.
+
+    Returns
+    -------
+    DataFrame
+        One row per bin, by rising probability: ``n, predicted, share``.
+
+    Examples
+    --------
+    >>> found = reliability_of_shares(np.array([0.0, 0.2, 0.8, 1.0]), np.array([0.1, 0.1, 0.9, 0.9]), n_bins=2)
+    >>> found["share"].tolist()
+    [0.1, 0.9]
+    """
+    order = np.argsort(prob_N, kind="stable")
+    parts = [rows for rows in np.array_split(order, n_bins) if len(rows)]
+    return pd.DataFrame(
+        {
+            "n": [len(rows) for rows in parts],
+            "predicted": [float(prob_N[rows].mean()) for rows in parts],
+            "share": [float(share_N[rows].mean()) for rows in parts],
+        }
+    )

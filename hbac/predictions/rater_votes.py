@@ -19,8 +19,9 @@ import pandas as pd
 from hbac.common.errors import UserError
 from hbac.evaluation.agreement import NOT_RATED, count_votes_by_rater
 from hbac.evaluation.metric import check_distribution
+from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.parquet import read_parquet
-from hbac.predictions.table import ID_COLUMNS, NO_ID
+from hbac.predictions.table import ID_COLUMNS, NO_ID, PredictionTable
 from hbac.vocabulary import CLASSES, CONSENSUS_NAMES, PROB_COLUMNS, VOTE_COLUMNS
 
 PREFIX = "rater_"
@@ -36,6 +37,8 @@ class RaterTable:
 
     Parameters
     ----------
+    title : str
+        What the table is called.
     names : tuple of str
         The raters.
     votes : ndarray of int64, shape (rows, raters)
@@ -46,6 +49,7 @@ class RaterTable:
         Probabilities.
     """
 
+    title: str
     names: tuple[str, ...]
     votes: npt.NDArray[np.int64]
     ids: pd.DataFrame
@@ -76,7 +80,7 @@ class RaterTable:
         here = (found >= 0) & (self.ids["label_id"].to_numpy() != NO_ID)
         ids = self.ids[here].reset_index(drop=True)
         probs = None if self.probs is None else self.probs[here]
-        return RaterTable(self.names, self.votes[here], ids, probs), np.asarray(found[here], np.int64)
+        return RaterTable(self.title, self.names, self.votes[here], ids, probs), np.asarray(found[here], np.int64)
 
 
 def read_raters(path: str | Path) -> RaterTable:
@@ -121,7 +125,8 @@ def read_raters(path: str | Path) -> RaterTable:
     _check_once(ids, path)
     rated = (votes != NOT_RATED).any(axis=1)
     names = tuple(name.removeprefix(PREFIX) for name in raters)
-    return RaterTable(names, votes[rated], ids[rated].reset_index(drop=True), None if probs is None else probs[rated])
+    ids, probs = ids[rated].reset_index(drop=True), None if probs is None else probs[rated]
+    return RaterTable(path.stem, names, votes[rated], ids, probs)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -190,7 +195,7 @@ def _from_long(frame: pd.DataFrame, path: Path) -> RaterTable:
         patient = pd.Series(_ids(frame, "patient_id", path), index=label_id)
         ids["patient_id"] = patient[~patient.index.duplicated()].reindex(labels).to_numpy()
     rated = (votes != NOT_RATED).any(axis=1)
-    return RaterTable(tuple(names), votes[rated], ids[rated].reset_index(drop=True))
+    return RaterTable(path.stem, tuple(names), votes[rated], ids[rated].reset_index(drop=True))
 
 
 def vote_counts(table: RaterTable) -> pd.DataFrame:
@@ -208,3 +213,30 @@ def vote_counts(table: RaterTable) -> pd.DataFrame:
     """
     counts = pd.DataFrame(count_votes_by_rater(table.votes), columns=list(VOTE_COLUMNS))
     return pd.concat([table.ids, counts], axis=1)
+
+
+def as_predictions(table: RaterTable) -> PredictionTable:
+    """Make a prediction table of the probabilities beside the votes, with all votes for the target.
+
+    Parameters
+    ----------
+    table : RaterTable
+        With probabilities. Ids that it lacks become the number of the row.
+
+    Returns
+    -------
+    PredictionTable
+        One fold, called as the table is.
+
+    Raises
+    ------
+    UserError
+        When there are no probabilities.
+    """
+    if table.probs is None:
+        raise UserError(f"{table.title}: no probabilities: the columns {', '.join(PROB_COLUMNS)} are needed")
+    rows = vote_counts(table)
+    for column in ("label_id", "eeg_id", "patient_id"):
+        if (rows[column] == NO_ID).any():
+            rows[column] = np.arange(len(rows))
+    return PredictionTable.from_arrays(rows, table.probs, TableMetadata(table.title, hbac_version=""), fold=0)

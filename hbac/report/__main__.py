@@ -41,6 +41,7 @@ def report(cfg: DictConfig) -> None:
     from hbac.common.commands import several
     from hbac.common.files import new_folder
     from hbac.experiment.launched import named
+    from hbac.predictions.rater_votes import read_raters
     from hbac.report.gather import gather
     from hbac.report.index import check_out, write_report
     from hbac.report.window_choice import choose_windows
@@ -49,7 +50,8 @@ def report(cfg: DictConfig) -> None:
         raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
     out = Path(cfg.out)
     check_out(out)
-    found = gather([str(run) for run in several(cfg.runs)], Path(cfg.outputs), cfg.population)
+    raters = read_raters(str(cfg.raters)) if cfg.raters else None
+    found = gather([str(run) for run in several(cfg.runs)], Path(cfg.outputs), cfg.population, raters)
     windows, part, notes = None, None, []
     if cfg.windows or several(cfg.label_ids):
         windows = choose_windows(found, cfg.windows, several(cfg.label_ids), cfg.seed)

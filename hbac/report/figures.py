@@ -11,12 +11,15 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from hbac.report.page import N_SERIES
+from hbac.vocabulary import CLASSES
 
 Array = npt.NDArray[np.float64]
 
 RAMP = [[level / 4, f"var(--ramp-{level})"] for level in range(5)]
 BOTH_SIGNS = [[0, "var(--negative)"], [0.5, "var(--ramp-0)"], [1, "var(--positive)"]]
 _DASHES = ("solid", "dash", "dot")
+_CLASS_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")  # of the classes
 
 
 def series(number: int) -> dict[str, str]:
@@ -33,6 +36,22 @@ def series(number: int) -> dict[str, str]:
         ``color`` and ``dash``.
     """
     return {"color": f"var(--series-{number % N_SERIES})", "dash": _DASHES[number // N_SERIES % len(_DASHES)]}
+
+
+def class_line(k: int) -> dict[str, str]:
+    """Return the line of a class: its colour, and a dash of its own for who cannot tell colours apart.
+
+    Parameters
+    ----------
+    k : int
+        Position among `hbac.vocabulary.CLASSES`.
+
+    Returns
+    -------
+    dict
+        ``color`` and ``dash``.
+    """
+    return {"color": f"var(--{CLASSES[k]})", "dash": _CLASS_DASHES[k]}
 
 
 def drawn(text: str) -> str:

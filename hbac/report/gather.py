@@ -21,6 +21,7 @@ from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, join_tables
 from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.parquet import read_footer
+from hbac.predictions.rater_votes import RaterTable, as_predictions
 from hbac.predictions.table import TEST_FOLD, PredictionTable, concat
 from hbac.report.figures import drawn
 
@@ -62,6 +63,8 @@ class Gathered:
         The setting: the rows that they are ranked by.
     notes : tuple of str
         What a reader should know.
+    raters : RaterTable, optional
+        Votes by named rater, as their file has them.
     """
 
     tables: dict[str, PredictionTable]
@@ -69,6 +72,7 @@ class Gathered:
     ensembles: dict[str, Blended]
     population: str = DEFAULT_POPULATION
     notes: tuple[str, ...] = ()
+    raters: RaterTable | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,7 +132,12 @@ class Gathered:
         return np.where(self.joined.present[j][:, None], self.joined.probs[j].astype(np.float64), np.nan)
 
 
-def gather(paths: Sequence[str | Path], outputs: Path, population: str = DEFAULT_POPULATION) -> Gathered:
+def gather(
+    paths: Sequence[str | Path],
+    outputs: Path,
+    population: str = DEFAULT_POPULATION,
+    raters: RaterTable | None = None,
+) -> Gathered:
     """Read what a report compares.
 
     Parameters
@@ -140,6 +149,8 @@ def gather(paths: Sequence[str | Path], outputs: Path, population: str = DEFAULT
         Where to look when no path is given.
     population : str
         The setting: the rows to rank by.
+    raters : RaterTable, optional
+        Votes by named rater. Without paths, and with probabilities beside the votes, these are what the report is of.
 
     Returns
     -------
@@ -154,9 +165,11 @@ def gather(paths: Sequence[str | Path], outputs: Path, population: str = DEFAULT
     """
     counted = population_of(population)
     notes: list[str] = []
-    if not paths:
-        paths, notes = _default(outputs)
     tables: dict[tuple[str, ...], PredictionTable] = {}
+    if not paths and raters is not None and raters.probs is not None:
+        tables[(raters.title,)] = as_predictions(raters)
+    elif not paths:
+        paths, notes = _default(outputs)
     for path in paths:
         for table in collect([path]):
             _check(table)
@@ -181,7 +194,12 @@ def gather(paths: Sequence[str | Path], outputs: Path, population: str = DEFAULT
             "are of the rows that both have."
         )
     return Gathered(
-        {everything[j].metadata.member: everything[j] for j in order}, ranked, ensembles, population, tuple(notes)
+        {everything[j].metadata.member: everything[j] for j in order},
+        ranked,
+        ensembles,
+        population,
+        tuple(notes),
+        raters,
     )
 
 

@@ -14,7 +14,9 @@ from hbac.common.progress import track
 from hbac.report.curves import learning_curves
 from hbac.report.diagrams import class_kl, confusion, disagreements, reliability_diagrams
 from hbac.report.eeg_page import write_eeg_page
+from hbac.report.expert_section import experts
 from hbac.report.gather import Gathered
+from hbac.report.operating_section import operating
 from hbac.report.page import Table, write_page
 from hbac.report.provenance import what_was_run
 from hbac.report.ranking import ranking
@@ -35,6 +37,8 @@ SECTIONS: dict[str, Callable[[Gathered], dict[str, Any]]] = {
     "Confusion": confusion,
     "Reliability": reliability_diagrams,
     "Classes": class_kl,
+    "Operating points": operating,
+    "Experts": experts,
     "Blend weights": blend_weights,
     "Disagreement": disagreements,
     "What was run": what_was_run,
