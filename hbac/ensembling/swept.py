@@ -18,13 +18,15 @@ _FROM_FRONT_END = ("n_chans", "n_times", "sfreq", "in_chans")  # arguments of th
 _NOT_THERE = ""
 
 
-def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
+def swept_settings(members: Sequence[TableMetadata], everything: bool = False) -> pd.DataFrame:
     """Tabulate the settings that tell members apart.
 
     Parameters
     ----------
     members : sequence of TableMetadata
         Whose run folders have the configs. Members of other code, or whose runs are gone, get empty cells.
+    everything : bool
+        Whether settings that only follow another one are named, too.
 
     Returns
     -------
@@ -39,9 +41,11 @@ def swept_settings(members: Sequence[TableMetadata]) -> pd.DataFrame:
     found = list(_differing("", known)) if known else []
     columns: dict[str, list[str]] = {}
     kinds: list[list[int]] = []
-    for key, texts, is_kind in sorted(found, key=lambda entry: (not entry[2], entry[0].count("."))):
+    # What comes with another network, as its front-end, follows the network and not the other way round.
+    found.sort(key=lambda entry: (not entry[2], entry[0] != "model", entry[0].count(".")))
+    for key, texts, is_kind in found:
         groups = [texts.index(text) for text in texts]  # equal for settings that go together
-        if groups not in kinds and texts not in columns.values():
+        if everything or (groups not in kinds and texts not in columns.values()):
             columns[_printable(key)] = [_printable(text) for text in texts]
             kinds += [groups] * is_kind
     rows = iter(zip(*columns.values(), strict=True)) if columns else iter(())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +42,41 @@ def report(cfg: DictConfig) -> None:
     from hbac.common.commands import several
     from hbac.common.files import new_folder
     from hbac.experiment.launched import named
-    from hbac.predictions.rater_votes import read_raters
-    from hbac.report.gather import gather
-    from hbac.report.index import check_out, write_report
-    from hbac.report.window_choice import choose_windows
+    from hbac.report.index import check_out
+    from hbac.report.watching import changes, tables_now
 
     if not isinstance(cfg.windows, int) or cfg.windows < 0:
         raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
+    if not isinstance(cfg.saliency_s, int | float) or not cfg.saliency_s >= 0:
+        raise UserError(f"saliency_s={cfg.saliency_s}: must be a number of seconds, 0 or more")
     out = Path(cfg.out)
     check_out(out)
+    if not named("out"):
+        out = new_folder(out)  # of two reports in one second each gets its own
+    if not cfg.watch:
+        try:
+            _write(cfg, out)
+        finally:
+            with suppress(OSError):
+                out.rmdir()  # nothing was written
+        return
+    paths = [Path(run) for run in several(cfg.runs)]
+    log.info("watching; stop with Ctrl-C")
+    for _ in changes(lambda: tables_now(paths, Path(cfg.outputs))):
+        try:
+            _write(cfg, out)
+        except UserError as error:  # the next fold may mend it
+            log.warning("not yet: %s", error)
+
+
+def _write(cfg: DictConfig, out: Path) -> None:
+    from hbac.common.commands import several
+    from hbac.predictions.rater_votes import read_raters
+    from hbac.report.gather import gather
+    from hbac.report.index import write_report
+    from hbac.report.watching import EVERY_S
+    from hbac.report.window_choice import choose_windows
+
     raters = read_raters(str(cfg.raters)) if cfg.raters else None
     found = gather([str(run) for run in several(cfg.runs)], Path(cfg.outputs), cfg.population, raters)
     windows, part, notes = None, None, []
@@ -60,14 +87,14 @@ def report(cfg: DictConfig) -> None:
             notes = [f"No EEG page: {why}"]
             log.warning("%s", notes[0])
     command = shlex.join(["python", "-m", "hbac.report", *sys.argv[1:]])
-    if not named("out"):
-        out = new_folder(out)  # of two reports in one second each gets its own
-    index = write_report(found, out, windows, part, command, tuple(notes))
+    refresh_s = 2 * EVERY_S if cfg.watch else 0
+    index = write_report(found, out, windows, part, command, tuple(notes), float(cfg.saliency_s), refresh_s)
     size_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     sys.stdout.write(
         f"report:     {index}  (members: {len(found.members)}, ensembles: {len(found.ensembles)}, {size_mb:.1f} MB; "
         "open it in a browser)\n"
     )
+    sys.stdout.flush()
 
 
 def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:

@@ -6,7 +6,8 @@ signals of a window lie in a script of their own (``eeg/<label_id>.js``), which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
-from hbac.data.windows import source_of
+from hbac.data.windows import Source, source_of
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import POPULATIONS, count_votes, votes_to_shares
 from hbac.predictions import PredictionTable
@@ -31,13 +32,23 @@ from hbac.report.eeg_data import (
     write_window,
 )
 from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours
+from hbac.report.official_picture import official_layout, official_levels
 from hbac.report.page import write_page
 from hbac.signal.montage import AVERAGE, derivation_weights
 from hbac.tracking.reading_order import CHAINS, reading_order, side_of
-from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, SFREQ, WINDOW_S
+from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, ELECTRODES, SFREQ, WINDOW_S
 
 PAGE_FILE, DATA_FOLDER = "eeg.html", "eeg"
-ASSETS = ("eeg_signals.js", "eeg_sheet.js", "eeg_votes.js", "eeg_page.js", "eeg.css")
+ASSETS = (
+    "eeg_signals.js",
+    "eeg_sheet.js",
+    "eeg_votes.js",
+    "eeg_opinion.js",
+    "eeg_drawing.js",
+    "eeg_page.js",
+    "eeg.css",
+)
+Explain = Callable[[dict[str, Source], NDArray[np.int64]], tuple[str, list[dict[str, Any] | None]]]
 
 #: What can be chosen, the first by default: montage of `hbac.signal.montage` to how readers call it.
 MONTAGES = {
@@ -52,6 +63,7 @@ LOWS_HZ, LOW_HZ = (0.1, 0.3, 0.5, 1, 1.6, 5), 0.5
 HIGHS_HZ, _HIGH_HZ = (15, 20, 30, 35, 50, 70), 70
 SPANS_S = (5, 10, 15, 20, 30, 50)
 _SOME = [group for group in POPULATIONS.values() if group.name != "all"]
+GAINS = (0.1, 0.2, 0.5, 1, 2, 5)
 PAD_S = 12.0  # mirrored at both ends before filtering: five time constants of the lowest edge
 NOTCH_HZ = 2.0  # width of a notch, at half power
 _SHRINKS = (2, 5, 10, 20, 50, 100, 200, 500)
@@ -61,7 +73,13 @@ _SHARE_DIGITS = 4
 _WHY = {"worst": "highest KL", "disputed": "disputed by the experts", "random": "at random", "chosen": "by id"}
 
 
-def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapping[str, PredictionTable]) -> Path:
+def write_eeg_page(
+    folder: Path,
+    part: Part,
+    windows: pd.DataFrame,
+    tables: Mapping[str, PredictionTable],
+    explain: Explain | None = None,
+) -> Path:
     """Write the page, its data, and the files that it shares with the report's other pages.
 
     Parameters
@@ -77,6 +95,9 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
     tables : mapping of str to PredictionTable
         Predictions by member, best first: the KL of the first is the one listed. What a member did not predict is left
         out.
+    explain : callable, optional
+        Says why a network said what it said, given the sources and the positions of the windows' label rows
+        (`hbac.report.saliency`): whose it was, and a map for each window, or None.
 
     Returns
     -------
@@ -91,9 +112,17 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
     position = _positions(part, windows)
     index = page_index(part.rows.iloc[position], windows["why"].tolist(), tables)
     label_ids = [window["label_id"] for window in index["windows"]]
-    contents = window_contents(source_of(part, "eeg"), position)
-    for label_id, content in zip(label_ids, contents, strict=True):
-        write_window(folder / DATA_FOLDER / f"{label_id}.js", label_id, content)
+    sources = _sources(part)
+    explained, maps = explain(sources, position) if explain is not None else ("", [None] * len(position))
+    index["explained"] = explained
+    official: Sequence[dict[str, Any] | None] = [None] * len(position)
+    if "official" in sources:
+        official = official_levels(sources["official"].copy(position))
+    contents = window_contents(sources["eeg"], position)
+    for label_id, content, found, long in zip(label_ids, contents, maps, official, strict=True):
+        write_window(
+            folder / DATA_FOLDER / f"{label_id}.js", label_id, {**content, "saliency": found, "official": long}
+        )
     values = {
         "index": index,
         "montages": MONTAGES,
@@ -102,6 +131,8 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
         "highs_hz": HIGHS_HZ,
         "high_hz": _HIGH_HZ,
         "spans_s": SPANS_S,
+        "members": list(tables),
+        "gains": GAINS,
         "populations": [group.title for group in _SOME],
         "span_s": CENTRAL_S,
         "sensitivities": SENSITIVITIES,
@@ -109,6 +140,14 @@ def write_eeg_page(folder: Path, part: Part, windows: pd.DataFrame, tables: Mapp
         "scored": next((name for window in index["windows"] for name in window["predictions"]), None),
     }
     return write_page(folder / PAGE_FILE, "eeg_page", values, ASSETS)
+
+
+def _sources(part: Part) -> dict[str, Source]:
+    """Return what the data set has: EEG, and official spectrograms, which are no reason to stop where they are not."""
+    found = {"eeg": source_of(part, "eeg")}
+    with suppress(UserError):
+        found["official"] = source_of(part, "official")
+    return found
 
 
 def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, PredictionTable]) -> dict[str, Any]:
@@ -136,6 +175,9 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
         "window_s": WINDOW_S,
         "page_s": CENTRAL_S,
         "central": [start, start + CENTRAL_S],
+        "electrodes": list(ELECTRODES),
+        "members": list(tables),
+        "official": official_layout(),
         **sheet_index(SFREQ),
         "spectrogram": spectrogram_index(N_ROWS, N_COLUMNS),
     }

@@ -23,8 +23,10 @@ from hbac.report.ranking import ranking
 from hbac.report.weights import blend_weights
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
+    from hbac.data.windows import Source
     from hbac.recordings.datasets import Part
 
 INDEX_FILE = "index.html"
@@ -52,6 +54,8 @@ def write_report(
     part: Part | None = None,
     command: str = "",
     notes: tuple[str, ...] = (),
+    saliency_s: float = 0,
+    refresh_s: float = 0,
 ) -> Path:
     """Write the report.
 
@@ -69,6 +73,10 @@ def write_report(
         What made the report.
     notes : tuple of str
         What a reader should know, besides what `found` has to say.
+    saliency_s : float
+        So many seconds are spent on saying why a network said what it said of the windows; 0: none.
+    refresh_s : float
+        After so many seconds a browser reads the page again, since a newer one may be there; 0: never.
 
     Returns
     -------
@@ -86,7 +94,8 @@ def write_report(
             {"title": title, "anchor": title.lower().replace(" ", "-"), "shown": shown} for title, shown in made.items()
         ]
         if windows is not None and part is not None and len(windows):
-            sections.insert(-1, {"title": "EEG", "anchor": "eeg", "shown": _eeg(folder, part, windows, found)})
+            shown = _eeg(folder, part, windows, found, saliency_s)
+            sections.insert(-1, {"title": "EEG", "anchor": "eeg", "shown": shown})
         values = {
             "sections": sections,
             "n_members": len(found.members),
@@ -94,6 +103,7 @@ def write_report(
             "n_rows": f"{len(found.joined.frame):,}",
             "n_patients": f"{found.joined.frame['patient_id'].nunique():,}",
             "best": found.names[0],
+            "refresh_s": int(refresh_s),
             "notes": (*found.notes, *notes),
             "version": hbac.__version__,
             "written": time.strftime("%Y-%m-%d %H:%M"),
@@ -121,11 +131,21 @@ def check_out(out: Path) -> None:
     check_free(out, COMMAND, own_folders=[_WHOLE])
 
 
-def _eeg(folder: Path, part: Part, windows: pd.DataFrame, found: Gathered) -> dict[str, Any]:
-    path = write_eeg_page(folder, part, windows, found.tables)
+def _eeg(folder: Path, part: Part, windows: pd.DataFrame, found: Gathered, saliency_s: float) -> dict[str, Any]:
+    """Write the EEG page; with saliency where seconds are given for it."""
+    from hbac.report.saliency import saliency  # torch models are slow to import, and most tests do without
+
+    why_not: list[str] = []
+
+    def explain(sources: dict[str, Source], position: np.ndarray) -> tuple[str, list[dict[str, Any] | None]]:
+        name, maps, why = saliency(found, windows["fold"].tolist(), sources, position, saliency_s)
+        why_not.append(f"No saliency: {why}." if why else "")
+        return name, maps
+
+    path = write_eeg_page(folder, part, windows, found.tables, explain if saliency_s else None)
     rows = [
         [row["why"], row["label_id"], row["eeg_id"], row["n_votes"], f"{row['kl']:.4f}", f"{row['entropy']:.3f}"]
         for row in windows.to_dict("records")
     ]
     columns = ["why", "label", "EEG", "votes", "KL", "entropy of the votes"]
-    return {"page": path.name, "windows": Table(columns, rows, range(1, len(columns)))}
+    return {"page": path.name, "why_not": "".join(why_not), "windows": Table(columns, rows, range(1, len(columns)))}

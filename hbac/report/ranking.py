@@ -51,6 +51,7 @@ def ranking(found: Gathered) -> dict[str, Any]:
         "scores": _table(found, score, list(kept), chance),
         "intervals": pictures,
         "settings": _settings(found),
+        "everything": _everything(found),
         "further": _further(found),
     }
 
@@ -109,6 +110,15 @@ def _settings(found: Gathered) -> Table | None:
         for name, values in zip(found.members, settings.to_numpy().tolist(), strict=True)
     ]
     return Table(["", "member", *settings.columns], rows, [0])
+
+
+def _everything(found: Gathered) -> Table | None:
+    """Tabulate all settings in which members differ, a line each."""
+    settings = swept_settings(list(found.members.values()), everything=True)
+    if not len(settings.columns):
+        return None
+    ranks = [found.label(name) for name in found.members]
+    return Table(["setting", *ranks], [[name, *settings[name]] for name in settings])
 
 
 def _further(found: Gathered) -> dict[str, Table]:

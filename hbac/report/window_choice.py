@@ -26,8 +26,9 @@ def choose_windows(found: Gathered, n_windows: int, label_ids: Sequence[int] = (
     found : Gathered
         What is compared; the first prediction is the one whose worst windows are shown.
     n_windows : int
-        How many: a third each of the worst (KL), the most disputed (entropy of the votes, where 10 or more experts
-        voted, if there are enough of these) and random ones, one of an EEG; the worst get what is left over.
+        How many: a third each of the worst (KL, of the rows that count as long as there are any), the most disputed
+        (entropy of the votes, where 10 or more experts voted, if there are enough of these) and random ones, one of an
+        EEG; the worst get what is left over.
     label_ids : sequence of int
         Label ids to show instead.
     seed : int
@@ -47,10 +48,12 @@ def choose_windows(found: Gathered, n_windows: int, label_ids: Sequence[int] = (
     joined = found.joined
     first_N = joined.present.argmax(axis=0)
     frame = joined.frame[[*ID_COLUMNS, "fold", "n_votes"]].assign(
-        kl=found.divergences[first_N, np.arange(len(joined.frame))], entropy=entropy(joined.targets, axis=1)
+        counts=found.counts,
+        kl=found.divergences[first_N, np.arange(len(joined.frame))],
+        entropy=entropy(joined.targets, axis=1),
     )
     if label_ids:
-        return _named(frame, label_ids)
+        return _named(frame.drop(columns="counts"), label_ids)
     left = frame
     parts = []
     for number, kind in enumerate(KINDS):
@@ -58,13 +61,14 @@ def choose_windows(found: Gathered, n_windows: int, label_ids: Sequence[int] = (
         part = left.iloc[_order(left, kind, n_wanted, seed)].drop_duplicates("eeg_id").head(n_wanted)
         parts.append(part.assign(why=kind))
         left = left[~left["eeg_id"].isin(part["eeg_id"])]
-    return _first("why", pd.concat(parts, ignore_index=True))
+    return _first("why", pd.concat(parts, ignore_index=True).drop(columns="counts"))
 
 
 def _order(frame: pd.DataFrame, kind: str, n_wanted: int, seed: int) -> npt.NDArray[np.int64]:
     """Return the positions of rows, the most interesting first."""
     if kind == "worst":
-        return np.argsort(-frame["kl"].to_numpy(), kind="stable")
+        # The largest divergences of all are of rows with one vote, and of that vote's noise.
+        return np.lexsort((-frame["kl"].to_numpy(), ~frame["counts"].to_numpy()))
     if kind == "random":
         return np.random.default_rng(seed).permutation(len(frame))
     # Three votes for three classes are much entropy and little dispute.

@@ -79,7 +79,7 @@ def test_a_report_of_nothing_but_raters_and_a_network(raters: RaterTable, tmp_pa
 
 def test_operating_points_are_shown_of_the_best_and_of_ensembles(found: Gathered) -> None:
     shown = operating(found)
-    assert list(shown["shown"])[0] == found.labels[0]
+    assert next(iter(shown["shown"])) == found.labels[0]
     assert {label.split("  ")[1] for label in shown["shown"]} >= set(found.ensembles)
     best = shown["shown"][found.labels[0]]
     named = [name for name in CONSENSUS_NAMES if any(row[0] == name for row in best["points"].rows)]

@@ -7,7 +7,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const STRIP = 50, BETWEEN = 5, TOP = 28, BOTTOM = 50; // pixels
   const figure = document.getElementById("eeg-figure");
   const control = (name) => document.getElementById(`eeg-${name}`);
-  const state = { at: 0, from: page.central[0], span: page.page_s, listed: [] };
+  const state = { at: 0, from: page.central[0], span: page.page_s, listed: [],
+    hidden: new Set(), gains: new Map(), marks: [] };
   let turn = 0; // of two windows asked for in haste, the later one is shown
 
   const { element } = hbacVotes;
@@ -40,6 +41,9 @@ document.addEventListener("DOMContentLoaded", () => {
       yaxis: { ...yaxis, uirevision },
       ...beside,
     };
+    for (const { x } of state.marks) {
+      layout.shapes.push({ type: "line", yref: "y domain", x0: x, x1: x, y0: 0, y1: 1, line: { color: "var(--accent)", width: 1.5, dash: "dot" } });
+    }
     regions.forEach((region, i) => {
       const bottom = (regions.length - 1 - i) * (STRIP + BETWEEN) / inner;
       layout[`yaxis${i + 2}`] = { domain: [bottom, bottom + STRIP / inner], range: [0, page.spectrogram.max_hz], tickvals: [0, 10],
@@ -82,12 +86,13 @@ document.addEventListener("DOMContentLoaded", () => {
     control("next").disabled = place === state.listed.length - 1;
     control("earlier").disabled = state.from <= 0;
     control("later").disabled = state.from + span() >= page.window_s;
-    let channels, maps, found, lines;
+    let channels, maps, found, lines, long;
     try {
       found = await hbacEEG.load(shown.label_id);
       lines = notched(found.mains);
       channels = await hbacEEG.electrodes(found, low, high, lines);
       maps = await hbacEEG.spectrogram(found);
+      long = await hbacEEG.official(found);
     } catch (error) {
       if (mine === turn) control("said").textContent = error.message;
       return;
@@ -95,13 +100,22 @@ document.addEventListener("DOMContentLoaded", () => {
     if (mine !== turn) return;
     const uvPerMm = Number(option("sensitivity"));
     const pixels = Math.max(200, figure.clientWidth - sides().l - sides().r);
-    const { rows, traces, ekg } = hbacSheet.draw(page, channels, found, montage, uvPerMm, range(), pixels);
-    const smaller = rows.filter((row) => row.shrunk).map((row) => row.name + row.shrunk);
+    const { rows, traces, ekg } = hbacSheet.draw(page, channels, found, montage, uvPerMm, range(), pixels, 0, state);
+    const smaller = rows.filter((row) => row.shrunk && !state.gains.has(row.name)).map((row) => row.name + row.shrunk);
     const layout = layoutOf(rows, uvPerMm, ekg);
+    const why = option("saliency") === "on" && found.saliency ? [hbacDrawing.saliency(found, rows, page)].filter(Boolean) : [];
     figure.style.height = `${layout.height}px`;
-    await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace)], layout, config: { displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
+    await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace), ...why], layout, config: { displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
+    figure.removeAllListeners("plotly_click");
+    figure.on("plotly_click", ({ points }) => mark(points[0]));
+    control("long").hidden = !long;
+    if (long) hbac.show(control("long"), hbacDrawing.official(long, page, narrow()));
+    control("why").textContent = !why.length ? "" : `Shaded: the seconds and electrodes that spoke for ${className(found.saliency.class)} (blue) or `
+      + `against it (orange) in ${page.explained}: integrated gradients, in seconds; the strongest of an electrode is ${found.saliency.most} nats.`;
     const missing = Object.keys(found.gaps);
     control("said").textContent = [said(found.mains, lines),
+      option("saliency") === "on" && !found.saliency ? "No saliency: no network that did not learn this window is at hand." : "",
+      state.hidden.size ? `Hidden: ${[...state.hidden].join(", ")}.` : "",
       smaller.length ? `Drawn smaller, for it would fill the page: ${smaller.join(", ")}.` : "",
       missing.length ? `Gaps: samples that were not recorded (${missing.join(", ")}).` : ""].filter(Boolean).join(" ");
     document.documentElement.dataset.eeg = [shown.label_id, montage, low, high, lines[0] ?? 0, ...range()].join(" ");
@@ -109,9 +123,64 @@ document.addEventListener("DOMContentLoaded", () => {
     if (next) hbacEEG.load(next.label_id).catch(() => {}); // said when it is asked for
   }
 
+  const className = (key) => page.class_names[page.classes.indexOf(key)];
+
+  /* Two clicks on traces measure what is between them, a third begins anew. */
+  function mark(point) {
+    if (typeof point.customdata !== "number") return; // of a spectrogram
+    if (state.marks.length === 2) state.marks = [];
+    state.marks.push({ x: point.x, uv: point.customdata, name: point.data.name });
+    measured();
+    draw();
+  }
+
+  function measured() {
+    const [one, other] = state.marks;
+    if (!one) control("measured").textContent = "";
+    else if (!other) control("measured").textContent = `${one.name} at ${one.x.toFixed(2)} s: ${one.uv.toFixed(0)} µV. Click a second point to measure.`;
+    else {
+      const seconds = Math.abs(other.x - one.x);
+      control("measured").textContent = `${seconds.toFixed(3)} s, ${seconds ? `${(1 / seconds).toFixed(2)} Hz, ` : ""}`
+        + `${Math.abs(other.uv - one.uv).toFixed(0)} µV${one.name === other.name ? ` in ${one.name}` : ` between ${one.name} and ${other.name}`}.`;
+    }
+  }
+
+  function clear() {
+    state.marks = [];
+    measured();
+    draw();
+  }
+
+  function listChannels() {
+    const names = page.montages[option("montage")].flat().concat(page.ekg).map((row) => row.name), chosen = option("channel");
+    control("channel").replaceChildren(...names.map((name) => new Option(name, name, false, name === chosen)));
+    showGain();
+  }
+
+  function showGain() {
+    control("gain").value = String(state.gains.get(option("channel")) ?? 1);
+    control("hide").textContent = state.hidden.has(option("channel")) ? "show" : "hide";
+  }
+
+  function hide() {
+    const name = option("channel");
+    if (!state.hidden.delete(name)) state.hidden.add(name);
+    showGain();
+    draw();
+  }
+
+  function everyChannel() {
+    state.hidden.clear();
+    state.gains.clear();
+    showGain();
+    draw();
+  }
+
   function show(at) {
     state.at = Math.max(0, Math.min(page.windows.length - 1, at));
     toCentre();
+    state.marks = [];
+    measured();
     const shown = page.windows[state.at];
     history.replaceState(null, "", `#${shown.label_id}`);
     control("title").textContent = `EEG ${shown.eeg_id}`;
@@ -123,6 +192,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (current) button.scrollIntoView({ block: "nearest" });
     }
     hbacVotes.show(control("votes"), shown, page);
+    hbacOpinion.show(shown);
     return draw();
   }
 
@@ -139,6 +209,7 @@ document.addEventListener("DOMContentLoaded", () => {
   function step(name, by, round = true) {
     const list = control(name), n = list.options.length, at = list.selectedIndex + by;
     list.selectedIndex = round ? (at + n) % n : Math.max(0, Math.min(n - 1, at));
+    if (name === "montage") listChannels();
     draw();
   }
 
@@ -151,12 +222,20 @@ document.addEventListener("DOMContentLoaded", () => {
   /* Entropy of the votes in nats: how much the experts disagreed. */
   const dispute = (shown) => -shown.votes.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0);
   const most = (shown) => shown.votes.indexOf(Math.max(...shown.votes));
-  const orders = { kl: (one, other) => other.kl - one.kl, dispute: (one, other) => dispute(other) - dispute(one) };
+  /* What the chosen member said of a window; nothing where it did not. */
+  const memberSaid = (shown) => shown.predictions[page.members[Number(option("member"))]];
+  const klOf = (shown) => memberSaid(shown)?.kl ?? -1;
+  const isRight = (shown) => {
+    const prob = memberSaid(shown)?.prob;
+    return prob === undefined ? "" : prob.indexOf(Math.max(...prob)) === most(shown) ? "right" : "wrong";
+  };
+  const orders = { kl: (one, other) => klOf(other) - klOf(one), dispute: (one, other) => dispute(other) - dispute(one) };
 
   /* The windows that the reader wants, in the order that the reader wants. */
   function listWindows() {
     const [only, votes, order] = ["class", "population", "order"].map(option), text = option("search").trim();
     const wanted = (shown) => (only === "" || page.classes[most(shown)] === only) && (votes === "" || shown.populations.includes(votes))
+      && (option("right") === "" || isRight(shown) === option("right"))
       && [shown.eeg_id, shown.label_id, shown.patient_id].some((id) => String(id).includes(text));
     state.listed = page.windows.map((_, at) => at).filter((at) => wanted(page.windows[at]));
     if (order in orders) state.listed.sort((one, other) => orders[order](page.windows[one], page.windows[other]));
@@ -173,7 +252,9 @@ document.addEventListener("DOMContentLoaded", () => {
       button.value = at;
       button.appendChild(element("i")).style.background = `var(--${page.classes[most(shown)]})`;
       button.append(element("span", "", page.class_names[most(shown)]), element("span", "", String(shown.eeg_id)),
-        element("span", "muted", `n ${shown.n_votes}`), element("b", "", shown.kl === null ? "" : shown.kl.toFixed(2)));
+        element("span", "muted", `n ${shown.n_votes}`), element("b", "", memberSaid(shown) ? klOf(shown).toFixed(2) : ""));
+      if (hbacOpinion.of(shown)) button.append(element("em", "", `said: ${className(hbacOpinion.of(shown))}`));
+      if (at === state.at) button.setAttribute("aria-current", "true");
       button.addEventListener("click", () => show(at));
     }
     if (!found.length) found.push(element("p", "muted", "No window is like this."));
@@ -189,6 +270,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const keys = {
     ArrowRight: (shift) => shift ? move(1) : turnPage(1), ArrowLeft: (shift) => shift ? move(-1) : turnPage(-1),
     ArrowUp: () => step("sensitivity", -1, false), ArrowDown: () => step("sensitivity", 1, false),
+    s: () => step("saliency", 1), h: hide, Escape: clear,
+    ...Object.fromEntries(page.classes.map((name, k) => [String(k + 1), () => hbacOpinion.say(name)])),
     c: () => { toCentre(); draw(); }, n: () => step("notch", 1), "?": help,
     m: (shift) => step("montage", shift ? -1 : 1), f: (shift) => step("high", shift ? -1 : 1), l: (shift) => step("low", shift ? -1 : 1),
   };
@@ -199,7 +282,7 @@ document.addEventListener("DOMContentLoaded", () => {
     event.preventDefault();
     keys[key](event.shiftKey);
   });
-  for (const name of ["montage", "low", "high", "notch", "sensitivity", "span"]) {
+  for (const name of ["montage", "low", "high", "notch", "sensitivity", "span", "saliency", "gain", "channel"]) {
     let byHand = false; // after a choice with the mouse, the keys are those of the page again
     control(name).addEventListener("pointerdown", () => { byHand = true; });
     control(name).addEventListener("keydown", () => { byHand = false; });
@@ -208,21 +291,28 @@ document.addEventListener("DOMContentLoaded", () => {
         goTo(state.from + (state.span - span()) / 2);
         state.span = span();
       }
+      if (name === "montage") listChannels();
+      if (name === "channel") showGain();
+      if (name === "gain") state.gains.set(option("channel"), Number(option("gain")));
       if (byHand) control(name).blur();
       draw();
     });
   }
-  const buttons = { back: () => move(-1), next: () => move(1), earlier: () => turnPage(-1), later: () => turnPage(1), help };
+  const buttons = { back: () => move(-1), next: () => move(1), earlier: () => turnPage(-1), later: () => turnPage(1), help,
+    hide, all: everyChannel, clear };
   for (const [name, act] of Object.entries(buttons)) control(name).addEventListener("click", act);
   const asked = () => page.windows.findIndex((shown) => `#${shown.label_id}` === location.hash);
   window.addEventListener("hashchange", () => { if (asked() >= 0 && asked() !== state.at) show(asked()); });
   document.documentElement.addEventListener("hbac-theme", draw); // names of rows have their colours in their text
-  for (const name of ["class", "population", "order", "search"]) {
+  for (const name of ["class", "population", "order", "search", "member", "right"]) {
     control(name).addEventListener("input", () => {
       listWindows();
-      if (state.listed.length) show(state.listed.includes(state.at) ? state.at : state.listed[0]);
+      if (state.listed.includes(state.at)) draw(); else if (state.listed.length) show(state.listed[0]); // keeps the place
     });
   }
+  if (!page.explained) control("saliency").closest("label").hidden = true;
+  listChannels();
+  hbacOpinion.begin(page, listWindows);
   listWindows();
   show(Math.max(0, asked()));
 });

@@ -6,9 +6,11 @@ const hbacSheet = (() => {
   const HEIGHT = 560, GAP = 13; // pixels
   const PEN = 100; // so many pixels a trace may leave its baseline
 
-  /* Rows from top to bottom, each with its baseline in pixels; the EKG always is the last. */
-  function rowsOf(page, montage) {
-    const groups = [...page.montages[montage], [page.ekg]];
+  /* Rows from top to bottom, each with its baseline in pixels; the EKG always is the last. Those that the
+     reader has hidden are left out. */
+  function rowsOf(page, montage, hidden) {
+    const groups = [...page.montages[montage], [page.ekg]].map((group) => group.filter((row) => !hidden.has(row.name)))
+      .filter((group) => group.length);
     const pitch = (HEIGHT - GAP * (groups.length - 1)) / (groups.flat().length + 0.6);
     let y = pitch * 0.9;
     const rows = [];
@@ -55,15 +57,20 @@ const hbacSheet = (() => {
       text: { xref: "paper", x: 1.022, xanchor: "left", y: (y0 + y1) / 2, showarrow: false, text: `${uv} µV`, font: { size: 11 } } };
   }
 
-  /* All rows of a montage: traces for hbac.show, their rows with `shrunk` said, and the EKG's scale in words. */
-  function draw(page, channels, found, montage, uvPerMm, range, pixels, start = 0) {
-    const rows = rowsOf(page, montage), signals = rows.map((row) => hbacEEG.derive(channels, row, found));
-    const ekg = ekgScale(page, signals.at(-1));
+  /* All rows of a montage: traces for hbac.show, their rows with `shrunk` said, and the EKG's scale in words. A reader's own
+     gain for a row takes the place of ours. */
+  function draw(page, channels, found, montage, uvPerMm, range, pixels, start = 0, { hidden = new Set(), gains = new Map() } = {}) {
+    const rows = rowsOf(page, montage, hidden), signals = rows.map((row) => hbacEEG.derive(channels, row, found));
+    const withEkg = rows.at(-1)?.name === page.ekg.name, ekg = withEkg ? ekgScale(page, signals.at(-1)) : 0;
     const [from, to] = range.map((seconds) => Math.round((seconds - start) * page.sfreq));
-    const shrinks = shrunk(page, signals.slice(0, -1), uvPerMm, from, to);
-    shrinks.forEach((by, i) => { rows[i].shrunk = by > 1 ? ` ÷${by}` : ""; });
-    const traces = rows.map((row, i) => lineTrace(row, signals[i], row.name === page.ekg.name ? ekg : shrinks[i] * uvPerMm, range, pixels, start));
-    return { rows, traces, ekg: `${ekg < 1000 ? `${ekg} µV` : `${ekg / 1000} mV`}/mm` };
+    const shrinks = shrunk(page, withEkg ? signals.slice(0, -1) : signals, uvPerMm, from, to);
+    rows.forEach((row, i) => {
+      const by = gains.has(row.name) ? 1 / gains.get(row.name) : shrinks[i] ?? 1;
+      shrinks[i] = by;
+      row.shrunk = by > 1 ? ` ÷${by}` : by < 1 ? ` ×${1 / by}` : "";
+    });
+    const traces = rows.map((row, i) => lineTrace(row, signals[i], shrinks[i] * (row.name === page.ekg.name ? ekg : uvPerMm), range, pixels, start));
+    return { rows, traces, ekg: !withEkg ? "" : `${ekg < 1000 ? `${ekg} µV` : `${ekg / 1000} mV`}/mm` };
   }
 
   /* What the layout has for these rows: their names on the axis, bar and EKG's scale at the right of a page wide enough. */
@@ -74,7 +81,7 @@ const hbacSheet = (() => {
       yaxis: { range: [HEIGHT, 0], domain: [1 - HEIGHT / inner, 1], tickmode: "array", tickvals: rows.map((row) => row.y),
         ticktext: rows.map(label), showgrid: false, zeroline: false, automargin: false, ticks: "", tickfont: { size: small ? 9 : 11 } },
       shapes: small ? [] : [bar.shape],
-      annotations: small ? [] : [bar.text, { xref: "paper", x: 1.012, xanchor: "left", y: rows.at(-1).y, showarrow: false,
+      annotations: small ? [] : [bar.text, { xref: "paper", x: 1.012, xanchor: "left", y: rows.at(-1)?.y ?? 0, showarrow: false,
         text: ekg, font: { size: 10 }, align: "left" }],
     };
   }
@@ -83,7 +90,8 @@ const hbacSheet = (() => {
   function timeAxis([from, to]) {
     const each = to - from > 20 ? 5 : to - from > 10 ? 2 : 1;
     return { range: [from, to], dtick: each, tick0: 0, showgrid: true, gridcolor: "var(--second)", gridwidth: 1, zeroline: false,
-      automargin: false, minor: { dtick: each > 1 ? 1 : 0.2, tick0: 0, showgrid: true, gridcolor: "var(--fifth)", gridwidth: 1 } };
+      automargin: false, showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "dot", spikecolor: "var(--muted)",
+      minor: { dtick: each > 1 ? 1 : 0.2, tick0: 0, showgrid: true, gridcolor: "var(--fifth)", gridwidth: 1 } };
   }
 
   return { HEIGHT, draw, axis, timeAxis };

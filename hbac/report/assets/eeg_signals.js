@@ -158,6 +158,16 @@ const hbacEEG = (() => {
     }));
   }
 
+  /* The ten minutes around a window, regions as rows of levels from 0 to 254; null where nothing was recorded. */
+  async function official(window) {
+    if (!window.official) return null;
+    const { regions, rows, columns } = page.official, content = await bytes(window.official.levels);
+    return regions.map((_, i) => Array.from({ length: rows }, (_, h) => {
+      const start = (i * rows + h) * columns;
+      return Array.from(content.subarray(start, start + columns), (code) => code === MISSING ? null : code);
+    }));
+  }
+
   /* The part of a signal between two times, thinned to the lowest and the highest sample of each pixel where there are
      more samples than that, in the order in which they came. Returns times and values. */
   function excerpt(x, from, to, pixels) {
@@ -183,5 +193,5 @@ const hbacEEG = (() => {
     return { time: Float64Array.from(picked, (t) => t / sfreq), value: Float32Array.from(picked, (t) => x[t]) };
   }
 
-  return { arrived, load, bytes, stretch, electrodes, derive, spectrogram, excerpt, begin(content) { page = content; return page; } };
+  return { arrived, load, bytes, stretch, electrodes, derive, spectrogram, official, excerpt, begin(content) { page = content; return page; } };
 })();

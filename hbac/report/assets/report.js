@@ -102,6 +102,71 @@ const hbac = (() => {
     for (const div of panel.querySelectorAll(".js-plotly-plot")) Plotly.Plots.resize(div);
   }
 
+  /* What a cell sorts by: its number where it begins with one, else its text. */
+  function value(row, column) {
+    const text = row.cells[column].innerText.trim(), number = parseFloat(text.replaceAll(",", "").replace("−", "-"));
+    return Number.isNaN(number) ? text : number;
+  }
+
+  function compare(one, other) {
+    if (one === "" || other === "") return (one === "") - (other === ""); // what is not there comes last
+    return typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other));
+  }
+
+  /* Sorts a table by a column, the other way round the second time. */
+  function sort(table, head) {
+    const rising = head.getAttribute("aria-sort") !== "ascending", column = head.cellIndex;
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", rising ? "ascending" : "descending");
+    const keyed = [...table.tBodies[0].rows].map((row) => [value(row, column), row]);
+    keyed.sort(([one], [other]) => one === "" || other === "" ? compare(one, other) : (rising ? 1 : -1) * compare(one, other));
+    table.tBodies[0].append(...keyed.map(([, row]) => row));
+  }
+
+  /* What is shown of a table, as text with commas. */
+  function csv(table) {
+    const cell = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    const rows = [...table.rows].filter((row) => !row.hidden);
+    return `${rows.map((row) => [...row.cells].map((one) => cell(one.innerText.trim())).join(",")).join("\r\n")}\r\n`;
+  }
+
+  function save(table) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([csv(table)], { type: "text/csv" }));
+    link.download = `${table.closest("section")?.id ?? "table"}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  /* Tables of several rows are sorted by their headings and saved; those with a line a member are filtered together. */
+  function furnish() {
+    for (const table of document.querySelectorAll(".scroll > table")) {
+      if (table.tBodies[0].rows.length < 2) continue;
+      for (const head of table.tHead.rows[0].cells) {
+        if (!head.textContent.trim()) continue;
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = head.textContent;
+        button.addEventListener("click", () => sort(table, head));
+        head.replaceChildren(button);
+      }
+      if (table.closest(".panel") && !table.closest("details")) {
+        const tools = document.createElement("div"), button = tools.appendChild(document.createElement("button"));
+        Object.assign(button, { type: "button", textContent: "csv", title: "save this table" });
+        tools.className = "tools";
+        button.addEventListener("click", () => save(table));
+        table.parentElement.before(tools);
+      }
+    }
+    const filter = document.getElementById("members");
+    filter?.addEventListener("input", () => {
+      const wanted = filter.value.trim().toLowerCase();
+      for (const row of document.querySelectorAll("#ranking tbody tr:not(.reference)")) {
+        row.hidden = !row.cells[1].innerText.toLowerCase().includes(wanted);
+      }
+    });
+  }
+
   root.dataset.theme = remembered() ?? (dark.matches ? "dark" : "light");
   dark.addEventListener("change", () => { if (!remembered()) setTheme(dark.matches ? "dark" : "light"); });
   document.addEventListener("DOMContentLoaded", () => {
@@ -116,8 +181,9 @@ const hbac = (() => {
     for (const control of document.querySelectorAll(".choice > select")) {
       control.addEventListener("change", () => choose(control.value));
     }
+    furnish();
     drawWhereVisible();
   });
 
-  return { show, colour, coloured };
+  return { sort, csv, show, colour, coloured };
 })();
