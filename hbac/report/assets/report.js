@@ -127,7 +127,7 @@ const hbac = (() => {
   function csv(table) {
     const cell = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     const rows = [...table.rows].filter((row) => !row.hidden);
-    return `${rows.map((row) => [...row.cells].map((one) => cell(one.innerText.trim())).join(",")).join("\r\n")}\r\n`;
+    return `${rows.map((row) => [...row.cells].map((one) => cell(one.innerText.trim().replace(/\s*\n\s*/g, " "))).join(",")).join("\r\n")}\r\n`;
   }
 
   function save(table) {
