@@ -61,7 +61,7 @@ def test_named_raters_are_matched_by_label_id(found: Gathered, raters: RaterTabl
 
 def test_raters_of_other_windows_need_predictions_of_their_own(found: Gathered, raters: RaterTable) -> None:
     other = replace(raters, ids=raters.ids.assign(label_id=raters.ids["label_id"] + 10**8))
-    with pytest.raises(UserError, match=r"raters=votes: none of its rows is one of .* label_id .* …_prob"):
+    with pytest.raises(UserError, match=r"raters=votes: none of its rows is one of .* label_id, .* …_prob"):
         experts(replace(found, raters=other))
     own = replace(other, probs=np.full((len(other.votes), 6), 1 / 6))
     assert experts(replace(found, raters=own))["named"]["who"] == "votes"

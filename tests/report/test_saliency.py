@@ -47,7 +47,7 @@ def test_it_points_at_the_planted_pattern(planted: Tensor) -> None:
         inside = map_ES[:, 30:33].sum()
         assert inside / np.abs(map_ES).sum() > 0.8
         assert set(np.argsort(-map_ES[ELECTRODES.index("T3")])[:3]) == {30, 31, 32}
-    assert np.isnan(planted[1, 0, CHANNELS.index("P3")])
+    assert planted[1, 0, CHANNELS.index("P3")].isnan()
     torch.testing.assert_close(planted, before, equal_nan=True)
 
 
