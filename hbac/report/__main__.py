@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from hbac.cli.launch import launch
 from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from omegaconf import DictConfig
 
     from hbac.recordings.datasets import Part
@@ -40,7 +40,7 @@ def report(cfg: DictConfig) -> None:
         When there is nothing to report, tables do not go together, or a setting is wrong.
     """
     from hbac.common.commands import several
-    from hbac.common.files import new_folder
+    from hbac.common.files import fresh_folder
     from hbac.experiment.launched import named
     from hbac.report.index import check_out
     from hbac.report.watching import changes, tables_now
@@ -51,44 +51,54 @@ def report(cfg: DictConfig) -> None:
         raise UserError(f"saliency_s={cfg.saliency_s}: must be a number of seconds, 0 or more")
     out = Path(cfg.out)
     check_out(out)
-    if not named("out"):
-        out = new_folder(out)  # of two reports in one second each gets its own
     if not cfg.watch:
-        try:
-            _write(cfg, out)
-        finally:
-            with suppress(OSError):
-                out.rmdir()  # nothing was written
+        read = _read(cfg)  # before any folder is made
+        with fresh_folder(out, found=bool(named("out"))) as folder:  # of two reports in one second each gets its own
+            _write(cfg, folder, *read)
         return
     paths = [Path(run) for run in several(cfg.runs)]
     log.info("watching; stop with Ctrl-C")
-    for _ in changes(lambda: tables_now(paths, Path(cfg.outputs))):
-        try:
-            _write(cfg, out)
-        except UserError as error:  # the next fold may mend it
-            log.warning("not yet: %s", error)
+    with fresh_folder(out, found=bool(named("out"))) as folder:
+        for _ in changes(lambda: tables_now(paths, Path(cfg.outputs))):
+            try:
+                _write(cfg, folder, *_read(cfg))
+            except UserError as error:  # the next fold may mend it
+                log.warning("not yet: %s", error)
 
 
-def _write(cfg: DictConfig, out: Path) -> None:
+def _read(cfg: DictConfig) -> tuple[Gathered, pd.DataFrame | None, Part | None, tuple[str, ...]]:
     from hbac.common.commands import several
     from hbac.predictions.rater_votes import read_raters
     from hbac.report.gather import gather
-    from hbac.report.index import write_report
-    from hbac.report.watching import EVERY_S
     from hbac.report.window_choice import choose_windows
 
     raters = read_raters(str(cfg.raters)) if cfg.raters else None
     found = gather([str(run) for run in several(cfg.runs)], Path(cfg.outputs), cfg.population, raters)
-    windows, part, notes = None, None, []
-    if cfg.windows or several(cfg.label_ids):
-        windows = choose_windows(found, cfg.windows, several(cfg.label_ids), cfg.seed)
-        part, why = recordings_of(found, cfg)
-        if part is None:
-            notes = [f"No EEG page: {why}"]
-            log.warning("%s", notes[0])
+    if not cfg.windows and not several(cfg.label_ids):
+        return found, None, None, ()
+    windows = choose_windows(found, cfg.windows, several(cfg.label_ids), cfg.seed)
+    part, why = recordings_of(found, cfg)
+    if part is not None:
+        return found, windows, part, ()
+    note = f"No EEG page: {why}"
+    log.warning("%s", note)
+    return found, windows, None, (note,)
+
+
+def _write(
+    cfg: DictConfig,
+    out: Path,
+    found: Gathered,
+    windows: pd.DataFrame | None,
+    part: Part | None,
+    notes: tuple[str, ...],
+) -> None:
+    from hbac.report.index import write_report
+    from hbac.report.watching import EVERY_S
+
     command = shlex.join(["python", "-m", "hbac.report", *sys.argv[1:]])
     refresh_s = 2 * EVERY_S if cfg.watch else 0
-    index = write_report(found, out, windows, part, command, tuple(notes), float(cfg.saliency_s), refresh_s)
+    index = write_report(found, out, windows, part, command, notes, float(cfg.saliency_s), refresh_s)
     size_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     sys.stdout.write(
         f"report:     {index}  (members: {len(found.members)}, ensembles: {len(found.ensembles)}, {size_mb:.1f} MB; "

@@ -73,6 +73,20 @@ def test_what_comes_with_another_kind_of_model_is_not_listed(tmp_path: Path) -> 
     pd.testing.assert_frame_equal(swept_settings(members), pd.DataFrame(expected, dtype=str))
 
 
+def test_the_network_is_named_and_not_only_the_front_end_that_comes_with_it(tmp_path: Path) -> None:
+    other = {
+        "front_end": {"_target_": "hbac.signal.ImageFrontEnd"},
+        "model": {"_target_": "hbac.models.EfficientNet", "backbone": "b0"},
+    }
+    members = [member(tmp_path, 0), member(tmp_path, 1, **other)]
+    shown = swept_settings(members)
+    assert list(shown) == ["model"]
+    assert shown["model"].tolist() == ["ResNetGRU", "EfficientNet"]
+    everything = swept_settings(members, everything=True)
+    assert {"model", "front_end", "model.depth", "model.backbone"} <= set(everything)
+    assert everything["model.backbone"].tolist() == ["", "b0"]
+
+
 def test_a_part_that_some_do_without(tmp_path: Path) -> None:
     members = [member(tmp_path, 0), member(tmp_path, 1, augment={})]
     pd.testing.assert_frame_equal(swept_settings(members), pd.DataFrame({"augment": ["on", "off"]}, dtype=str))

@@ -145,6 +145,7 @@ def test_other_recordings_are_refused(reported: Path, tiny_root: Path, tmp_path:
         (["runs=[/not/there]"], "/not/there: there is no such run, sweep or ensemble folder"),
         (["windows=-1"], "windows=-1: must be a whole number, 0 or more"),
         ([], "there is neither an ensemble nor a run"),
+        (["raters=no.csv"], "no.csv: no such table of raters"),
     ],
 )
 def test_bad_input_is_one_message(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -146,3 +146,32 @@ def test_a_report_that_fails_leaves_nothing(found: Gathered, tmp_path: Path, mon
     with pytest.raises(RuntimeError, match="halfway"):
         write_report(found, tmp_path / "report")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_are_sorted_saved_and_filtered_by_member(browser: Browser, index: Path, found: Gathered) -> None:
+    browser.open(index)
+    browser.wait(DRAWN)
+    names = "return [...document.querySelectorAll('#ranking table')[0].tBodies[0].rows].filter(row => !row.hidden)"
+    names += ".map(row => row.cells[1].textContent)"
+    ranked = browser.run(names)
+    head = "[...document.querySelectorAll('#ranking th button')].find(b => b.textContent === 'KL up to 7 votes')"
+    few = found.joined.n_votes <= 7
+    wanted = [found.names[j] for j in np.argsort(np.nanmean(found.divergences[:, few], axis=1))]
+    browser.run(f"{head}.click()")
+    assert [name for name in browser.run(names) if name in wanted] == wanted
+    browser.run(f"{head}.click()")
+    assert [name for name in browser.run(names) if name in wanted] == wanted[::-1]
+    saved = browser.run("return hbac.csv(document.querySelector('#ranking table'))").splitlines()
+    assert len(saved) == 1 + len(ranked)
+    assert saved[0].split(",")[:3] == ["", "name", "kind"]
+    browser.run(
+        "const f = document.getElementById('members'); f.value = 'ENSEMBLE'; f.dispatchEvent(new Event('input'))"
+    )
+    assert [name for name in browser.run(names) if name in wanted] == ["ensemble two"]
+    assert len(browser.run("return hbac.csv(document.querySelector('#ranking table'))").splitlines()) < len(saved)
+    assert browser.console() == []
+
+
+def test_a_watched_report_is_read_again(found: Gathered, tmp_path: Path) -> None:
+    index = write_report(found, tmp_path / "watched", refresh_s=10)
+    assert '<meta http-equiv="refresh" content="10">' in index.read_text()
