@@ -118,6 +118,8 @@ def test_it_opens_without_errors_and_asks_for_nothing_but_its_files(opened: Brow
         "eeg_signals.js",
         "eeg_sheet.js",
         "eeg_votes.js",
+        "eeg_opinion.js",
+        "eeg_drawing.js",
         "eeg_page.js",
         "report.js",
         "plotly.min.js",
