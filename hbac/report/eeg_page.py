@@ -6,8 +6,7 @@ signals of a window lie in a script of their own (``eeg/<label_id>.js``), which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
-from hbac.data.windows import Source, source_of
+from hbac.data.windows import source_of
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import POPULATIONS, count_votes, votes_to_shares
 from hbac.predictions import PredictionTable
@@ -32,7 +31,7 @@ from hbac.report.eeg_data import (
     write_window,
 )
 from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours
-from hbac.report.official_picture import official_layout, official_levels
+from hbac.report.official_picture import official_layout, officials
 from hbac.report.page import write_page
 from hbac.signal.montage import AVERAGE, derivation_weights
 from hbac.tracking.reading_order import CHAINS, reading_order, side_of
@@ -48,7 +47,7 @@ ASSETS = (
     "eeg_page.js",
     "eeg.css",
 )
-Explain = Callable[[dict[str, Source], NDArray[np.int64]], tuple[str, list[dict[str, Any] | None]]]
+Explain = Callable[[Part, NDArray[np.int64]], tuple[str, list[dict[str, Any] | None]]]
 
 #: What can be chosen, the first by default: montage of `hbac.signal.montage` to how readers call it.
 MONTAGES = {
@@ -96,7 +95,7 @@ def write_eeg_page(
         Predictions by member, best first: the KL of the first is the one listed. What a member did not predict is left
         out.
     explain : callable, optional
-        Says why a network said what it said, given the sources and the positions of the windows' label rows
+        Says why a network said what it said, given the part and the positions of the windows' label rows
         (`hbac.report.saliency`): whose it was, and a map for each window, or None.
 
     Returns
@@ -112,17 +111,12 @@ def write_eeg_page(
     position = _positions(part, windows)
     index = page_index(part.rows.iloc[position], windows["why"].tolist(), tables)
     label_ids = [window["label_id"] for window in index["windows"]]
-    sources = _sources(part)
-    explained, maps = explain(sources, position) if explain is not None else ("", [None] * len(position))
+    explained, maps = explain(part, position) if explain is not None else ("", [None] * len(position))
     index["explained"] = explained
-    official: Sequence[dict[str, Any] | None] = [None] * len(position)
-    if "official" in sources:
-        official = official_levels(sources["official"].copy(position))
-    contents = window_contents(sources["eeg"], position)
-    for label_id, content, found, long in zip(label_ids, contents, maps, official, strict=True):
-        write_window(
-            folder / DATA_FOLDER / f"{label_id}.js", label_id, {**content, "saliency": found, "official": long}
-        )
+    contents = window_contents(source_of(part, "eeg"), position)
+    for label_id, content, found, long in zip(label_ids, contents, maps, officials(part, position), strict=True):
+        content |= {"saliency": found, "official": long}
+        write_window(folder / DATA_FOLDER / f"{label_id}.js", label_id, content)
     values = {
         "index": index,
         "montages": MONTAGES,
@@ -140,14 +134,6 @@ def write_eeg_page(
         "scored": next((name for window in index["windows"] for name in window["predictions"]), None),
     }
     return write_page(folder / PAGE_FILE, "eeg_page", values, ASSETS)
-
-
-def _sources(part: Part) -> dict[str, Source]:
-    """Return what the data set has: EEG, and official spectrograms, which are no reason to stop where they are not."""
-    found = {"eeg": source_of(part, "eeg")}
-    with suppress(UserError):
-        found["official"] = source_of(part, "official")
-    return found
 
 
 def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, PredictionTable]) -> dict[str, Any]:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from hbac.data.windows import Source
     from hbac.recordings.datasets import Part
 
 INDEX_FILE = "index.html"
@@ -137,8 +136,8 @@ def _eeg(folder: Path, part: Part, windows: pd.DataFrame, found: Gathered, salie
 
     why_not: list[str] = []
 
-    def explain(sources: dict[str, Source], position: np.ndarray) -> tuple[str, list[dict[str, Any] | None]]:
-        name, maps, why = saliency(found, windows["fold"].tolist(), sources, position, saliency_s)
+    def explain(part: Part, position: np.ndarray) -> tuple[str, list[dict[str, Any] | None]]:
+        name, maps, why = saliency(found, windows["fold"].tolist(), part, position, saliency_s)
         why_not.append(f"No saliency: {why}." if why else "")
         return name, maps
 

@@ -1,15 +1,18 @@
 """The ten minutes around a window as its experts had them: the data set's own spectrograms, packed for the EEG page."""
 
-# B window, T column of 2 s, I region, H frequency
+# B window, T column of 2 s, F column of the file, I region, H frequency
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import pandas as pd
+from numpy.typing import NDArray
 
-from hbac.recordings.columns import SPECTROGRAM_HZ
+from hbac.recordings.columns import SPECTROGRAM_COLUMNS, SPECTROGRAM_HZ, spectrogram_column
+from hbac.recordings.datasets import Part
 from hbac.report.eeg_packing import pack_bytes
 from hbac.tracking.reading_order import CHAINS
 from hbac.vocabulary import CENTRAL_S, SPECTROGRAM_REGIONS, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S
@@ -40,32 +43,62 @@ def official_layout() -> dict[str, Any]:
     }
 
 
-def official_levels(power_BTF: Tensor) -> list[dict[str, Any] | None]:
-    """Pack official spectrograms.
+def officials(part: Part, position_B: NDArray[np.int64]) -> Iterator[dict[str, Any] | None]:
+    """Read and pack the official spectrograms of some label rows, from their files: no store is made for a picture.
 
     Parameters
     ----------
-    power_BTF : Tensor, shape (B, 300, 400)
+    part : Part
+        Where they are from.
+    position_B : ndarray of int64, shape (B,)
+        Positions of the label rows.
+
+    Yields
+    ------
+    dict or None
+        As `official_levels`; None where there is no such file, or it is damaged.
+    """
+    folder = part.recordings.spectrogram_dir
+    if folder is None:
+        yield from [None] * len(position_B)
+        return
+    starts_B = part.recordings.spectrogram_starts()[position_B]
+    for name, start in zip(part.rows["spectrogram_id"].iloc[position_B], starts_B, strict=True):
+        try:
+            frame = pd.read_parquet(folder / f"{name}.parquet").iloc[start : start + SPECTROGRAM_ROWS]
+        except (OSError, ValueError):
+            yield None
+            continue
+        frame.columns = [spectrogram_column(str(column)) or "" for column in frame.columns]
+        power_TF = frame.loc[:, ~frame.columns.duplicated()].reindex(columns=list(SPECTROGRAM_COLUMNS)).to_numpy(float)
+        whole_TF = np.full((SPECTROGRAM_ROWS, len(SPECTROGRAM_COLUMNS)), np.nan)
+        whole_TF[: len(power_TF)] = power_TF
+        yield official_levels(whole_TF)
+
+
+def official_levels(power_TF: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Pack one official spectrogram.
+
+    Parameters
+    ----------
+    power_TF : ndarray, shape (300, 400)
         Power, columns in the order of `hbac.recordings.columns.SPECTROGRAM_COLUMNS`, NaN where nothing was recorded.
 
     Returns
     -------
-    list of dict or None
-        For each window ``levels``, packed bytes of regions, frequencies (neighbours averaged) and columns, 255 where
-        there is nothing; None where a window has nothing at all.
+    dict or None
+        ``levels``: packed bytes of regions, frequencies (neighbours averaged) and columns, 255 where there is nothing;
+        None where there is nothing at all.
     """
     order = [SPECTROGRAM_REGIONS.index(name) for name in CHAINS]
-    packed: list[dict[str, Any] | None] = []
-    for power_TF in power_BTF.float().numpy():
-        power_ITH = np.moveaxis(power_TF.reshape(len(power_TF), len(order), N_ROWS, 2).mean(axis=-1), 1, 0)[order]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            db_IHT = 10 * np.log10(power_ITH.transpose(0, 2, 1))
-        known = np.isfinite(db_IHT)
-        if not known.any():
-            packed.append(None)
-            continue
-        low, high = np.quantile(db_IHT[known], _QUANTILES)
-        share = np.clip((np.where(known, db_IHT, low) - low) / max(high - low, 1e-6), 0, 1)
-        level = np.where(known | (power_ITH.transpose(0, 2, 1) == 0), np.rint(share * (_MISSING - 1)), _MISSING)
-        packed.append({"levels": pack_bytes(level.astype(np.uint8).tobytes())})
-    return packed
+    power_TIH = power_TF.reshape(len(power_TF), len(order), N_ROWS, 2).mean(axis=-1)[:, order]
+    power_IHT = power_TIH.transpose(1, 2, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        db_IHT = 10 * np.log10(power_IHT)
+    known = np.isfinite(db_IHT)
+    if not known.any():
+        return None
+    low, high = np.quantile(db_IHT[known], _QUANTILES)
+    share = np.clip((np.where(known, db_IHT, low) - low) / max(high - low, 1e-6), 0, 1)
+    level = np.where(known | (power_IHT == 0), np.rint(share * (_MISSING - 1)), _MISSING)
+    return {"levels": pack_bytes(level.astype(np.uint8).tobytes())}

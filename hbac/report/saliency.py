@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hbac.common.errors import UserError
-from hbac.data.windows import Source
+from hbac.data.windows import source_of
+from hbac.recordings.datasets import Part
 from hbac.report.gather import Gathered
 from hbac.runs.model import Model, load_run
 from hbac.vocabulary import CLASSES, ELECTRODES, SFREQ
@@ -93,7 +94,7 @@ def _logits(model: Model, windows: Mapping[str, Tensor], eeg_BTC: Tensor) -> Ten
 def saliency(
     found: Gathered,
     folds: Sequence[int],
-    sources: Mapping[str, Source],
+    part: Part,
     position_B: NDArray[np.int64],
     seconds: float,
     allow: Any = (),
@@ -106,8 +107,8 @@ def saliency(
         What is compared.
     folds : sequence of int
         Fold of each window.
-    sources : mapping of str to Source
-        ``eeg``, and ``official`` where the data set has it.
+    part : Part
+        Where the windows are from.
     position_B : ndarray of int64, shape (B,)
         Positions of the windows' label rows.
     seconds : float
@@ -131,7 +132,7 @@ def saliency(
             continue
         runs = found.members[name].runs
         try:
-            maps = _of_member(runs, folds, sources, position_B, time.monotonic() + seconds, allow)
+            maps = _of_member(runs, folds, part, position_B, time.monotonic() + seconds, allow)
         except UserError as error:
             why = str(error)
             continue
@@ -145,7 +146,7 @@ def saliency(
 def _of_member(
     runs: Mapping[int, Path],
     folds: Sequence[int],
-    sources: Mapping[str, Source],
+    part: Part,
     position_B: NDArray[np.int64],
     until: float,
     allow: Any,
@@ -155,8 +156,7 @@ def _of_member(
         if fold not in runs:
             continue
         model = load_run(runs[fold], allow)
-        if lacking := [name for name in model.sources if name not in sources]:
-            raise UserError(f"the network reads {lacking[0]} spectrograms, which the data set does not have")
+        sources = {name: source_of(part, name) for name in model.sources}
         for parameter in model.network.parameters():
             parameter.requires_grad_(False)
         here = np.flatnonzero(np.asarray(folds) == fold)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hbac.data.windows import Source
 from hbac.labels.targets import votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.metadata import TableMetadata
@@ -42,11 +41,10 @@ def tables(part: Part) -> dict[str, PredictionTable]:
     }
 
 
-def planted(sources: dict[str, Source], position: np.ndarray) -> tuple[str, list[dict[str, Any] | None]]:
+def planted(part: Part, position: np.ndarray) -> tuple[str, list[dict[str, Any] | None]]:
     """T3 from 22 to 24 s spoke for it, O2 at 27 s against; of the last window nothing is known."""
     found = np.zeros((19, 50), int)
     found[ELECTRODES.index("T3"), 22:24], found[ELECTRODES.index("O2"), 27] = 100, -50
-    assert set(sources) == {"eeg", "official"}
     return HOSTILE, [*({"class": "lpd", "most": 0.5, "map": found.tolist()} for _ in position[1:]), None]
 
 
