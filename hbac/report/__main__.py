@@ -43,7 +43,7 @@ def report(cfg: DictConfig) -> None:
     from hbac.common.files import fresh_folder
     from hbac.experiment.launched import named
     from hbac.report.index import check_out
-    from hbac.report.watching import changes, tables_now
+    from hbac.report.renewal import changes, tables_now
 
     if not isinstance(cfg.windows, int) or cfg.windows < 0:
         raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
@@ -94,7 +94,7 @@ def _write(
     notes: tuple[str, ...],
 ) -> None:
     from hbac.report.index import write_report
-    from hbac.report.watching import EVERY_S
+    from hbac.report.renewal import EVERY_S
 
     command = shlex.join(["python", "-m", "hbac.report", *sys.argv[1:]])
     refresh_s = 2 * EVERY_S if cfg.watch else 0

@@ -6,7 +6,7 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from hbac.report.watching import changes, tables_now
+from hbac.report.renewal import changes, tables_now
 
 
 def test_it_says_when_something_is_there_and_when_it_changed() -> None:
