@@ -159,6 +159,8 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "batch_size": COUNT,
     "dataset.root": NAME,
     "dataset.stores": NAME,
+    "dataset.labels": NAME,
+    "dataset.interpolate": Rule("whole", 0, 10),
     "dataset.seed": SEED,
     "dataset.n_jobs": Rule("whole", 1, 1024),
     "labels.n_folds": Rule("whole", 2, 1000),

@@ -102,7 +102,9 @@ SLOTS = {
         itself=False,
     ),
     "logger": Slot("a logger", ("hbac.tracking.loggers",), ("hbac.tracking.loggers.Loggers",)),
-    "dataset": Slot("a data set", ("hbac.recordings.datasets",), ("hbac.recordings.datasets.HMS",)),
+    "dataset": Slot(
+        "a data set", ("hbac.recordings.datasets", "hbac.reading.labelled"), ("hbac.recordings.datasets.HMS",)
+    ),
     "data": Slot("a data module", ("hbac.data",), ("hbac.data.base.WindowDataModule",)),
 }  # fmt: skip
 # What another package must have in place of our own classes, where these are not a base of one another.

@@ -23,8 +23,8 @@ from hbac.common.errors import UserError
 from hbac.data.windows import Batch
 from hbac.inference.kept import read_chunk, write_chunk
 from hbac.inference.networks import Networks
-from hbac.inference.outside import OUTSIDE, fill_gaps, fill_outside
 from hbac.reading.opened import Recording
+from hbac.reading.outside import OUTSIDE, fill_gaps, fill_outside
 from hbac.signal.band import BandPass
 from hbac.signal.front_end import EEGFrontEnd
 from hbac.signal.montage import REGIONS, channel_mirror, derivation_weights, region_derivations

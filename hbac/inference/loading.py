@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,33 @@ from hbac.runs.folder import MODEL_FILE, read_facts
 from hbac.runs.model import Model, as_windows, load_run
 from hbac.signal.plausible import check_windows
 from hbac.vocabulary import N_CLASSES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class RunModel(Model):
+    """The model of a run; see `hbac.runs.model.Model`."""
+
+    def predict_raw(self, raw: Any, **settings: Any) -> pd.DataFrame:
+        """Predict an `mne.io.Raw` along its length, or `mne.Epochs` one by one.
+
+        Parameters
+        ----------
+        raw : mne.io.Raw or mne.Epochs
+            Of any rate from 80 Hz on, and any reference.
+        **settings
+            ``step_s``, ``outside``, ``interpolate``; see `hbac.inference.raws.predict_raw`.
+
+        Returns
+        -------
+        DataFrame
+            A row for each step, or for each epoch.
+        """
+        from hbac.inference.raws import predict_raw
+
+        networks = Networks([self], [0], [""])
+        return predict_raw(_alone("run", (), self.facts), networks, raw, **settings)
 
 
 @dataclass
@@ -76,6 +103,25 @@ class EnsembleModel:
         prob_BK = self.ensemble.apply(members_of_runs(prob_RBK, self.networks.member))
         return torch.from_numpy(prob_BK).float().to(given[0].device)
 
+    def predict_raw(self, raw: Any, **settings: Any) -> pd.DataFrame:
+        """Predict an `mne.io.Raw` along its length, or `mne.Epochs` one by one.
+
+        Parameters
+        ----------
+        raw : mne.io.Raw or mne.Epochs
+            Of any rate from 80 Hz on, and any reference.
+        **settings
+            ``step_s``, ``outside``, ``interpolate``; see `hbac.inference.raws.predict_raw`.
+
+        Returns
+        -------
+        DataFrame
+            A row for each step, or for each epoch.
+        """
+        from hbac.inference.raws import predict_raw
+
+        return predict_raw(self.ensemble, self.networks, raw, **settings)
+
     def to(self, device: torch.device | str) -> EnsembleModel:
         """Move all networks and front-ends to a device.
 
@@ -123,21 +169,25 @@ def ensemble_of(path: Path) -> Ensemble:
     facts = {run: read_facts(run) for run in runs}
     runs.sort(key=lambda run: int(facts[run]["fold"]))
     first = facts[runs[0]]
+    return _alone(str(first["member"]), tuple(run.absolute() for run in runs), first)
+
+
+def _alone(name: str, runs: tuple[Path, ...], facts: Mapping[str, Any]) -> Ensemble:
+    """Return an ensemble of one member, whose score nobody knows."""
     unknown = Interval(math.nan, math.nan, math.nan)
-    member = Member(str(first["member"]), tuple(run.absolute() for run in runs), config_hash=str(first["config_hash"]))
     return Ensemble(
-        members=(member,),
+        members=(Member(name, runs, config_hash=str(facts.get("config_hash", ""))),),
         method="mean",
         blend=Arithmetic(np.ones(1)),
         population="all",
         nested=unknown,
         in_sample=unknown,
-        fold_hash=str(first.get("fold_hash", "")),
-        data_fingerprint=str(first.get("data_fingerprint", "")),
+        fold_hash=str(facts.get("fold_hash", "")),
+        data_fingerprint=str(facts.get("data_fingerprint", "")),
     )
 
 
-def load(folder: str | Path, allow: str | Sequence[str] = ()) -> Model | EnsembleModel:
+def load(folder: str | Path, allow: str | Sequence[str] = ()) -> RunModel | EnsembleModel:
     """Return the model of a run or of an ensemble.
 
     Parameters
@@ -152,7 +202,7 @@ def load(folder: str | Path, allow: str | Sequence[str] = ()) -> Model | Ensembl
 
     Returns
     -------
-    Model or EnsembleModel
+    RunModel or EnsembleModel
         On the CPU, in evaluation mode, computing in float32.
 
     Raises
@@ -165,7 +215,8 @@ def load(folder: str | Path, allow: str | Sequence[str] = ()) -> Model | Ensembl
         return load(downloaded(str(folder)), allow)
     folder = Path(folder)
     if (folder / MODEL_FILE).is_file():
-        return load_run(folder, allow)
+        model = load_run(folder, allow)
+        return RunModel(model.front_end, model.network, model.facts)
     if (folder / ENSEMBLE_FILE).is_file():
         ensemble = Ensemble.read(folder)
         return EnsembleModel(ensemble, Networks.of(ensemble, "cpu", "32-true", allow))

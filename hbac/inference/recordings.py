@@ -25,11 +25,11 @@ from hbac.ensembling.ensemble_file import Ensemble
 from hbac.inference.along import Steps, check_montages, predict_along
 from hbac.inference.kept import forget, kept_folder, make_writable
 from hbac.inference.networks import Networks, members_of_runs
-from hbac.inference.outside import OUTSIDE
 from hbac.predictions.course import COURSE_DTYPES, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.edf import is_edf
 from hbac.reading.mne_source import SUFFIXES
 from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
+from hbac.reading.outside import OUTSIDE
 from hbac.signal.tta import PLAIN
 from hbac.vocabulary import CENTRAL_S, N_CLASSES, PROB_COLUMNS, WINDOW_S
 

@@ -41,7 +41,7 @@ class MneSource:
         self.notes: list[str] = []
         self.files = [Path(file) for file in raw.filenames if file is not None]
         self._sfreq = float(raw.info["sfreq"])
-        self.signals = [Signal(ch["ch_name"], _unit(ch), self._sfreq) for ch in raw.info["chs"]]
+        self.signals = self.signals_of(raw.info)
         origin = raw.first_time if raw.annotations.orig_time is not None else 0.0
         found = [(float(a["onset"]) - origin, float(a["duration"]), str(a["description"])) for a in raw.annotations]
         began = raw.info["meas_date"]
@@ -51,6 +51,11 @@ class MneSource:
         self.annotations = [Annotation(onset, duration, text) for onset, duration, text in found if text not in own]
         self._bounds = _bounds(found, raw.n_times, self._sfreq)
         self.stretches = [Stretch(a / self._sfreq, (b - a) / self._sfreq) for a, b in self._bounds]
+
+    @staticmethod
+    def signals_of(info: Any) -> list[Signal]:
+        """Return the signals that an `mne.Info` speaks of."""
+        return [Signal(ch["ch_name"], _unit(ch), float(info["sfreq"])) for ch in info["chs"]]
 
     def read(self, stretch: int, chosen: Sequence[int], first: int, stop: int) -> NDArray[np.float32]:
         """Return samples of signals.

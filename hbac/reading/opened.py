@@ -260,7 +260,13 @@ def open_recording(path: Path, unit: str | None = None, interpolate: int = MOST_
     return recording_of(source, str(path), unit, interpolate)
 
 
-def recording_of(source: Source, name: str, unit: str | None = None, interpolate: int = MOST_INTERPOLATED) -> Recording:
+def recording_of(
+    source: Source,
+    name: str,
+    unit: str | None = None,
+    interpolate: int = MOST_INTERPOLATED,
+    quiet: bool = False,
+) -> Recording:
     """Find the electrodes among a source's signals.
 
     Parameters
@@ -271,6 +277,8 @@ def recording_of(source: Source, name: str, unit: str | None = None, interpolate
         Opens messages.
     unit, interpolate
         As `open_recording` takes them.
+    quiet : bool
+        Whether nothing is said of what was forgiven.
 
     Returns
     -------
@@ -316,7 +324,7 @@ def recording_of(source: Source, name: str, unit: str | None = None, interpolate
         for electrode in interpolated:
             part[CHANNELS.index(electrode)] = next(iter(parts))
         electrodes = Electrodes(electrodes.matrix, tuple(part), electrodes.root, electrodes.repeated)
-    for note in notes:
+    for note in [] if quiet else notes:
         log.warning("%s: %s", name, note)
     uv = tuple(UNITS_UV[unit] if unit else float(source.signals[i].uv or 1.0) for i in chosen)
     return Recording(name, source, chosen, electrodes, interpolated, uv, tuple(notes))

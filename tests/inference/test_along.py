@@ -13,10 +13,10 @@ from hbac.common.errors import UserError
 from hbac.inference.along import Steps, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
-from hbac.inference.outside import fill_gaps, fill_outside
 from hbac.inference.recordings import Wish, find_recordings, infer_recordings
 from hbac.predictions.course import COURSE_FILE, Course, RecordingFacts
 from hbac.reading.opened import Recording, open_recording
+from hbac.reading.outside import fill_gaps, fill_outside
 from hbac.vocabulary import PROB_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
 from tests.recorded import cut_gaps, write_brain

@@ -1,0 +1,89 @@
+"""What MNE holds in memory, predicted: a `Raw` along its length, `Epochs` one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hbac.common.errors import UserError
+from hbac.ensembling.ensemble_file import Ensemble
+from hbac.inference.along import Steps, check_montages, predict_along
+from hbac.inference.networks import Networks
+from hbac.inference.recordings import blended, course_frame
+from hbac.reading.arrays import ArraySource
+from hbac.reading.mne_source import MneSource
+from hbac.reading.opened import MOST_INTERPOLATED, Recording, recording_of
+from hbac.vocabulary import CENTRAL_S, SFREQ, WINDOW_S
+
+if TYPE_CHECKING:
+    import mne
+
+
+def predict_raw(
+    ensemble: Ensemble,
+    networks: Networks,
+    raw: mne.io.BaseRaw | mne.BaseEpochs,
+    step_s: float = 2.0,
+    outside: str = "reflected",
+    interpolate: int = MOST_INTERPOLATED,
+) -> pd.DataFrame:
+    """Predict a `Raw` along its length, or each of `Epochs`.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        How networks are blended.
+    networks : Networks
+        The networks.
+    raw : mne.io.Raw or mne.Epochs
+        Any rate from 80 Hz on, any reference, electrodes by any 10-20 name; volts, as MNE has them.
+    step_s : float
+        From one window to the next, in seconds; not used for epochs.
+    outside : {"reflected", "repeated", "missing"}
+        What windows are filled with beyond what was recorded.
+    interpolate : int
+        How many electrodes may be missing, and are made of their neighbours.
+
+    Returns
+    -------
+    DataFrame
+        ``onset_s``, the six probabilities, ``window_s``, ``signal_share``, as in ``predictions.parquet``; of epochs a
+        row for each, in their order, with ``onset_s`` from the epoch's own zero.
+
+    Raises
+    ------
+    UserError
+        When it is neither, too short, or a network cannot read it.
+    """
+    if hasattr(raw, "events") and hasattr(raw, "drop_log"):
+        return _epochs(ensemble, networks, raw, outside, interpolate)
+    if not hasattr(raw, "first_samp"):
+        raise UserError(f"predict_raw takes mne.io.Raw or mne.Epochs, not {type(raw).__name__}")
+    recording = recording_of(MneSource(raw), "the Raw", interpolate=interpolate)
+    _check(networks, recording)
+    steps = Steps.of(recording, step_s)
+    return course_frame(steps, blended(ensemble, networks, predict_along(networks, recording, steps, outside)))
+
+
+def _epochs(ensemble: Ensemble, networks: Networks, epochs: Any, outside: str, interpolate: int) -> pd.DataFrame:
+    signals = MneSource.signals_of(epochs.info)
+    rows = []
+    for number, values in enumerate(epochs.get_data(copy=False)):
+        recording = recording_of(
+            ArraySource(signals, values), f"epoch {number}", interpolate=interpolate, quiet=number > 0
+        )
+        _check(networks, recording)
+        steps = Steps.at(recording, WINDOW_S, np.array([recording.n_times // 2]))
+        prob_RNK = predict_along(networks, recording, steps, outside)
+        middle_s = float(epochs.tmin) + recording.n_times / SFREQ / 2
+        rows.append(course_frame(steps, blended(ensemble, networks, prob_RNK)).assign(onset_s=middle_s - CENTRAL_S / 2))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _check(networks: Networks, recording: Recording) -> None:
+    if recording.duration_s < CENTRAL_S:
+        raise UserError(f"{recording.name}: {recording.duration_s:g} s long; it must have {CENTRAL_S:g} s or more")
+    check_montages(networks, recording)
+    recording.check_amplitudes()

@@ -1,0 +1,265 @@
+"""A data set of one's own: recordings, and a table of what experts said of some moments in them.
+
+The windows around these moments are copied once into files of the HMS layout beside the stores; from there on all is as
+with any other data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hbac import __version__
+from hbac.common.choices import check_choice
+from hbac.common.errors import UserError
+from hbac.common.files import beside, remove_left_over
+from hbac.common.locks import locked
+from hbac.common.progress import progress
+from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
+from hbac.reading.outside import OUTSIDE, fill_outside
+from hbac.recordings.datasets import HMS, Part
+from hbac.recordings.problems import Problems
+from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, SFREQ, VOTE_COLUMNS, WINDOW_SAMPLES
+
+_NEEDED = ("file", "onset", "patient")
+_PIECE = 120_000  # samples that are copied at a time
+_LAYOUT = 1  # of what is written here
+
+
+class Recordings(HMS):
+    """Labelled moments in recordings of any format that is read.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder of the recordings.
+    stores : str or Path
+        Where windows and memory-mapped stores are kept.
+    labels : str or Path
+        A csv in that folder, or any path: ``file`` (relative to the folder), ``onset`` (seconds from the recording's
+        start to that of what was judged), ``patient``, and the six votes or ``class``, which is one vote; ``duration``
+        in seconds is ten where there is no such column. The window lies around the middle.
+    outside : {"reflected", "repeated", "missing"}
+        What windows are filled with beyond what was recorded.
+    interpolate : int
+        How many electrodes may be missing, and are made of their neighbours.
+    unit : str, optional
+        What values are in, whatever the files say: ``V``, ``mV`` or ``uV``.
+
+    Raises
+    ------
+    UserError
+        For a value that cannot be.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        stores: str | Path,
+        labels: str | Path,
+        outside: str = "reflected",
+        interpolate: int = MOST_INTERPOLATED,
+        unit: str | None = None,
+    ) -> None:
+        super().__init__(root, stores)
+        self._files = Path(root)
+        self._labels = Path(root) / labels if (Path(root) / labels).is_file() else Path(labels)
+        self._outside = check_choice("dataset.outside", outside, OUTSIDE)
+        self._settings = {"interpolate": interpolate, "unit": unit}
+
+    def parts(self) -> list[str]:
+        """Return the one part that there is."""
+        return ["train"]
+
+    def part(self, name: str, official: bool | None = None) -> Part:
+        """Copy the windows where that was not done yet, then read them as any others.
+
+        Parameters
+        ----------
+        name : str
+            ``train``.
+        official : bool, optional
+            Whether the official spectrograms are wanted, which recordings have not.
+
+        Returns
+        -------
+        Part
+            Rows and windows.
+
+        Raises
+        ------
+        UserError
+            With all that is wrong with the table, or the first fault of a recording.
+        """
+        if name != "train":
+            raise UserError(
+                f"part {name}: dataset=recordings has labelled windows only; hbac.infer recordings= predicts"
+            )
+        if official:
+            raise UserError("recordings have no official spectrograms: choose a model that reads EEG alone")
+        events = read_events(self._labels, self._files)
+        self.root = self.stores / f"windows-{self._digest(events)[:16]}"
+        self.stores.mkdir(parents=True, exist_ok=True)
+        with locked(self.stores / f"{self.root.name}.lock"):
+            if not (self.root / "train.csv").is_file():
+                self._copy(events)
+        return super().part(name, official=False)
+
+    def _digest(self, events: pd.DataFrame) -> str:
+        files = {name: (self._files / name).stat() for name in sorted(set(events["file"]))}
+        known = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in files.items()}
+        said = [_LAYOUT, __version__, self._outside, self._settings, known, events.to_csv(index=False)]
+        return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
+
+    def _copy(self, events: pd.DataFrame) -> None:
+        remove_left_over(self.stores)
+        partial = beside(self.root, "partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "train_eegs").mkdir(parents=True)
+        rows: list[dict[str, Any]] = []
+        try:
+            with progress("copying the windows of recordings") as report:
+                for done, (file, group) in enumerate(events.groupby("file", sort=False)):
+                    report(done, events["file"].nunique())
+                    recording = open_recording(self._files / str(file), **self._settings)  # type: ignore[arg-type]
+                    recording.check_amplitudes()
+                    if lacking := recording.electrodes.missing:
+                        lost = [name for name in lacking if name not in recording.interpolated]
+                        if lost:
+                            raise UserError(f"{recording.name}: {', '.join(lost)} missing; a data set needs all of 19")
+                    _copy_windows(recording, group, partial / "train_eegs", rows, self._outside)
+            pd.DataFrame(rows).to_csv(partial / "train.csv", index=False)
+            partial.replace(self.root)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy_windows(
+    recording: Recording, events: pd.DataFrame, folder: Path, rows: list[dict[str, Any]], outside: str
+) -> None:
+    """Write the stretches that windows lie in, overlapping ones together, and note a row for each event."""
+    half = WINDOW_SAMPLES // 2
+    events = events.assign(start=np.rint(events["middle_s"] * SFREQ).astype(np.int64) - half).sort_values("start")
+    stop = -1
+    first, eeg_id, sub_id = 0, len(rows) - 1, 0
+    stretches: list[list[int]] = []
+    for event in events.to_dict("records"):
+        start = event["start"]
+        inside = start >= 0 and start + WINDOW_SAMPLES <= recording.n_times
+        if inside and start < stop:
+            stretches[-1][2], sub_id = start + WINDOW_SAMPLES, sub_id + 1
+        else:
+            first, eeg_id, sub_id = start, len(rows), 0
+            stretches.append([eeg_id, start, start + WINDOW_SAMPLES])
+        stop = start + WINDOW_SAMPLES if inside else -1
+        ids = {"eeg_id": eeg_id, "eeg_sub_id": sub_id, "eeg_label_offset_seconds": (start - first) / SFREQ}
+        votes = {name: event[name] for name in VOTE_COLUMNS}
+        most = CONSENSUS_NAMES[int(np.argmax(list(votes.values())))]
+        rows.append({**ids, "label_id": len(rows), "patient_id": event["patient"], "expert_consensus": most, **votes})
+    for number, begin, end in stretches:
+        _write_stretch(folder / f"{number}.parquet", recording, begin, end, outside)
+
+
+def _write_stretch(path: Path, recording: Recording, begin: int, end: int, outside: str) -> None:
+    schema = pa.schema([(name, pa.float32()) for name in CHANNELS])
+    with pq.ParquetWriter(path, schema) as writer:
+        for a in range(begin, end, _PIECE):
+            piece_CT = recording.read(a, min(a + _PIECE, end))
+            if end - begin == WINDOW_SAMPLES:
+                piece_CT = fill_outside(piece_CT, outside)
+            if not np.isfinite(piece_CT).any() and end - begin == WINDOW_SAMPLES:
+                raise UserError(f"{recording.name}: nothing was recorded around {(begin + end) / 2 / SFREQ:g} s")
+            writer.write_table(pa.table([np.ascontiguousarray(x) for x in piece_CT], schema=schema))
+
+
+def read_events(path: Path, root: Path) -> pd.DataFrame:
+    """Read a table of labelled moments.
+
+    Parameters
+    ----------
+    path : Path
+        The csv.
+    root : Path
+        What its files are relative to.
+
+    Returns
+    -------
+    DataFrame
+        ``file``, ``middle_s``, ``patient`` (text) and the six votes, a row for each.
+
+    Raises
+    ------
+    UserError
+        With all that is wrong, by line.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"dataset.labels={path}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"dataset.labels={path}: cannot be read: {str(error).splitlines()[0]}") from None
+    table.columns = [column.strip().removesuffix("_s") for column in table.columns]
+    by_class = "class" in table.columns
+    wanted = (*_NEEDED, *(("class",) if by_class else VOTE_COLUMNS))
+    if lacking := [name for name in wanted if name not in table.columns]:
+        also = "" if by_class else ", or class in place of the votes"
+        raise UserError(f"{path}: no column {', '.join(lacking)}{also}; found {', '.join(table.columns) or 'none'}")
+    problems = Problems(f"labels {path}")
+    rows: list[dict[str, Any]] = []
+    patient_of: dict[str, str] = {}
+    for line, record in enumerate(table.to_dict("records"), 2):
+        row = _row({str(key): str(value) for key, value in record.items()}, root, f"line {line}", by_class, problems)
+        if row is None:
+            continue
+        if patient_of.setdefault(row["file"], row["patient"]) != row["patient"]:
+            text = f"{row['file']} is of patient {row['patient']} here, and of {patient_of[row['file']]} before"
+            problems.add("two patients", f"line {line}: {text}")
+        rows.append(row)
+    if not rows and not len(problems):
+        problems.add("no rows", f"{path.name} has no rows")
+    problems.raise_if_any()
+    return pd.DataFrame(rows)
+
+
+def _row(
+    record: Mapping[str, str], root: Path, where: str, by_class: bool, problems: Problems
+) -> dict[str, Any] | None:
+    if not (root / record["file"]).exists() or not record["file"]:
+        problems.add("missing file", f"{where}: file {record['file']!r} is not in {root}")
+        return None
+    numbers = {"onset": record["onset"], "duration": record.get("duration") or f"{CENTRAL_S}"}
+    numbers |= {} if by_class else {name: record[name] for name in VOTE_COLUMNS}
+    values: dict[str, float] = {}
+    for name, text in numbers.items():
+        try:
+            values[name] = float(text)
+            if not 0 <= values[name] < 1e9:
+                raise ValueError
+        except ValueError:
+            problems.add("number", f"{where}: {name} is {text!r}; must be a number, 0 or more")
+            return None
+    if not record["patient"].strip():
+        problems.add("patient", f"{where}: no patient; folds are made by patient")
+        return None
+    if by_class:
+        name = record["class"].strip().lower()
+        if name not in CLASSES:
+            problems.add("class", f"{where}: class is {record['class']!r}; must be one of {', '.join(CLASSES)}")
+            return None
+        votes = {column: int(column == f"{name}_vote") for column in VOTE_COLUMNS}
+    else:
+        votes = {column: int(values[column]) for column in VOTE_COLUMNS}
+        if any(values[column] % 1 for column in VOTE_COLUMNS) or not sum(votes.values()):
+            problems.add("votes", f"{where}: votes must be whole numbers, one or more in all")
+            return None
+    middle_s = values["onset"] + values["duration"] / 2
+    return {"file": record["file"], "middle_s": middle_s, "patient": record["patient"].strip(), **votes}

@@ -1,0 +1,71 @@
+"""Recordings with a table of labelled moments are a data set like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hbac.common.errors import UserError
+from hbac.labels.folds import make_folds
+from hbac.reading.labelled import Recordings
+from hbac.reading.opened import open_recording
+from hbac.vocabulary import VOTE_COLUMNS
+from tests.recorded import write_brain
+
+VOTES = ",".join(VOTE_COLUMNS)
+
+
+def data_set(root: Path, text: str, name: str = "events.csv") -> Recordings:
+    (root / name).write_text(text)
+    return Recordings(root, root / "stores", name)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    write_brain(folder / "a.edf", 120.0, 256.0)
+    write_brain(folder / "sub" / "b.edf", 10.0)
+    return folder
+
+
+def test_windows_lie_around_what_was_judged(root: Path) -> None:
+    rows = "a.edf,40,P1,1,0,0,0,0,2\na.edf,46,P1,0,5,0,0,0,6\na.edf,100,P1,3,0,0,0,0,0\nsub/b.edf,0,P2,0,0,1,0,0,0\n"
+    part = data_set(root, f"file,onset,patient,{VOTES}\n{rows}").part("train")
+    assert part.rows["eeg_id"].tolist() == [0, 0, 2, 3]
+    assert part.rows["eeg_label_offset_seconds"].tolist() == [0, 6, 0, 0]
+    assert part.rows["patient_id"].nunique() == 2
+    assert part.rows[list(VOTE_COLUMNS)].to_numpy()[1].tolist() == [0, 5, 0, 0, 0, 6]
+    recording = open_recording(root / "a.edf")
+    wanted = recording.read(46 * 200 + 1000 - 5000, 46 * 200 + 1000 + 5000)
+    found = part.eeg.window(0, 6 * 200, 10_000)
+    np.testing.assert_allclose(found.T, wanted, atol=0.1)
+    short = part.eeg.window(3, 0, 10_000).T  # ten seconds in the centre, mirrored
+    np.testing.assert_allclose(short[:, 4000:6000], open_recording(root / "sub/b.edf").read(0, 2000), atol=0.1)
+    np.testing.assert_array_equal(short[:, 3999], short[:, 4001])
+    assert make_folds(part.rows, 2) is not None
+
+
+def test_a_class_is_one_vote(root: Path) -> None:
+    text = "file,onset_s,duration_s,class,patient\na.edf,30,20,LPD,x\nsub/b.edf,0,10,other,y\n"
+    rows = data_set(root, text, "classes.csv").part("train").rows
+    assert rows[list(VOTE_COLUMNS)].to_numpy().tolist() == [[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,onset\na.edf,1\n", "no column patient, seizure_vote"),
+        ("file,onset,class,patient\nc.edf,1,lpd,x\n", "line 2: file 'c.edf' is not in"),
+        ("file,onset,class,patient\na.edf,soon,lpd,x\n", "line 2: onset is 'soon'; must be a number"),
+        ("file,onset,class,patient\na.edf,1,spike,x\n", "line 2: class is 'spike'; must be one of seizure, lpd"),
+        ("file,onset,class,patient\na.edf,1,lpd,\n", "line 2: no patient"),
+        ("file,onset,class,patient\na.edf,1,lpd,x\na.edf,9,lpd,y\n", "line 3: a.edf is of patient y here, and of x"),
+        ("file,onset,class,patient\n", "has no rows"),
+        (f"file,onset,patient,{VOTES}\na.edf,1,x,0,0,0,0,0,0\n", "line 2: votes must be whole numbers, one or more"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_by_line(root: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        data_set(root, text, "wrong.csv").part("train")

@@ -1,0 +1,107 @@
+"""From signals to electrodes in microvolt: units, missing electrodes, amplitudes, other formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hbac.common.errors import UserError
+from hbac.reading.opened import open_recording
+from hbac.vocabulary import CHANNELS, ELECTRODES
+from tests.recorded import brain, write_brain, write_edf
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("uV", 1.0), ("mV", 1e-3), ("V", 1e-6), ("µV", 1.0), ("", 1.0)])
+def test_units_are_what_the_file_says(tmp_path: Path, unit: str, factor: float) -> None:
+    eeg = brain(15, 200)
+    path = write_edf(
+        tmp_path / "a.edf", dict(zip(ELECTRODES, factor * eeg, strict=True)), 200.0, unit.replace("µ", "u")
+    )
+    if unit == "µV":  # as older systems write it
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"uV", b"\xb5V"))
+    recording = open_recording(path)
+    recording.check_amplitudes()
+    np.testing.assert_allclose(recording.read(0, 3000)[:19], eeg, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [(1e-6, "looks like volts"), (1e-3, "looks like millivolts, or like nothing but"), (1e3, "looks like nanovolts")],
+)
+def test_values_that_cannot_be_microvolt_are_refused(tmp_path: Path, factor: float, message: str) -> None:
+    eeg = brain(60, 200)
+    path = write_edf(tmp_path / "a.edf", dict(zip(ELECTRODES, factor * eeg, strict=True)), 200.0)
+    with pytest.raises(UserError, match=message):
+        open_recording(path).check_amplitudes()
+    if factor < 1:
+        named = open_recording(path, unit="V" if factor == 1e-6 else "mV")
+        named.check_amplitudes()
+        np.testing.assert_allclose(named.read(0, 3000)[:19], eeg[:, :3000], atol=0.1)
+
+
+def test_flat_recordings_are_refused_and_those_that_begin_flat_are_not(tmp_path: Path) -> None:
+    eeg = np.zeros((19, 100 * 200))
+    path = write_edf(tmp_path / "flat.edf", dict(zip(ELECTRODES, eeg, strict=True)), 200.0)
+    with pytest.raises(UserError, match="its EEG is flat throughout"):
+        open_recording(path).check_amplitudes()
+    eeg[:, 15_000:] = brain(25, 200)
+    open_recording(write_edf(tmp_path / "a.edf", dict(zip(ELECTRODES, eeg, strict=True)), 200.0)).check_amplitudes()
+
+
+def test_missing_electrodes_are_interpolated_up_to_a_number(tmp_path: Path) -> None:
+    # A smooth field over the head, which neighbours know.
+    from hbac.vocabulary import POSITIONS
+
+    wave = 50 * np.sin(2 * np.pi * 3 * np.arange(4000) / 200)
+    field = np.array([1 + 0.5 * POSITIONS[name][0] + 0.3 * POSITIONS[name][1] for name in ELECTRODES])
+    signals = {name: f * wave for name, f in zip(ELECTRODES, field, strict=True) if name not in ("C3", "Fz")}
+    recording = open_recording(write_edf(tmp_path / "a.edf", signals, 200.0))
+    assert recording.interpolated == ("C3", "Fz")
+    assert "made of their neighbours: C3, Fz" in " ".join(recording.notes)
+    found = recording.read(0, 4000)
+    for name in ("C3", "Fz"):
+        np.testing.assert_allclose(found[CHANNELS.index(name)], field[ELECTRODES.index(name)] * wave, atol=5)
+    without = open_recording(tmp_path / "a.edf", interpolate=1)
+    assert without.interpolated == ()
+    assert without.electrodes.what_is_against({"C3": 1.0, "P3": -1.0}) == "C3 missing"
+    assert np.isnan(without.read(0, 100)[CHANNELS.index("C3")]).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "sfreq", "message"),
+    [
+        (["SPO2", "HR"], 200.0, "no EEG channel; its channels: SPO2, HR"),
+        (ELECTRODES, 64.0, "'Fp1' has 64 Hz; .* 80 Hz"),
+    ],
+)
+def test_what_is_no_eeg_is_refused(tmp_path: Path, labels: list[str], sfreq: float, message: str) -> None:
+    path = write_edf(tmp_path / "a.edf", dict(zip(labels, brain(12, sfreq, len(labels)), strict=True)), sfreq)
+    with pytest.raises(UserError, match=message):
+        open_recording(path)
+
+
+def test_what_mne_reads_is_the_same(tmp_path: Path) -> None:
+    mne = pytest.importorskip("mne")
+    eeg = write_brain(tmp_path / "a.edf", 20.0, 256.0)
+    wanted = open_recording(tmp_path / "a.edf").read(0, 4000)
+    info = mne.create_info(list(CHANNELS), 256.0, ["eeg"] * 19 + ["ecg"])
+    raw = mne.io.RawArray(eeg * 1e-6, info, verbose="ERROR")
+    raw.set_annotations(mne.Annotations([2.0], [0.5], ["seen"]))
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    recording = open_recording(tmp_path / "a_raw.fif")
+    np.testing.assert_allclose(recording.read(0, 4000), wanted, atol=0.1)
+    assert [(a.onset_s, a.text) for a in recording.annotations] == [(2.0, "seen")]
+    raw.set_annotations(mne.Annotations([5.0], [3.0], ["BAD_ACQ_SKIP"]))
+    raw.save(tmp_path / "b_raw.fif", verbose="ERROR")
+    assert open_recording(tmp_path / "b_raw.fif").gaps == ((5.0, 3.0),)
+
+
+def test_what_nobody_reads_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.vhdr").write_text("nonsense")
+    with pytest.raises(UserError, match="a.vhdr: MNE cannot read it"):
+        open_recording(tmp_path / "a.vhdr")
+    with pytest.raises(UserError, match="there is no such file"):
+        open_recording(tmp_path / "b.edf")
