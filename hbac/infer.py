@@ -186,7 +186,7 @@ def infer_recordings(cfg: DictConfig) -> None:
     from hbac.experiment.launched import named, typed
     from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks
-    from hbac.inference.recordings import Wish, find_recordings, infer_recordings
+    from hbac.inference.recordings import Wish, find_recordings, infer_recordings, open_recordings
     from hbac.report.recording_folder import check_recording_folder, summarise
     from hbac.signal.tta import check_variants
 
@@ -212,6 +212,11 @@ def infer_recordings(cfg: DictConfig) -> None:
     out = Path(cfg.out) if named("out") else Path(cfg.outputs) / "recordings" / name
     for folder in named_folders:
         check_recording_folder(out / folder)
+    if cfg.dry_run:
+        for stem, recording in open_recordings(given, networks, wish).items():
+            n_windows = round(recording.duration_s // wish.step_s)
+            sys.stdout.write(f"{stem}: {recording.duration_s:.0f} s, {n_windows:,} windows, {recording.name}\n")
+        return
     folders = infer_recordings(given, ensemble, name, networks, out, Path(cfg.outputs), wish)
     summaries = [summarise(folder, recording if cfg.page else None, rule) for folder, recording in folders.items()]
     recordings_table(summaries)

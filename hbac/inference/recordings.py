@@ -166,10 +166,8 @@ def infer_recordings(
     UserError
         With the first fault of any file; all headers are looked at before anything is predicted.
     """
-    files = find_recordings(given)
-    # What is wrong with the last one is better said before the first one is predicted.
-    opened = {name: _open(path, networks, wish) for name, path in files.items()}
-    for name in files:
+    opened = open_recordings(given, networks, wish)
+    for name in opened:
         check_free(out / name, COMMAND, (COURSE_FILE, RECORDING_FILE, DONE_FILE))
     for name, recording in opened.items():
         deciding = _deciding(recording, ensemble, networks, wish)
@@ -178,12 +176,35 @@ def infer_recordings(
     return {out / name: recording for name, recording in opened.items()}
 
 
+def open_recordings(given: Sequence[str | Path], networks: Networks, wish: Wish) -> dict[str, Recording]:
+    """Open recordings: what is wrong with the last one is better said before the first one is predicted.
+
+    Parameters
+    ----------
+    given : sequence of str or Path
+        As `find_recordings` takes them.
+    networks : Networks
+        What is to read them.
+    wish : Wish
+        How.
+
+    Returns
+    -------
+    dict of str to Recording
+        By the name of the folder that each gets.
+
+    Raises
+    ------
+    UserError
+        With the first fault of any file.
+    """
+    return {name: _open(path, networks, wish) for name, path in find_recordings(given).items()}
+
+
 def _open(path: Path, networks: Networks, wish: Wish) -> Recording:
     recording = open_recording(path, wish.unit, wish.interpolate)
     if recording.duration_s < CENTRAL_S:
-        raise UserError(
-            f"{path}: {recording.duration_s:g} s long; it must have the {CENTRAL_S:g} s that votes are about"
-        )
+        raise UserError(f"{path}: {recording.duration_s:g} s long; it must have {CENTRAL_S:g} s or more")
     for note in check_montages(networks, recording):
         log.warning("%s: %s", path, note)
     return recording
@@ -191,7 +212,7 @@ def _open(path: Path, networks: Networks, wish: Wish) -> Recording:
 
 def _deciding(recording: Recording, ensemble: Ensemble, networks: Networks, wish: Wish) -> dict[str, Any]:
     """Name all that decides what a recording's folder has in it."""
-    files = {path.name: hash_of_file(path) for path in recording.source.files}
+    files = {path.name: hash_of_file(path) for path in recording.source.files if path.is_file()}
     blend = {"method": ensemble.method, "blend": ensemble.blend.to_dict()}
     settings = {name: getattr(wish, name) for name in ("step_s", "outside", "unit", "interpolate", "keep", "variants")}
     plain: dict[str, Any] = json.loads(

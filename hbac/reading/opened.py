@@ -166,7 +166,7 @@ class Recording:
             When the file cannot be read.
         """
         out_CT = np.full((N_CHANNELS, max(stop - start, 0)), np.nan, np.float32)
-        there = np.abs(self._matrix).sum(axis=1) > 0
+        there = np.array(self.electrodes.part) >= 0  # also one that all others were recorded against: 0
         for number, (begin, end) in enumerate(self.bounds):
             a, b = max(start, begin), min(stop, end)
             if a >= b:

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from hbac.common.errors import UserError
-from hbac.inference.along import Steps, predict_along
+from hbac.inference.along import Steps, check_montages, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
 from hbac.inference.recordings import Wish, find_recordings, infer_recordings
 from hbac.predictions.course import COURSE_FILE, Course, RecordingFacts
 from hbac.reading.opened import Recording, open_recording
 from hbac.reading.outside import fill_gaps, fill_outside
-from hbac.vocabulary import PROB_COLUMNS
+from hbac.vocabulary import ELECTRODES, PROB_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
-from tests.recorded import cut_gaps, write_brain
+from tests.recorded import brain, cut_gaps, write_brain, write_edf
 
 BANDS = ("0.5-20", "1-12")
 
@@ -96,6 +96,14 @@ def test_nothing_is_said_in_gaps_and_the_rest_is_as_before(networks: Networks, t
     wanted = one_by_one(networks, gapped, steps)
     partial = ~whole & ~silent
     assert np.allclose(found[:, partial], wanted[:, partial], atol=1e-6)
+
+
+def test_a_montage_that_cannot_be_made_names_what_is_missing(networks: Networks, tmp_path: Path) -> None:
+    eeg = dict(zip(ELECTRODES, brain(12, 200), strict=True))
+    lost = ("F7", "T3", "T5", "F8", "T4", "T6")
+    path = write_edf(tmp_path / "a.edf", {name: x for name, x in eeg.items() if name not in lost}, 200.0)
+    with pytest.raises(UserError, match=r"8 of the 18 derivations of .* cannot be made: Fp1-F7: F7 missing; .*no F7, "):
+        check_montages(networks, open_recording(path))
 
 
 @pytest.mark.parametrize("outside", ["reflected", "repeated", "missing"])

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.reading.opened import open_recording
+from hbac.reading.arrays import ArraySource
+from hbac.reading.opened import open_recording, recording_of
+from hbac.reading.source import Signal
 from hbac.vocabulary import CHANNELS, ELECTRODES
 from tests.recorded import brain, write_brain, write_edf
 
@@ -49,6 +51,21 @@ def test_flat_recordings_are_refused_and_those_that_begin_flat_are_not(tmp_path:
         open_recording(path).check_amplitudes()
     eeg[:, 15_000:] = brain(25, 200)
     open_recording(write_edf(tmp_path / "a.edf", dict(zip(ELECTRODES, eeg, strict=True)), 200.0)).check_amplitudes()
+
+
+def test_what_has_no_value_is_refused() -> None:
+    signals = [Signal(name, "uV", 200.0) for name in ELECTRODES]
+    recording = recording_of(ArraySource(signals, np.full((19, 4000), np.nan)), "it")
+    with pytest.raises(UserError, match="it: its EEG has no value at all"):
+        recording.check_amplitudes()
+
+
+def test_the_electrode_that_others_were_recorded_against_is_there() -> None:
+    eeg = brain(20, 200)
+    against = ELECTRODES.index("Cz")
+    signals = [Signal(f"{name}-Cz", "uV", 200.0) for name in ELECTRODES if name != "Cz"]
+    source = ArraySource(signals, np.delete(eeg - eeg[against], against, axis=0))
+    np.testing.assert_allclose(recording_of(source, "it").read(0, 4000)[:19], eeg - eeg[against], atol=1e-3)
 
 
 def test_missing_electrodes_are_interpolated_up_to_a_number(tmp_path: Path) -> None:
