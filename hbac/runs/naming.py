@@ -16,19 +16,8 @@ _NOT_HASHED = ("fold", "logger", "outputs", "n_jobs", "resume", "requeue", "blen
                "allow_missing_folds", "init_from", "allow", "compile", "launch_wait_s")  # fmt: skip
 # The underscore marks what is not the data set's own affair: it reaches the model's config, which is hashed.
 _NOT_HASHED_INSIDE = {
-    "dataset": (
-        "root",
-        "stores",
-        "n_jobs",
-        "size",
-        "seed",
-        "sfreq",
-        "unit",
-        "labels",
-        "outside",
-        "interpolate",
-        "_pretrained_",
-    ),
+    "dataset": ("root", "stores", "n_jobs", "size", "seed", "sfreq", "unit", "labels", "outside", "interpolate",
+                "_pretrained_"),
     "model": ("pretrained_file",),
     "data": ("num_workers", "resident"),
     "trainer": ("strategy",),
