@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,12 +48,9 @@ def write_edf(
 
 
 def _eight(value: float) -> float:
-    """Round up to what eight characters hold."""
-    for digits in range(7, -1, -1):
-        text = np.format_float_positional(value, precision=digits, trim="-")
-        if len(text) <= 7:
-            return float(text) * (1 + 10.0**-digits) if float(text) < value else float(text)
-    raise ValueError(value)
+    """Round up to two digits, which eight characters hold; edfio writes nothing below 1e-4 in them."""
+    exponent = math.floor(math.log10(value)) - 1
+    return max(1e-4, float(f"{math.ceil(value / 10.0**exponent)}e{exponent}"))
 
 
 def write_brain(path: Path, seconds: float = 60.0, sfreq: float = 200.0, **about: object) -> np.ndarray:

@@ -168,8 +168,8 @@ def electrodes_of(leads: Sequence[Lead]) -> Electrodes:
     part = [-1] * len(CHANNELS)
     potential: dict[str, NDArray[np.float64]] = {}
     roots = []
-    # References first: an electrode is a root only where there is nothing else.
-    for root in sorted(edges, key=lambda node: (node in CHANNELS, node != COMMON)):
+    # References first: an electrode is a root only where there is nothing else, then the one of most signals.
+    for root in sorted(edges, key=lambda node: (node in CHANNELS, node != COMMON, -len(edges[node]))):
         if root in potential:
             continue
         roots.append(root)

@@ -80,7 +80,7 @@ def test_signals_of_several_rates(tmp_path: Path) -> None:
     [
         ("chbmit_header", 19, "P7-T7"), ("siena_header", 19, "SPO2"), ("seizeit_header", 19, "OorLiTop"),
         ("tuh_ref_header", 19, "PHOTIC PH"), ("tuh_le_header", 19, "EEG 26-LE"), ("szcore_unipolar", 19, None),
-        ("szcore_bipolar", 19, None), ("edfio_mne_test", 2, "B1"), ("edfio_subsecond", 1, None),
+        ("szcore_bipolar", 19, None), ("edfio_mne_test", 6, "B1"), ("edfio_subsecond", 1, None),
     ],
 )  # fmt: skip
 def test_real_headers(name: str, n_electrodes: int, ignored: str | None) -> None:
