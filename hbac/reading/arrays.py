@@ -23,6 +23,8 @@ class ArraySource:
         Labels and units.
     values : ndarray, shape (signals, n)
         In these units.
+    annotations, notes, files, start, patient
+        As `hbac.reading.source.Source` has them.
     """
 
     signals: list[Signal]
