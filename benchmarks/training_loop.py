@@ -93,8 +93,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--smoke", action="store_true", help="smallest sizes, in seconds; promises are not checked")
     options = parser.parse_args()
+    global REPEATS
     if options.smoke:
-        options.rounds, options.epochs = 1, 1
+        options.rounds, options.epochs, REPEATS = 1, 1, 1
     quiet()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -31,6 +31,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from hbac.common.outputs import MANIFEST
+
 NET = ["model.filters=4", "model.width=8", "model.depth=2", "model.gru_hidden=8", "model.kernels=[3,15]"]
 DATA = ["dataset.size=tiny", "labels.n_folds=2"]
 TRAIN = ["hbac.train", *DATA, *NET, "logger=csv", "trainer.max_epochs=6", "data.batch_size=4", "ema=0.9", "patience=3"]
@@ -47,11 +49,13 @@ STEPS = {
 NOT_COMPARED = re.compile(
     r"checkpoints/|logs/|/jobs/|stores/|environment\.json|multirun\.yaml|MODEL_CARD|\.(lock|html|js)$"
 )
-# torch's caches; and the sockets of workers that were themselves killed, who could not take them away.
-OF_OTHERS = re.compile("torch|pymp-")
+# torch's caches; what onnxruntime notes where it is installed (torchmetrics imports it); and the sockets of workers
+# that were themselves killed, who could not take them away.
+OF_OTHERS = re.compile(r"torch|pymp-|\.ses$")
 LEFT_BEHIND = re.compile(r"partial|\.old-|\.tmp|hpc_ckpt")
 WORKERS = re.compile(r"\"num_workers\": \d+")
 SEAL = re.compile(r"\"sha256\": \"[0-9a-f]{64}\"")  # of a config, whose workers we vary
+HASHED_PAGE = re.compile(r"\"[^\"]+\.html\": \[[^]]*\]")  # in a manifest, of pages that say when they were made
 TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 MARK = "HBAC_KILLS_TRIAL"
 ENDINGS = {"kill": 0.5, "kill group": 0.15, "term": 0.1, "term group": 0.15, "int group": 0.1}
@@ -114,6 +118,8 @@ def content(folder: Path) -> dict[str, str]:
             text = TIME.sub("TIME", path.read_bytes().decode("latin-1")).replace(str(folder), "FOLDER")
             if path.name == "config.json":
                 text = SEAL.sub("", WORKERS.sub("", text))
+            if path.name == MANIFEST:
+                text = HASHED_PAGE.sub("", text)
             found[TIME.sub("TIME", name)] = hashlib.sha256(text.encode("latin-1")).hexdigest()
     return found
 

@@ -29,8 +29,6 @@ from tests.fuzz import NONSENSE, damaged, mutated, rounds
 from tests.helpers import write_hms_layout
 from tests.predictions.tables import make_table
 
-pytestmark = pytest.mark.slow
-
 NETWORK = {"_target_": "hbac.models.ResNetGRU", "n_chans": 8, "n_times": 2000, "sfreq": 40.0, "filters": 8, "width": 16}
 FRONT_END = {"_target_": "hbac.signal.front_end.EEGFrontEnd", "montage": "public_8"}
 

@@ -49,4 +49,6 @@ def keep_below(outputs: Path) -> None:
 def unusable(error: OSError) -> UserError:
     """Say which file or folder could not be used, if it is known, and why."""
     where = f"{error.filename}: " if error.filename else ""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return UserError(f"{where}a file stands where a folder is needed")
     return UserError(f"{where}cannot be used: {error.strerror or error}")

@@ -17,12 +17,12 @@ from hbac import __version__
 from hbac.cli.failures import LAUNCHERS, SweepJobError, end_failed_sweep, end_killed_sweep, note_failure
 from hbac.cli.ground import keep_below, open_streams, unusable
 from hbac.cli.settings import check_settings
-from hbac.cli.spelling import check_flags, check_overrides, explained
+from hbac.cli.spelling import check_flags, check_overrides, explained, with_empty_groups
 from hbac.common.errors import UserError, fail
 from hbac.common.processes import ends_cleanly
 
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
-                     "--config-dir", "-cd", "--experimental-rerun")  # fmt: skip
+                     "--config-dir", "-cd")  # fmt: skip
 
 
 def conf_dir() -> Path:
@@ -99,7 +99,7 @@ def _launch(job: str, config_name: str) -> None:
         check_flags(sys.argv[1:], conf_dir(), config_name)
     except UserError as error:
         fail(error)
-    sys.argv[1:] = flags_first(sys.argv[1:])
+    sys.argv[1:] = with_empty_groups(flags_first(sys.argv[1:]), conf_dir(), config_name)
     if "--version" in sys.argv[1:]:
         sys.stdout.write(f"hbac {__version__}\n")
         return
@@ -111,11 +111,14 @@ def _launch(job: str, config_name: str) -> None:
         return
 
     import hydra
+    from hydra._internal import hydra as hydra_main
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+
+    from hbac.cli.trusted import Loader
 
     # Without this Hydra prints its own summary of any exception and exits with 1 before we see it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -128,7 +131,7 @@ def _launch(job: str, config_name: str) -> None:
         started = True
         settings = HydraConfig.get()
         try:
-            check_settings(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+            check_settings(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))  # type: ignore[arg-type]
             keep_below(Path(str(cfg.outputs)))
             return getattr(import_module(module), function)(cfg)
         except Exception as error:
@@ -144,6 +147,7 @@ def _launch(job: str, config_name: str) -> None:
 
     task.__module__ = module  # the name Hydra gives the job
     _, overrides = _apart(sys.argv[1:])
+    hydra_main.ConfigLoaderImpl = Loader  # type: ignore[attr-defined,misc]  # there is no other way to look at a config
     try:
         check_overrides(overrides, conf_dir(), config_name)
         hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(task)()

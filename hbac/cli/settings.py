@@ -22,6 +22,8 @@ _FORBIDDEN = {
     "max_steps": "the schedule is made for whole epochs; set trainer.max_epochs",
     "check_val_every_n_epoch": "each epoch is validated, once: the best weights and some schedules are chosen by it",
     "val_check_interval": "each epoch is validated, once: the best weights and some schedules are chosen by it",
+    "limit_predict_batches": "all rows that are held out are predicted: they are the run's score",
+    "barebones": "it keeps no checkpoint, and so no weights to score",
     "max_time": "a run that was stopped goes on where it was; set trainer.max_epochs",
     **dict.fromkeys(
         ("logger", "callbacks", "default_root_dir", "enable_model_summary", "enable_progress_bar", "plugins",
@@ -31,7 +33,8 @@ _FORBIDDEN = {
 }  # fmt: skip
 _GROUPS = ("labels", "front_end", "augment", "data", "task", "optimizer", "schedule", "model", "trainer", "dataset",
            "logger", "blend", "events")  # fmt: skip
-_LEFT_ALONE = {"check_val_every_n_epoch": (1,), "val_check_interval": (None, 1), "max_steps": (-1,)}
+_LEFT_ALONE = {"check_val_every_n_epoch": (1,), "val_check_interval": (None, 1.0), "max_steps": (-1,),
+               "limit_predict_batches": (None, 1.0)}  # fmt: skip
 _OF_THE_RUN = ("band", "montage")  # settings of the whole run that a constructor is given
 
 
@@ -96,6 +99,7 @@ class Rule:
         text = _KINDS[self.kind]
         if self.several or self.is_list:
             text = "a list of whole numbers" if self.kind == "whole" else "a list: [A,B]"
+            text = text if self.is_list or self.kind not in ("text", "name") else f"text or {text}"
         if math.isfinite(self.low) and math.isfinite(self.high):
             text += f" {'above' if self.above else 'from'} {self.low} {'and below' if self.below else 'to'} {self.high}"
         elif math.isfinite(self.low):
@@ -106,6 +110,7 @@ class Rule:
 FLAG = Rule("flag")
 TEXT = Rule("text")
 NAME = Rule("name")
+NAMES = Rule("name", several=True)
 TEXT_OR_NULL = Rule("text", null=True)
 TEXTS = Rule("text", null=True, several=True)
 COUNT = Rule("whole", 1)
@@ -170,7 +175,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "data.num_workers": Rule("whole", 0, 1024, words=("auto",)),
     "data.resident": TEXT,
     "data.cache": FLAG,
-    "trainer.max_epochs": COUNT,
+    "trainer.max_epochs": Rule("whole", 1, 1_000_000),
     "trainer.min_epochs": Rule("whole", 1, null=True),
     "trainer.accumulate_grad_batches": COUNT,
     "trainer.num_nodes": COUNT,
@@ -186,6 +191,12 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.momentum": SHARE_BELOW_1,
     "optimizer.nesterov": FLAG,
+    "optimizer.amsgrad": FLAG,
+    "optimizer.maximize": FLAG,
+    "montage": NAMES,
+    "front_end.montage": NAMES,
+    "front_end.image.*montage": NAMES,
+    "band": TEXT,
     "model.kernels": Rule("whole", 1, 10_000, is_list=True),
     "model.backbone": NAME,
     "model.pretrained": FLAG,
@@ -235,7 +246,7 @@ def check_settings(settings: Mapping[str, Any], prefix: str = "") -> None:
             raise UserError(f"{prefix}{group}={_shown(settings[group])}: must be an option of that group")
     for key, value in _leaves(settings):
         name = key.removeprefix("trainer.")
-        if name != key and name in _FORBIDDEN and value not in _LEFT_ALONE.get(name, (None, False)):
+        if name != key and name in _FORBIDDEN and not _left_alone(name, value):
             raise UserError(f"{prefix}{key}={_shown(value)}: {_FORBIDDEN[name]}")
         rules = next((rule for pattern, rule in RULES.items() if fnmatchcase(key, pattern)), ())
         either = (rules,) if isinstance(rules, Rule) else rules
@@ -256,13 +267,20 @@ def blamed_on(key: str) -> Iterator[None]:
         if own is None or own[1] in _OF_THE_RUN:
             raise
         raise UserError(f"{key}.{error}") from error
-    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError, AssertionError) as error:
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError, AssertionError,
+            ImportError) as error:  # fmt: skip
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(f"{key}: these settings do not work: {reason}") from error
     except Exception as error:
         if type(error).__name__ != "MisconfigurationException":  # Lightning's; not imported for its name
             raise
         raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+
+
+def _left_alone(name: str, value: Any) -> bool:
+    """Say whether a value is Lightning's own; 1.0 is the whole, and 1 one batch."""
+    own = _LEFT_ALONE.get(name, (None, False))
+    return any(value == default and type(value) is type(default) for default in own)
 
 
 def _shown(value: Any) -> Any:

@@ -14,7 +14,7 @@ from hbac.common.errors import UserError
 
 FLAGS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
          "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn",
-         "--config-dir", "-cd", "--experimental-rerun", "--info", "-i")  # fmt: skip
+         "--config-dir", "-cd", "--info", "-i")  # fmt: skip
 # What an option's package is called: hbac itself is on no index, so that `hbac[ray]` would find nothing.
 _PACKAGES = {
     "optuna": "'hydra-optuna-sweeper>=1.2' 'sqlalchemy<2'",
@@ -25,6 +25,7 @@ _PACKAGES = {
 _WORDS_TOO = ("trainer.devices", "trainer.deterministic")  # auto, warn
 _WAYS = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info"}  # of them one at a time
 _RENAMED = {"report": "comparisons"}
+_SEVERAL = ("logger", "callbacks", "experiment", "debug")  # groups of which a list may be chosen
 _LISTED = 20  # more settings than this are left to --help
 _NUMBER = {bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -78,19 +79,45 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
             raise UserError(f"{key}={words[0]}: must be {needed}.{near}")
 
 
+def with_empty_groups(overrides: Sequence[str], conf: Path, config_name: str) -> list[str]:
+    """Write ``null``, where a group may be left out, as the empty list that Hydra takes for it.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As typed: ``experiment=two_stage,null``.
+    conf : Path
+        Folder of the configs.
+    config_name : str
+        The primary config.
+
+    Returns
+    -------
+    list of str
+        ``experiment=two_stage,[]``; all others as they are.
+    """
+    defaults = _yaml(conf / f"{config_name}.yaml").get("defaults", [])
+    empty = {group for entry in defaults if isinstance(entry, Mapping) for group, option in entry.items() if not option}
+    return [
+        re.sub(r"(?<=[=,])\s*null\s*(?=,|$)", "[]", override) if override.partition("=")[0] in empty else override
+        for override in overrides
+    ]
+
+
 def _check_options(group: str, value: Any, conf: Path) -> None:
     """Refuse what is no name where an option of a group is chosen; Hydra itself would end in a traceback."""
-    from hydra.core.override_parser.types import ChoiceSweep, Sweep
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, Sweep
 
-    values = value.list if isinstance(value, ChoiceSweep) else [] if isinstance(value, Sweep) else [value]
-    several = isinstance(value, ChoiceSweep)
+    values = value.list if isinstance(value, ChoiceSweep) else [] if isinstance(value, Sweep | Glob) else [value]
     for option in values:
         text = getattr(option, "text", option)
-        if isinstance(text, str | list) or (text is None and not several):
-            continue
-        options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
-        shown = "null" if text is None else text
-        raise UserError(f"{group}={shown}: unknown {group}; there are: {', '.join(options)}.")
+        if isinstance(text, list) and len(text) > 1 and group not in _SEVERAL:
+            names = ",".join(str(getattr(name, "text", name)) for name in text)
+            raise UserError(f"{group}=[{names}]: one {group} at a time; to try each of them: -m {group}={names}")
+        if not isinstance(text, str | list):
+            options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+            shown = "null" if text is None else text
+            raise UserError(f"{group}={shown}: unknown {group}; there are: {', '.join(options)}.")
 
 
 def _check_not_empty(override: Any, value: Any, is_setting: bool) -> None:
@@ -109,12 +136,24 @@ def _check_not_empty(override: Any, value: Any, is_setting: bool) -> None:
 def explained(error: Exception, overrides: Sequence[str], conf: Path, config_name: str) -> str:
     """Say what was wrong with a command line that Hydra could not compose; other errors keep their own text."""
     text = str(error).strip()
+    if match := re.match(
+        r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?: requires|$)", text, re.MULTILINE
+    ):
+        return f"{match[1]}: several values are a sweep, which -m asks for: -m {match[1]}; a list is written [A,B]"
+    if "does not support sweep type" in text:
+        drawn = next((override for override in overrides if "interval(" in override), " ".join(overrides))
+        return f"{drawn}: only a search (experiment=optuna) draws from an interval; here write the values: A,B,C"
     if (key := getattr(error, "full_key", None)) and "Could not override" not in text:
+        if key in ("hydra.run.dir", "hydra.sweep.dir") and "${outputs}" in text:
+            return "outputs: must be text: the folder where everything is written"
         if text.startswith("Missing mandatory value"):
             return f"{key} is needed: {key}=…"
         return f"{key}: {text.splitlines()[0]}"
     if (typed := getattr(error, "override", None)) is not None or "See https://hydra.cc" in text:
         reason = text.splitlines()[1 if text.startswith("Error parsing") else 0]
+        if strange := [character for character in str(typed or "") if not character.isascii()]:
+            key, _, value = str(typed).partition("=")
+            return f"{typed}: {strange[0]!r} must stand in quotes, those of the shell around them: '{key}=\"{value}\"'"
         return (
             f"{typed or ' '.join(overrides)}: cannot be read ({reason}); write key=value, and quote what the shell "
             "would take apart: 'model.kernels=[3,5,7,9]'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,11 +34,39 @@ def locked(path: Path, timeout_s: float = -1) -> Iterator[None]:
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NOT_SUPPORTED:  # a Timeout, too
             raise
-        if path.parent not in _told:
-            _told.add(path.parent)
-            log.warning("%s: this file system has no locks; do not run a command twice at a time there", path.parent)
+        _tell(path.parent)
     try:
         yield
     finally:
         if lock.is_locked:
             lock.release()
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder itself, so that no file of a lock is left in it; without locks as `locked` does.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; whoever else holds it is waited for.
+    """
+    import fcntl  # not there on Windows, where hbac says so
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (*_NOT_SUPPORTED, errno.EBADF):  # NFS locks only what is open for writing
+                raise
+            _tell(folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _tell(folder: Path) -> None:
+    if folder not in _told:
+        _told.add(folder)
+        log.warning("%s: this file system has no locks; do not run a command twice at a time there", folder)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hbac.common.errors import UserError
 from hbac.common.files import hash_of_file
+from hbac.common.locks import locked_folder
 from hbac.common.processes import is_running
 
 MANIFEST = ".hbac-made.json"
@@ -102,7 +103,8 @@ def replacing(folder: Path, command: str, last: str, own_folders: Sequence[str] 
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
         yield staged
-        _put(staged, folder, command, last, own_folders)
+        with locked_folder(folder):  # of two commands, each puts its whole set there, one after the other
+            _put(staged, folder, command, last, own_folders)
     except UserError as error:
         raise UserError(str(error).replace(str(staged), str(folder))) from None
     except OSError as error:

@@ -32,10 +32,10 @@ def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
     Raises
     ------
     UserError
-        When none was named and no run says what it was trained on.
+        When none was named and no run says what it was trained on, or a setting is not one of that data set.
     """
     from hbac.recordings.store import INDEX_NAME
-    from hbac.runs.data_of_run import dataset_of_run
+    from hbac.runs.data_of_run import dataset_of_run, dataset_overrides
     from hbac.runs.folder import CONFIG_FILE
 
     typed = named("dataset")
@@ -49,6 +49,11 @@ def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
         raise UserError("no run says which data set it was trained on; name one: dataset=hms dataset.root=PATH")
     if keys and known["_target_"] == cfg.dataset["_target_"]:
         return cfg.dataset  # what the other settings follow from was named
+    if strange := [key for key in keys if key.rpartition(".")[2] not in known]:
+        was = dataset_overrides(known)[0]
+        raise UserError(
+            f"{strange[0]}: the runs were trained on {was}, which has no such setting; name the data set, too"
+        )
     if known["_target_"] == "hbac.recordings.datasets.Synthetic" and not Path(known["root"]).is_dir():
         known["root"] = str(Path(cfg.outputs) / "data" / Path(known["root"]).name)
     if not any(Path(known["stores"]).glob(f"*/{INDEX_NAME}")):  # nothing is made where a run of anybody's says

@@ -16,6 +16,7 @@ from hbac.labels.folds import FoldTable
 from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.parquet import read_footer, read_parquet
 from hbac.predictions.table import DTYPES, ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable
+from hbac.recordings.tables import patient_number
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 
 _PREFIX = b"hbac."
@@ -214,13 +215,16 @@ def _normalise(values_NK: np.ndarray, what: str) -> list[str]:
 
 
 def _integers(frame: pd.DataFrame, column: str, path: Path) -> np.ndarray:
-    values = pd.to_numeric(frame[column], errors="coerce").to_numpy()
+    column_N = frame[column]
+    named = column == "patient_id" and not pd.api.types.is_numeric_dtype(column_N.dtype)  # as a train.csv may have
+    if named:
+        column_N = pd.Series([patient_number(value) if isinstance(value, str) else value for value in column_N])
+    values = pd.to_numeric(column_N, errors="coerce").to_numpy()
     bad = ~np.isfinite(values.astype(np.float64)) | (values != np.rint(values))
     if bad.any():
         row = int(np.argmax(bad))
-        raise UserError(
-            f"table {path}: row {row}, column {column}: {frame[column].iloc[row]}; a whole number is needed"
-        )
+        needed = "a whole number or a name" if named else "a whole number"
+        raise UserError(f"table {path}: row {row}, column {column}: {frame[column].iloc[row]}; {needed} is needed")
     limits = np.iinfo(DTYPES[column])
     bad = (values < limits.min) | (values > limits.max)
     if bad.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,7 +138,7 @@ class HMS:
 
     def parts(self) -> list[str]:
         """Return the parts that the data set has, ``train``, ``test`` or both; none is an error."""
-        found = [name for name in PARTS if (self.root / f"{name}.csv").is_file()]
+        found = [name for name in PARTS if os.path.lexists(self.root / f"{name}.csv")]
         if not found:
             raise UserError(
                 f"{self.root}: there is neither train.csv nor test.csv; dataset.root must name their folder"

@@ -12,6 +12,7 @@ spectrogram its 300 rows (600 s) from ``offset // 2``.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +159,8 @@ def read_recordings(
         raise UserError(f"the data set's folder {root} {what}; dataset.root must name a folder with {part}.csv")
     table, eeg_dir = root / f"{part}.csv", root / f"{part}_eegs"
     if not table.is_file():
+        if os.path.lexists(table):
+            raise UserError(f"{table} is no file that can be read: a folder, a pipe, or a link that leads nowhere")
         found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
         raise UserError(f"{table} is missing; the folder holds {found}")
     spectrogram_dir = root / f"{part}_spectrograms"

@@ -164,7 +164,7 @@ class _Table:
         texts = self.fields[name]
         try:
             values: NDArray[Any] = np.array(texts).astype(dtype)
-            if np.isfinite(values).all():
+            if np.isfinite(values).all() and _is_plain("".join(texts)):
                 return values
         except (ValueError, OverflowError):
             pass
@@ -179,7 +179,7 @@ class _Table:
 
     def patients(self, name: str) -> NDArray[np.int64]:
         """Convert whole numbers, and text to numbers that stand for it."""
-        return self._numbers(name, np.int64, _patient, "a whole number or a name")
+        return self._numbers(name, np.int64, patient_number, "a whole number or a name")
 
     def names(self, name: str, valid: Sequence[str]) -> NDArray[Any]:
         texts = np.array([text.strip() for text in self.fields[name]], dtype=object)
@@ -224,6 +224,8 @@ class _Table:
 def _integer(text: str) -> int | None:
     """Take ``3`` and ``3.0``, which pandas writes when a column had gaps once; None for anything else."""
     head, point, zeros = text.strip().partition(".")
+    if not _is_plain(text):
+        return None
     try:
         value = int(head)
     except ValueError:
@@ -233,7 +235,19 @@ def _integer(text: str) -> int | None:
     return value
 
 
-def _patient(text: str) -> int | None:
+def patient_number(text: str) -> int | None:
+    """Read a patient's id.
+
+    Parameters
+    ----------
+    text : str
+        A whole number, or a name.
+
+    Returns
+    -------
+    int or None
+        The number, or that of the name (`number_of_name`); None for what is neither: empty, ``nan``, 1.5.
+    """
     text = text.strip()
     if (value := _integer(text)) is not None:
         return value
@@ -242,7 +256,14 @@ def _patient(text: str) -> int | None:
     return number_of_name(text)
 
 
+def _is_plain(text: str) -> bool:
+    """Say whether it has nothing of what Python reads in numbers and nobody writes: 1_000, digits of other scripts."""
+    return text.isascii() and "_" not in text
+
+
 def _finite(text: str) -> float | None:
+    if not _is_plain(text):
+        return None
     try:
         value = float(text)
     except ValueError:

@@ -9,9 +9,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from hbac.cli.spelling import _PACKAGES, check_flags, check_overrides, explained
+from hbac.cli.spelling import _PACKAGES, check_flags, check_overrides, explained, with_empty_groups
 from hbac.common.errors import UserError
 from tests.cli.test_launch import COMMANDS, run
 
@@ -155,7 +155,12 @@ def test_flags_that_exclude_one_another(flags: list[str], conf: Path) -> None:
     ("override", "words"),
     [
         ("blend=3", "blend=3: unknown blend; there are: "),
-        ("experiment=two_stage,null", "experiment=null: unknown experiment; there are: bands, "),
+        ("logger=csv,null", "logger=null: unknown logger; there are: csv, "),
+        ("logger=null", "logger=null: unknown logger; there are: csv, "),
+        (
+            "model=[resnet_gru,sparcnet]",
+            "model=[resnet_gru,sparcnet]: one model at a time; to try each",
+        ),
         ("fold=glob(*)", "fold=glob(*): glob chooses among the options of a group"),
         ("model.depth=glob(*)", "model.depth=glob(*): glob chooses"),
         ("fold=range(3,3)", "fold=range(3,3): there is nothing in this range"),
@@ -165,6 +170,48 @@ def test_sweeps_over_nothing_and_options_that_are_no_names(override: str, words:
     with pytest.raises(UserError) as caught:
         check_overrides([override], conf, "train")
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("experiment=two_stage,null", "experiment=two_stage,[]"),
+        ("experiment=null", "experiment=[]"),
+        ("callbacks=null,throughput", "callbacks=[],throughput"),
+        ("experiment=nullary", "experiment=nullary"),
+        ("init_from=null", "init_from=null"),
+        ("logger=null", "logger=null"),
+    ],
+)
+def test_a_group_may_be_left_out_where_it_is_by_default(typed: str, meant: str, conf: Path) -> None:
+    assert with_empty_groups([typed], conf, "train") == [meant]
+    if meant.endswith("[]"):  # Hydra takes it
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            assert compose("train", [meant.replace("two_stage,", "")]).stages == {}
+
+
+def test_a_folder_for_everything_is_needed(conf: Path) -> None:
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        cfg = compose("train", ["outputs=null"], return_hydra_config=True)
+    with pytest.raises(OmegaConfBaseException) as caught:
+        _ = cfg.hydra.run.dir
+    assert explained(caught.value, ["outputs=null"], conf, "train").startswith("outputs: must be text")
+
+
+def test_options_by_a_pattern(conf: Path) -> None:
+    check_overrides(["model=glob(resnet*)"], conf, "train")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("fold=0,1", "fold=0,1: several values are a sweep, which -m asks for: -m fold=0,1; a list is written [A,B]"),
+        ("band=0.5–20", "band=0.5–20: '–' must stand in quotes"),
+        ("fold=range(0,2)", "fold=range(0,2): several values are a sweep, which -m asks for: -m fold=range(0,2)"),
+    ],
+)
+def test_what_hydra_would_say_in_its_own_words(override: str, words: str, conf: Path) -> None:
+    assert said(conf, "train", override).startswith(words)
 
 
 def test_a_setting_that_only_some_of_the_swept_options_have(conf: Path) -> None:

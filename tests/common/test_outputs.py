@@ -9,11 +9,13 @@ import platform
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hbac.common.errors import UserError
+from hbac.common.locks import locked_folder
 from hbac.common.outputs import MANIFEST, check_free, replacing
 
 WHO = "hbac.example"
@@ -150,6 +152,7 @@ def test_a_whole_home_in_the_way_is_not_read(tmp_path: Path, monkeypatch: pytest
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from hbac.common.locks import locked_folder
 from hbac.common.outputs import replacing
 
 real, moves = Path.{method}, []
@@ -197,3 +200,21 @@ def test_what_killed_processes_left_is_removed_here_and_beside(tmp_path: Path) -
     assert not left[1].parent.exists()  # it had been made for it
     assert (alive / "half").is_file()
     assert [path.name for path in others.parent.iterdir()] == ["thesis"]
+
+
+def test_of_two_at_once_each_puts_its_whole_set_there_one_after_the_other(tmp_path: Path) -> None:
+    """Whoever comes second waits for the folder, and then replaces what the first one wrote: never a mixture."""
+    write(tmp_path / "out", ONE)
+    with ThreadPoolExecutor() as pool:
+        with locked_folder(tmp_path / "out"):
+            second = pool.submit(write, tmp_path / "out", TWO)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.5)
+            assert content_but_aside(tmp_path / "out") == ONE
+        second.result(timeout=30)
+    assert content(tmp_path / "out") == TWO | {"other": "1"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"last.json", "other", "parts", MANIFEST}
+
+
+def content_but_aside(folder: Path) -> dict[str, str]:
+    return {name: text for name, text in content(folder).items() if not name.startswith(ASIDE)}

@@ -177,7 +177,6 @@ def test_one_member_is_calibrated_by_a_temperature_and_six_biases(standin):
         np.testing.assert_allclose(fit.nested[rows], expected, atol=2e-4)
 
 
-@pytest.mark.slow
 def test_a_stand_in_of_real_size():
     """33 members x 21,490 rows: what is fitted on the rows that count is far better there; planted blends are found."""
     standin = make_standin()
@@ -188,7 +187,8 @@ def test_a_stand_in_of_real_size():
     best_member = min(kl_rows(data.counted.targets, probs).mean() for probs in data.counted.probs)
     assert found["mean"] < best_member - 0.02
     assert found["convex"] < found["mean"] - 0.005
-    assert best_of(data, fits).nested_kl <= min(found.values()) + 2e-4
+    # What it costs that the method is chosen on the other folds, and not by its score here.
+    assert best_of(data, fits).nested_kl <= min(found.values()) + 1e-3
     for method in ("convex", "log_linear"):
         on_all = fit_nested(data_of(standin), method)[method]
         assert kl_rows(standin.targets[many], on_all.nested[many]).mean() > found[method] + 0.03

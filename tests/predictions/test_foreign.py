@@ -13,6 +13,7 @@ from hbac.ensembling.build import build_ensemble
 from hbac.labels.folds import FoldTable
 from hbac.predictions.foreign import UncheckedTableWarning, read_table
 from hbac.predictions.join import join_tables
+from hbac.recordings.tables import number_of_name
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
 from tests.predictions.tables import make_table
 
@@ -42,6 +43,24 @@ def test_plain_files_join_with_ours(tmp_path: Path, suffix):
     assert read.metadata.hbac_version == ""
     joined = join_tables([ours, read])
     np.testing.assert_allclose(joined.probs[1], join_tables([ours, theirs]).probs[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_patients_whose_ids_are_text_are_those_of_the_data_set(tmp_path: Path, suffix):
+    """`hbac.recordings.tables` numbers them; a table of other code has the text, as its author's train.csv had."""
+    frame = make_table().frame
+    names = {patient: f"P_{patient}" for patient in frame["patient_id"]}
+    named = frame.assign(patient_id=frame["patient_id"].map(names))
+    path = tmp_path / f"theirs.{suffix}"
+    named.to_csv(path, index=False) if suffix == "csv" else named.to_parquet(path)
+    numbers = frame["patient_id"].map(lambda patient: number_of_name(names[patient]))
+    folds = fold_table_of(frame.assign(patient_id=numbers))
+    for given in (None, folds):
+        assert read_table(path, given).frame["patient_id"].tolist() == numbers.tolist()
+    named.loc[3, "patient_id"] = None
+    named.to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"row 3, column patient_id: None; a whole number or a name is needed"):
+        read_table(tmp_path / "b.parquet")
 
 
 def test_rounded_probabilities_are_divided_by_their_sum_and_the_warning_counts_them(tmp_path: Path):

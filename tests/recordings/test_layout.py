@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hbac.common.errors import UserError
 from hbac.recordings import footers as footers_module
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS, ColumnsError, find_columns
+from hbac.recordings.datasets import HMS
 from hbac.recordings.declared import Declared
 from hbac.recordings.layout import read_recordings
 from hbac.recordings.tables import TRAIN_COLUMNS, number_of_name
@@ -112,6 +113,16 @@ def test_root_part_and_table_missing(tmp_path: Path, tiny_root: Path) -> None:
     assert "train and test" in fault_of(tiny_root, "valid")
 
 
+def test_a_table_that_is_no_file(root: Path) -> None:
+    """It is there by its name, and so the part is not left out without a word."""
+    path = root / "train.csv"
+    for make in (path.mkdir, lambda: path.symlink_to(root / "gone"), lambda: os.mkfifo(path)):
+        path.rmdir() if path.is_dir() else path.unlink()
+        make()
+        assert HMS(root, root / "stores").parts() == ["train", "test"]
+        assert f"{path} is no file that can be read" in fault_of(root)
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -143,6 +154,9 @@ def test_row_with_too_few_fields(root: Path) -> None:
     ("column", "value", "fault"),
     [
         ("eeg_id", "12.5", "line 4: eeg_id is '12.5', must be a whole number"),
+        ("eeg_sub_id", "1_0", "line 4: eeg_sub_id is '1_0', must be a whole number"),
+        ("lpd_vote", "٣", "line 4: lpd_vote is '٣', must be a whole number"),
+        ("eeg_label_offset_seconds", "1_0.0", "line 4: eeg_label_offset_seconds is '1_0.0', must be a finite number"),
         ("patient_id", "", "line 4: patient_id is '', must be a whole number or a name"),
         ("patient_id", "nan", "line 4: patient_id is 'nan', must be a whole number or a name"),
         ("patient_id", "1.5", "line 4: patient_id is '1.5', must be a whole number or a name"),
