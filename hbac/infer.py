@@ -79,10 +79,10 @@ def infer(cfg: DictConfig) -> None:
     split = check_choice("split", cfg.split, SPLITS)
     variants = check_variants(several(cfg.tta))
     out = Path(cfg.out)
-    if out.suffix == ".csv" and split != "test":
+    if out.suffix.lower() == ".csv" and split != "test":
         raise UserError(f"out={out}: split={split} writes tables and no submission; name a folder")
     # A submission that is named by its own path is all that is written there: its folder is the user's.
-    alone = out.suffix == ".csv"
+    alone = out.suffix.lower() == ".csv"
     folder, submission = (out.parent, out.name) if alone else (out, "submission.csv")
     name = "submission" if split == "test" else split
     last = submission if split == "test" else f"{name}_predictions.parquet"

@@ -64,6 +64,24 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Make a folder read-only, also to root, who runs these tests in a container; needs the right to mount."""
+    mounted = []
+
+    def protect(folder: Path) -> None:
+        if not shutil.which("mount"):
+            pytest.skip("may not mount a folder read-only")
+        for command in (["mount", "--bind", str(folder), str(folder)], ["mount", "-o", "remount,ro,bind", str(folder)]):
+            if subprocess.run(command, capture_output=True).returncode:
+                pytest.skip("may not mount a folder read-only")
+            mounted.append(folder)
+
+    yield protect
+    for folder in dict.fromkeys(mounted):
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Outputs with runs of three members on two folds, and the ensemble ``ensembles/two`` of the first two."""

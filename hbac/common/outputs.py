@@ -45,8 +45,11 @@ def check_free(folder: Path, command: str, names: Iterable[str] = (), own_folder
     Raises
     ------
     UserError
-        With the first files in the way; none of them is touched.
+        With the first files in the way, none of which is touched; or when nothing may be written there.
     """
+    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if above.is_dir() and not os.access(above, os.W_OK):
+        raise UserError(f"{folder}: {above} may not be written to; choose another place (out=PATH)")
     made = _manifest(folder).get(command, {})
     inside = (found for own in own_folders for found in _files(folder, folder / own))
     not_free = (name for name in chain(sorted(names), inside) if not _free(folder, name, made))

@@ -132,6 +132,8 @@ class Networks:
         models = [load_run(run, allow) for _, run in runs]
         try:
             where = torch.device(device)
+            if where.type == "meta":  # which has shapes and no values
+                raise RuntimeError("computes nothing")
             models = [model.to(where) for model in models]
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
             raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +82,7 @@ def read_table(
         A needed column is missing, or a value is wrong: names table, row and column.
     """
     path = Path(path)
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         frame = _read_csv(path)
     else:
         arrow = read_parquet(path)
@@ -102,7 +104,7 @@ def member_of(path: str | Path) -> tuple[str, str] | None:
         No such file, or not a parquet file.
     """
     path = Path(path)
-    metadata = {} if path.suffix == ".csv" else read_footer(path)
+    metadata = {} if path.suffix.lower() == ".csv" else read_footer(path)
     member, config_hash = (metadata.get(_PREFIX + key, b"").decode() for key in (b"member", b"config_hash"))
     return (member, config_hash) if member else None
 
@@ -115,9 +117,19 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such prediction table")
     try:
-        return pd.read_csv(path)
-    except (ValueError, pd.errors.ParserError) as error:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = [name.strip() for name in next(csv.reader(file), [])]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Without this, rows of one field more than the header would be moved by one column.
+            frame = pd.read_csv(path, index_col=False)
+    except (OSError, ValueError, csv.Error, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise UserError(f"{path}: not readable as csv ({str(error).splitlines()[0]})") from error
+    if twice := sorted(name for name, n in Counter(header).items() if n > 1 and name in DTYPES):
+        raise UserError(f"table {path}: more than one column {', '.join(twice)}")
+    if len(header) == 1:
+        raise UserError(f"table {path}: its only column is {header[0][:80]!r}; columns must be separated by commas")
+    return frame.rename(columns=str.strip)
 
 
 def _fold_table(folds: str | Path | FoldTable) -> FoldTable:
@@ -133,6 +145,8 @@ def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None, member: str
     if missing:
         hint = "; give folds=PATH, a fold table, where there is no column fold" if "fold" in missing else ""
         raise UserError(f"table {path}: missing column(s) {', '.join(missing)}{hint}")
+    if frame.empty:
+        raise UserError(f"table {path}: has no rows")
     adopted: dict[str, np.ndarray] = {}
     for column in (*ID_COLUMNS, "fold", "n_votes"):
         if column in frame.columns:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hbac.recordings.columns import TIME_COLUMN, ColumnsError, columns_of, find_columns
-from hbac.recordings.declared import UNDECLARED, Declared
+from hbac.recordings.declared import UNDECLARED, UNITS_UV, Declared
 from hbac.recordings.footers import Footer
 from hbac.recordings.problems import Problems
 from hbac.vocabulary import SFREQ, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S, WINDOW_SAMPLES
@@ -63,7 +63,8 @@ def check_eegs(
             problems.add("sampling rate", f"{where}: {text}: dataset.sfreq={footer.sfreq:g} declares the rate")
         elif footer.unit is not None and footer.unit != (declared.unit or "uV"):
             text = f"its metadata say {footer.unit}, must be {declared.unit or 'uV'}"
-            problems.add("unit", f"{where}: {text}: dataset.unit={footer.unit} declares the unit")
+            hint = f"dataset.unit={footer.unit} declares the unit" if footer.unit in UNITS_UV else "convert the file"
+            problems.add("unit", f"{where}: {text}: {hint}")
         elif part == "test" and declared.n_stored(footer.n_rows) != WINDOW_SAMPLES:
             needed = round(WINDOW_S * declared.rate_hz)
             text = f"{footer.n_rows:,} rows, a test EEG has exactly {needed:,} (50 s at {declared.rate_hz:g} Hz)"

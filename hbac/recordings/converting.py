@@ -150,7 +150,7 @@ def _pieces(
 ) -> Iterator[NDArray[np.float32]]:
     """Yield stretches (columns, n) in microvolt or power, NaN where missing; check what only the samples tell."""
     found = [name for name in names if name is not None]
-    time = time_column([name for name, _ in footer.schema if name not in found])
+    time = time_column([(name, kind) for name, kind in footer.schema if name not in found])
     timeline = None if time is None else Timeline(time, kind, declared.rate_hz)
     batch_rows = max(256, _BATCH_BYTES // (4 * len(names)))
     factor = np.float32(declared.uv if kind == "eeg" else 1.0)

@@ -28,20 +28,25 @@ import pyarrow.parquet as pq
 
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
+from hbac.vocabulary import SFREQ
 
 # One read of this much fetches the whole footer of an EEG file.
 _TAIL_BYTES = 1 << 16
 _MAGIC = b"PAR1"
-# Under one of these names, whoever wrote the file may have left the sampling rate in the schema's metadata.
-_SFREQ_KEYS = ("sfreq", "sampling_rate", "sampling_frequency", "sample_rate", "samplerate", "samplingrate", "fs")
-_RATE = re.compile(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(k?hz)?\s*", re.IGNORECASE)
+# Under one of these names, whoever wrote the file may have left the sampling rate in the metadata.
+_SFREQ_KEYS = ("sfreq", "srate", "fs", "samplingrate", "samplingfrequency", "samplingfreq", "samplerate",
+               "samplefrequency")  # fmt: skip
+_RATE = re.compile(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(k?hz|samples ?(?:/|per) ?s(?:ec|econd)?)?\s*", re.IGNORECASE)
 _UNIT_KEYS = ("unit", "units")
+_OTHER_UNIT = re.compile(r"[munpf]?v[^a-z].*|[npfk]v|counts?|ad[cu]|lsb|bits?|digits?", re.IGNORECASE)
 _UNITS = {
     **dict.fromkeys(("v", "volt", "volts"), "V"),
     **dict.fromkeys(("mv", "millivolt", "millivolts"), "mV"),
     **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts"), "uV"),
 }
 _DEEPEST = 4
+_SHOWN = 20  # characters of a unit that nobody knows
+_CACHE_VERSION = 2  # of what is kept of footers
 
 _Schema = tuple[tuple[str, str], ...]
 
@@ -67,7 +72,7 @@ class Footer:
     sfreq : float or None
         The sampling rate in Hz, where the metadata name one.
     unit : str or None
-        ``V``, ``mV`` or ``uV``, where they name one.
+        ``V``, ``mV`` or ``uV``, or another that no EEG in microvolt has, where they name one.
     """
 
     path: Path
@@ -101,7 +106,7 @@ def read_footer(path: Path) -> Footer:
         raise UserError(f"cannot be read: {error}") from error
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"damaged parquet footer: {error}") from error
-    sfreq, unit = _stated(schema.metadata or {})
+    sfreq, unit = _stated([schema.metadata, *(schema.field(i).metadata for i in range(len(schema)))])
     return Footer(
         path=path,
         size=status.st_size,
@@ -139,7 +144,9 @@ def read_footers(
     cached: dict[str, Footer] = {}
     cache = None
     if cache_dir is not None:
-        cache = cache_dir / f"footers-{hashlib.sha256(bytes(folder.resolve())).hexdigest()[:12]}.parquet"
+        cache = (
+            cache_dir / f"footers-{_CACHE_VERSION}-{hashlib.sha256(bytes(folder.resolve())).hexdigest()[:12]}.parquet"
+        )
         cached = _unchanged(_read_cache(cache, folder), folder)
     footers: dict[int, Footer | UserError] = {
         key: cached[path.name] for key, path in paths.items() if path.name in cached
@@ -179,28 +186,56 @@ def _read_tail(file: Any, size: int) -> bytes:
     return tail[-length:]
 
 
-def _stated(metadata: Mapping[bytes, bytes]) -> tuple[float | None, str | None]:
-    """Return rate and unit, under keys of their own or in JSON such as pandas' attrs."""
-    sfreq, unit = None, None
-    entries = [(key.decode(errors="replace"), value.decode(errors="replace")) for key, value in metadata.items()]
+def _stated(metadata: Iterable[Mapping[bytes, bytes] | None]) -> tuple[float | None, str | None]:
+    """Return rate and unit, of the file or of a column, under keys of their own or in JSON such as pandas' attrs."""
+    rates, units = [], []
+    entries = [
+        (key.decode(errors="replace"), value.decode(errors="replace"))
+        for part in metadata
+        for key, value in (part or {}).items()
+    ]
     for key, value in _entries(entries):
-        name = key.strip().lower()
-        if name in _SFREQ_KEYS and sfreq is None and (match := _RATE.fullmatch(str(value))):
-            sfreq = float(match[1]) * (1000 if match[2] and match[2][0] in "kK" else 1)
-        if name in _UNIT_KEYS and unit is None and isinstance(value, str):
-            unit = _UNITS.get(value.strip().lower())
-    return sfreq, unit
+        name = re.sub(r"[^a-z]", "", key.lower()).removesuffix("hz")
+        if name in _SFREQ_KEYS:
+            rates += [found for text in _each(value) if (found := _rate(text)) is not None]
+        if name in _UNIT_KEYS:
+            units += [unit for text in _each(value) if (unit := _unit(text)) is not None]
+    # Of several the one that speaks against what is needed.
+    rates.sort(key=lambda rate: rate == SFREQ)
+    units.sort(key=lambda unit: unit == "uV")
+    return next(iter(rates), None), next(iter(units), None)
+
+
+def _rate(text: str) -> float | None:
+    match = _RATE.fullmatch(text)
+    return float(match[1]) * (1000 if (match[2] or "").lower() == "khz" else 1) if match else None
+
+
+def _unit(text: str) -> str | None:
+    text = text.strip()
+    return _UNITS.get(text.lower()) or (text[:_SHOWN] if _OTHER_UNIT.fullmatch(text) else None)
+
+
+def _each(value: Any) -> list[str]:
+    """Return the texts of one value, or of one for each channel."""
+    value = _decoded(value)
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return [str(entry) for entry in values if isinstance(entry, str | int | float) and not isinstance(entry, bool)]
 
 
 def _entries(pairs: Iterable[tuple[str, Any]], depth: int = 0) -> Iterator[tuple[str, Any]]:
     for key, value in pairs:
         yield key, value
-        inner = value
-        if isinstance(value, str) and value[:1] in ("{", "["):
-            with suppress(ValueError, RecursionError):
-                inner = json.loads(value)
+        inner = _decoded(value)
         if depth < _DEEPEST and isinstance(inner, dict):
             yield from _entries(inner.items(), depth + 1)
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
 
 def _unchanged(cached: dict[str, Footer], folder: Path) -> dict[str, Footer]:

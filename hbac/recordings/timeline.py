@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hbac.common.errors import UserError
 from hbac.recordings.declared import LOWEST_HZ
 from hbac.vocabulary import SPECTROGRAM_ROW_S
 
-_NAMES = ("time", "times", "timestamp")
+_NAME = re.compile(
+    r"(time|timestamp|datetime|t)(s|ms|us|sec|secs|second|seconds|milliseconds)?|(milli)?seconds?|secs?|ms"
+)
+_INDEX = "__index_level_0__"
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 # Times are rounded: to whole milliseconds, say, of which 200 Hz has five.
 _TOLERANCE = 1e-3
 
 
-def time_column(names: Iterable[str]) -> str | None:
-    """Find the column that says when a row was: ``time``, ``times`` or ``timestamp``, in any case."""
-    return next((name for name in names if name.strip().lower() in _NAMES), None)
+def time_column(schema: Iterable[tuple[str, str]]) -> str | None:
+    """Find the column that says when a row was.
+
+    Parameters
+    ----------
+    schema : iterable of (str, str)
+        Name and Arrow type of columns of a file.
+
+    Returns
+    -------
+    str or None
+        ``time``, ``times``, ``timestamp``, ``seconds``, ``t`` …, in any case, with or without a unit behind it; or a
+        pandas index without a name, where it is none of whole numbers, which may count anything.
+
+    Examples
+    --------
+    >>> time_column([("Fp1", "float"), ("Time (s)", "double")])
+    'Time (s)'
+    """
+    for name, kind in schema:
+        is_index = name == _INDEX and kind.startswith(("float", "double", "timestamp", "duration"))
+        if is_index or _NAME.fullmatch(re.sub(r"[^a-z]", "", name.lower())):
+            return name
+    return None
 
 
 class Timeline:
@@ -42,11 +69,13 @@ class Timeline:
         self.n = 0
 
     def add(self, column: Any) -> None:
-        """Take the times of the next rows: numbers, times or durations; any other type is left alone.
+        """Take the times of the next rows: numbers, times or durations, also as text.
 
         Time must not go back.
         """
         time_T = column.to_numpy(zero_copy_only=False)
+        if time_T.dtype == object:
+            time_T = _of_text(time_T)
         if time_T.dtype.kind in "mM":
             time_T = np.where(np.isnat(time_T), np.nan, time_T.astype(f"{time_T.dtype.kind}8[ns]").view(np.int64) / 1e9)
         elif time_T.dtype.kind not in "iuf":
@@ -98,3 +127,17 @@ class Timeline:
             f"column {self.name!r} goes by {step:g} {unit} on average, which is {rate:g} Hz; must be "
             f"{self.rate_hz:g} Hz without gaps{hint}"
         )
+
+
+def _of_text(text_T: Any) -> Any:
+    """Read numbers, hours and minutes, or dates that are written as text; NaN where it is none of them."""
+    texts = pd.Series(text_T)
+    time_T = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64)
+    if np.isnan(time_T).all():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each date is looked at by itself
+            for read in (pd.to_timedelta, pd.to_datetime):
+                found = read(texts, errors="coerce").to_numpy()
+                if not np.isnat(found).all():
+                    return found
+    return time_T

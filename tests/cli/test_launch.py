@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,18 @@ def test_outputs_that_are_a_file(tmp_path: Path) -> None:
     assert result.stderr.startswith("error: ")
     assert "outputs" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("more", [["hbac.prepare"], ["hbac.train", "logger=csv"], ["hbac.train", "-m", "fold=0,1"]])
+def test_outputs_that_are_read_only(
+    more: list[str], tmp_path: Path, tiny_root: Path, read_only: Callable[[Path], None]
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    read_only(tmp_path / "outputs")
+    result = run(tmp_path, more[0], "dataset=hms", f"dataset.root={tiny_root}", *more[1:])
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert "Read-only file system" in result.stderr
 
 
 @pytest.mark.parametrize(

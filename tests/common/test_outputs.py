@@ -9,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -218,3 +219,13 @@ def test_of_two_at_once_each_puts_its_whole_set_there_one_after_the_other(tmp_pa
 
 def content_but_aside(folder: Path) -> dict[str, str]:
     return {name: text for name, text in content(folder).items() if not name.startswith(ASIDE)}
+
+
+def test_what_is_read_only_is_said_before_anything_is_computed(
+    tmp_path: Path, read_only: Callable[[Path], None]
+) -> None:
+    write(tmp_path / "disk" / "out", ONE)
+    read_only(tmp_path / "disk")
+    for folder in (tmp_path / "disk" / "out", tmp_path / "disk" / "new" / "deep"):
+        with pytest.raises(UserError, match=r"may not be written to; choose another place"):
+            check_free(folder, WHO, ["last.json"])

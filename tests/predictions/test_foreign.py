@@ -63,6 +63,32 @@ def test_patients_whose_ids_are_text_are_those_of_the_data_set(tmp_path: Path, s
         read_table(tmp_path / "b.parquet")
 
 
+def test_csv_files_as_spreadsheets_write_them(tmp_path: Path):
+    """Spaces behind commas, a byte order mark, Windows' line ends."""
+    table = make_table()
+    text = table.frame.to_csv(index=False).replace(",", ", ").replace("\n", "\r\n")
+    (tmp_path / "a.CSV").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    np.testing.assert_allclose(read_table(tmp_path / "a.CSV").probs, table.probs, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace(",", ";"), "its only column is 'eeg_id;.*must be separated by commas"),
+        (lambda text: text.replace("lpd_prob", "seizure_prob", 1), "more than one column seizure_prob"),
+        (lambda text: text.splitlines()[0] + "\n", "has no rows"),
+        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), "not readable as csv"),
+        (lambda text: text.replace("\n", ",0.5\n").replace(",0.5\n", "\n", 1), "not readable as csv"),
+    ],
+    ids=["semicolons", "a column twice", "no rows", "a comma behind each row", "a field behind each row"],
+)
+def test_csv_files_whose_columns_are_not_what_they_seem(tmp_path: Path, change, words: str):
+    path = tmp_path / "a.csv"
+    path.write_text(change(make_table().frame.to_csv(index=False)))
+    with pytest.raises(UserError, match=words):
+        read_table(path)
+
+
 def test_rounded_probabilities_are_divided_by_their_sum_and_the_warning_counts_them(tmp_path: Path):
     table = make_table("a")
     frame = table.frame.copy()

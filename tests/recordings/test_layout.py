@@ -309,7 +309,9 @@ def test_sampling_rate_of_a_whole_data_set_shows_in_its_lengths(root: Path) -> N
         assert words in fault_of(root)
 
 
-@pytest.mark.parametrize("how", ["attrs", "old attrs", "text", "kilohertz", "JSON"])
+@pytest.mark.parametrize(
+    "how", ["attrs", "old attrs", "text", "kilohertz", "JSON", "key", "per second", "list", "column"]
+)
 def test_a_rate_that_is_stated_anywhere(root: Path, how: str) -> None:
     path = first_eeg(root)
     frame = pd.DataFrame(random_eeg(16_000, RNG), columns=list(CHANNELS))
@@ -319,13 +321,40 @@ def test_a_rate_that_is_stated_anywhere(root: Path, how: str) -> None:
     elif how == "old attrs":
         frame.attrs["info"] = {"Sampling_Rate": 256}
         pq.write_table(pa.Table.from_pandas(frame), path)
+    elif how == "column":
+        pq.write_table(with_column_metadata(frame, {"sfreq": "256"}), path)
     else:
         stated = {"text": {"fs": " 256.0hz "}, "kilohertz": {"fs": "0.256 kHz"}, "JSON": {"mne": '{"sfreq": 256.0}'}}
+        stated |= {"key": {"Sampling Rate (Hz)": "256"}, "per second": {"fs": "256 samples/s"}}
+        stated |= {"list": {"sfreq": "[200, 256]"}}
         write_eeg(path, frame.to_numpy(), metadata=stated[how])
     assert "1000.parquet: its metadata say 256 Hz, must be 200 Hz: dataset.sfreq=256 declares the rate" in fault_of(
         root
     )
     assert "must be 256 Hz" not in fault_of(root, declared=Declared(sfreq=256))
+
+
+def with_column_metadata(frame: pd.DataFrame, metadata: dict[str, str]) -> pa.Table:
+    """A table whose first column says something of itself."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    return table.cast(pa.schema([table.schema.field(0).with_metadata(metadata), *list(table.schema)[1:]]))
+
+
+@pytest.mark.parametrize("unit", ["nV", "counts", "ADU", "uV^2"])
+def test_a_unit_that_cannot_be_declared(root: Path, unit: str) -> None:
+    write_eeg(first_eeg(root), random_eeg(16_000, RNG), metadata={"unit": unit})
+    assert f"1000.parquet: its metadata say {unit}, must be uV: convert the file" in fault_of(root)
+
+
+def test_units_of_the_channels(root: Path) -> None:
+    write_eeg(first_eeg(root), random_eeg(16_000, RNG), metadata={"units": '{"Fp1": "uV", "F3": "V"}'})
+    assert "1000.parquet: its metadata say V, must be uV" in fault_of(root)
+    frame = pd.DataFrame(random_eeg(16_000, RNG), columns=list(CHANNELS))
+    pq.write_table(with_column_metadata(frame, {"unit": "mV"}), first_eeg(root))
+    assert "1000.parquet: its metadata say mV, must be uV" in fault_of(root)
+    for harmless in ('["uV", "µV"]', "seconds", "", "null", "true"):
+        write_eeg(first_eeg(root), random_eeg(16_000, RNG), metadata={"unit": harmless})
+        read_recordings(root)
 
 
 def test_a_unit_that_is_stated(root: Path) -> None:

@@ -64,8 +64,11 @@ S = np.arange(N)
         pd.to_timedelta(S / 256, unit="s").to_numpy(),
         pd.Timestamp("2024-03-01") + pd.to_timedelta(S / 256, unit="s"),
         pa.array(np.rint(S * 1000 / 256).astype(np.int64), pa.timestamp("ms")),
+        (S / 256).astype(str),
+        (pd.Timestamp("2024-03-01") + pd.to_timedelta(S / 256, unit="s")).strftime("%H:%M:%S.%f"),
+        (pd.Timestamp("2024-03-01") + pd.to_timedelta(S / 256, unit="s")).strftime("%Y-%m-%dT%H:%M:%S.%f"),
     ],
-    ids=["s", "late s", "float32", "ms", "timedelta", "date", "date in ms"],
+    ids=["s", "late s", "float32", "ms", "timedelta", "date", "date in ms", "text", "clock", "date as text"],
 )
 def test_a_time_column_of_256_hz(tmp_path: Path, time: Any, statistics: bool) -> None:
     message = fault_of(timed(tmp_path, time, statistics=statistics), tmp_path)
@@ -99,6 +102,15 @@ def test_rows_out_of_order_and_gaps(tmp_path: Path) -> None:
     late = np.where(S < 10_000, S, S + 200)
     message = fault_of(timed(tmp_path, late / 200), tmp_path)
     assert message.endswith("must be 200 Hz without gaps")
+
+
+@pytest.mark.parametrize("name", ["t", "Time (s)", "time_s", "TIME [s]", "seconds", "__index_level_0__"])
+def test_a_time_column_of_another_name(tmp_path: Path, name: str) -> None:
+    assert "which is 256 Hz" in fault_of(timed(tmp_path, S / 256, name), tmp_path)
+
+
+def test_an_index_that_counts_rows_is_no_time(tmp_path: Path) -> None:
+    assert store_of(timed(tmp_path, S[::-1] * 3, "__index_level_0__"), tmp_path).n_rows(1) == N
 
 
 def test_pandas_writes_the_time_of_mne_as_index(tmp_path: Path) -> None:
