@@ -59,7 +59,7 @@ def test_patients_whose_ids_are_text_are_those_of_the_data_set(tmp_path: Path, s
         assert read_table(path, given).frame["patient_id"].tolist() == numbers.tolist()
     named.loc[3, "patient_id"] = None
     named.to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(UserError, match=r"row 3, column patient_id: None; a whole number or a name is needed"):
+    with pytest.raises(UserError, match=r"row 3, column patient_id: nan; a whole number or a name is needed"):
         read_table(tmp_path / "b.parquet")
 
 
@@ -69,6 +69,9 @@ def test_csv_files_as_spreadsheets_write_them(tmp_path: Path):
     text = table.frame.to_csv(index=False).replace(",", ", ").replace("\n", "\r\n")
     (tmp_path / "a.CSV").write_bytes(b"\xef\xbb\xbf" + text.encode())
     np.testing.assert_allclose(read_table(tmp_path / "a.CSV").probs, table.probs, rtol=1e-12)
+    head, rest = table.frame.to_csv(index=False).split("\n", 1)  # a comma behind each row moves nothing
+    (tmp_path / "b.csv").write_text(head + "\n" + rest.replace("\n", ",\n"))
+    np.testing.assert_allclose(read_table(tmp_path / "b.csv").probs, table.probs, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +80,9 @@ def test_csv_files_as_spreadsheets_write_them(tmp_path: Path):
         (lambda text: text.replace(",", ";"), "its only column is 'eeg_id;.*must be separated by commas"),
         (lambda text: text.replace("lpd_prob", "seizure_prob", 1), "more than one column seizure_prob"),
         (lambda text: text.splitlines()[0] + "\n", "has no rows"),
-        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), "not readable as csv"),
         (lambda text: text.replace("\n", ",0.5\n").replace(",0.5\n", "\n", 1), "not readable as csv"),
     ],
-    ids=["semicolons", "a column twice", "no rows", "a comma behind each row", "a field behind each row"],
+    ids=["semicolons", "a column twice", "no rows", "a field behind each row"],
 )
 def test_csv_files_whose_columns_are_not_what_they_seem(tmp_path: Path, change, words: str):
     path = tmp_path / "a.csv"
