@@ -105,6 +105,7 @@ def test_hydra_lives_at_the_entry() -> None:
     allowed = {
         "cli/launch.py",
         "cli/spelling.py",
+        "cli/trusted.py",
         "experiment/launched.py",
         "experiment/merge.py",
     }
