@@ -147,7 +147,7 @@ def _launch(job: str, config_name: str) -> None:
 
     task.__module__ = module  # the name Hydra gives the job
     _, overrides = _apart(sys.argv[1:])
-    hydra_main.ConfigLoaderImpl = Loader  # type: ignore[attr-defined,misc]  # there is no other way to look at a config
+    hydra_main.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]  # there is no other way to look at a config
     try:
         check_overrides(overrides, conf_dir(), config_name)
         hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(task)()

@@ -100,14 +100,16 @@ def find_recordings(given: Sequence[str | Path]) -> dict[str, Path]:
         When one does not exist, stands there twice, or a folder has none.
     """
     files: list[Path] = []
-    for entry in map(Path, given):
+    for entry in (Path(name) for name in given if str(name)):  # without a name it would be the folder we are in
         if entry.is_dir() and entry.suffix.lower() != ".mff":
             inside = sorted(path for path in entry.rglob("*") if _is_recording(path))
             if not inside:
                 raise UserError(f"recordings={entry}: no recording in this folder (.edf, .bdf, {', '.join(SUFFIXES)})")
             files += inside
-        elif entry.exists():
+        elif entry.is_file() or entry.is_dir():
             files.append(entry)
+        elif entry.exists():
+            raise UserError(f"recordings={entry}: is a pipe or a device; a recording must be a file")
         else:
             raise UserError(f"recordings={entry}: there is no such file or folder")
     places = Counter(path.resolve() for path in files)

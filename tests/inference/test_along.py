@@ -213,6 +213,8 @@ def test_which_recordings_are_meant(tmp_path: Path) -> None:
     for given, message in (
         ([tmp_path / "empty"], "empty: no recording in this folder"),
         ([tmp_path / "none.edf"], "none.edf: there is no such file or folder"),
+        (["/dev/null"], "/dev/null: is a pipe or a device"),
+        ([""], "name files or folders"),
         ([tmp_path / "a", tmp_path / "a" / "x.edf"], "x.edf is there twice"),
         ([], "name files or folders"),
     ):
