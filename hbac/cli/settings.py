@@ -149,7 +149,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "runs": TEXTS,
     "tta": TEXTS,
     "recordings": TEXTS,
-    "step_s": POSITIVE,
+    "step_s": Rule("number", 0, 3600, above=True),
     "outside": NAME,
     "interpolate": Rule("whole", 0, 10),
     "unit": TEXT_OR_NULL,

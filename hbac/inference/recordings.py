@@ -129,7 +129,8 @@ def find_recordings(given: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _is_recording(path: Path) -> bool:
-    return is_edf(path) or path.name.lower().endswith(SUFFIXES)
+    named = is_edf(path) or path.name.lower().endswith(SUFFIXES)
+    return named and (path.is_file() or path.suffix.lower() == ".mff")
 
 
 def _stem(path: Path) -> str:
