@@ -17,7 +17,8 @@ from hbac.report.eeg_packing import pack_bytes
 from hbac.tracking.reading_order import CHAINS
 from hbac.vocabulary import CENTRAL_S, SPECTROGRAM_REGIONS, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S
 
-N_ROWS = len(SPECTROGRAM_HZ) // 2
+_AVERAGED = 4  # neighbouring frequencies: a row is two pixels high
+N_ROWS = len(SPECTROGRAM_HZ) // _AVERAGED
 _QUANTILES = (0.02, 0.98)  # of a window's decibels: the ends of its colours
 _MISSING = 255
 
@@ -91,7 +92,7 @@ def official_levels(power_TF: NDArray[np.float64]) -> dict[str, Any] | None:
         None where there is nothing at all.
     """
     order = [SPECTROGRAM_REGIONS.index(name) for name in CHAINS]
-    power_TIH = power_TF.reshape(len(power_TF), len(order), N_ROWS, 2).mean(axis=-1)[:, order]
+    power_TIH = power_TF.reshape(len(power_TF), len(order), N_ROWS, _AVERAGED).mean(axis=-1)[:, order]
     power_IHT = power_TIH.transpose(1, 2, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         db_IHT = 10 * np.log10(power_IHT)

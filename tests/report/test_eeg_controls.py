@@ -206,7 +206,7 @@ def test_the_ten_minutes_around_are_shown_with_the_middle_marked(opened: Browser
     opened.wait("document.querySelector('#eeg-long .main-svg')")
     figure = "document.getElementById('eeg-long')"
     assert opened.run(f"return {figure}.data.map(t => t.name)") == ["LL", "RL", "LP", "RP"]
-    assert opened.run(f"return {figure}.data.map(t => [t.z.length, t.z[0].length])") == [[50, 300]] * 4
+    assert opened.run(f"return {figure}.data.map(t => [t.z.length, t.z[0].length])") == [[25, 300]] * 4
     marked = opened.run(f"return {figure}.layout.shapes.map(s => [s.x0, s.x1])")
     assert [275, 325] in marked
     assert [295, 305] in marked

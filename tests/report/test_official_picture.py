@@ -15,7 +15,7 @@ from hbac.report.official_picture import official_layout, official_levels, offic
 
 def unpacked(found: dict | None) -> np.ndarray:
     assert found is not None
-    return np.frombuffer(gzip.decompress(base64.b64decode(found["levels"])), np.uint8).reshape(4, 50, 300)
+    return np.frombuffer(gzip.decompress(base64.b64decode(found["levels"])), np.uint8).reshape(4, 25, 300)
 
 
 def test_what_is_strong_is_bright_in_its_region_and_at_its_time() -> None:
@@ -26,7 +26,7 @@ def test_what_is_strong_is_bright_in_its_region_and_at_its_time() -> None:
     assert (level[..., 200] == 255).all()
     i, h, t = np.nonzero((level > 0) & (level < 255))
     assert official_layout()["regions"][i[0]] == "RP"
-    assert (set(i), set(h), set(t)) == ({3}, {20}, set(range(100, 110)))
+    assert (set(i), set(h), set(t)) == ({3}, {10}, set(range(100, 110)))
     assert official_levels(np.full((300, 400), np.nan)) is None
 
 
