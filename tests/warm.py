@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _IMPORTED = ("hbac.experiment.fitting", "hbac.experiment.merge", "hbac.inference.networks", "hbac.cli.console", "hydra",
              "hbac.report.index", "sklearn.metrics", "wandb")  # fmt: skip
 # Read when Python or a library is loaded: where a test changes one of them, Python is started anew.
-_READ_AT_START = ("OMP_", "GOMP_", "MKL_", "OPENBLAS_", "PYTHON", "LC_", "LANG", "TORCH_", "PYTORCH_", "CUDA_")
+_READ_AT_START = ("OMP_", "GOMP_", "MKL_", "OPENBLAS_", "PYTHON", "LC_", "LANG", "TORCH_", "PYTORCH_", "CUDA_", "HF_")
 
 
 class WarmPython:
@@ -32,11 +32,9 @@ class WarmPython:
     def __init__(self) -> None:
         self.environment = dict(os.environ)
         line = [sys.executable, "-m", "tests.warm"]
-        environment = self.environment | {
-            "GOMP_SPINCOUNT": "1000"
-        }  # as `hbac.cli.launch` sets it before torch is loaded
+        as_launched = environment() | {"GOMP_SPINCOUNT": "1000"}  # `hbac.cli.launch` sets it before torch is loaded
         self.process = subprocess.Popen(
-            line, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            line, cwd=ROOT, env=as_launched, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def fits(self) -> bool:
@@ -50,7 +48,7 @@ class WarmPython:
         with tempfile.TemporaryDirectory() as streams:
             out, err = Path(streams, "out"), Path(streams, "err")
             request = {"folder": str(folder), "arguments": arguments, "out": str(out), "err": str(err)}
-            self.process.stdin.write(json.dumps(request | {"environment": dict(os.environ)}) + "\n")
+            self.process.stdin.write(json.dumps(request | {"environment": environment()}) + "\n")
             self.process.stdin.flush()
             status = int(self.process.stdout.readline())
             return subprocess.CompletedProcess(arguments, status, out.read_text(), err.read_text())
@@ -66,7 +64,12 @@ def run_module(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     if _warm.fits():
         return _warm.run(folder, list(arguments))
     line = [sys.executable, "-m", *arguments]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
+    return subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=900)
+
+
+def environment() -> dict[str, str]:
+    """Return the tests' environment, without the W&B service that a test may have started in this process."""
+    return {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
 
 
 def _next_request() -> dict[str, object]:

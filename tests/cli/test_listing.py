@@ -31,7 +31,7 @@ def test_every_option_of_a_group_has_a_line(what: str, group: str, conf: Path) -
 def test_every_group_of_the_configs_can_be_listed_or_has_one_option(conf: Path) -> None:
     groups = {path.parent for path in conf.rglob("*.yaml")} - {conf} - set(conf.glob("hydra/*"))
     unlisted = {group for group in groups if str(group.relative_to(conf)) not in GROUPS.values()}
-    assert {group.name for group in unlisted} == {"labels", "task", "data"}  # of `data` the model has its own
+    assert {group.name for group in unlisted} == {"labels", "task", "data", "events"}  # of `data` the model has its own
 
 
 def test_bands_and_montages_come_from_their_registries(conf: Path) -> None:

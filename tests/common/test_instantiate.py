@@ -23,6 +23,7 @@ from hbac.common.errors import UserError
 from hbac.common.instantiate import SLOTS, build, find, packages
 from hbac.data import EEGDataModule, FusionDataModule, SpectrogramDataModule
 from hbac.models import MODELS, Braindecode
+from hbac.reading.labelled import Recordings
 from hbac.recordings.datasets import HMS, Synthetic
 from hbac.runs.naming import member_name
 from hbac.signal import (
@@ -63,7 +64,7 @@ WANTED = {
     "trainer": {lightning.Trainer},
     "callback": exported(callbacks, callbacks.Callback) | exported(our_callbacks, callbacks.Callback),
     "logger": {Loggers},
-    "dataset": {HMS, Synthetic},
+    "dataset": {HMS, Synthetic, Recordings},
     "data": {EEGDataModule, SpectrogramDataModule, FusionDataModule},
 }  # fmt: skip
 

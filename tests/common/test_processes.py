@@ -70,8 +70,9 @@ def ended(pids: list[int], within_s: float) -> bool:
 
 
 def heed_interrupts() -> None:
-    """Take back what a shell does to a job in the background: it ignores Ctrl-C, and so would all that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Take back what a shell and nohup do to a job in the background: it ignores them, and so would all it starts."""
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
 
 
 def started(tmp_path: Path, code: str) -> tuple[subprocess.Popen[str], list[int]]:
