@@ -51,7 +51,7 @@ def main() -> None:
         began = time.perf_counter()
         ensemble.apply(members_of_runs(predict_runs(networks, windows, options.batch), networks.member))
         spent_s = time.perf_counter() - began
-    outside = 1 - networks.forward_s / spent_s
+    outside = 1 - networks.clock.seconds / spent_s
     print(f"{len(networks.models)} networks, {len(networks.groups)} front-ends, {options.windows} windows")
     print(f"{options.windows / spent_s:.2f} windows/s, {100 * outside:.1f} % of the time outside the forward passes")
     sys.exit(0 if outside < LIMIT or options.smoke else 1)

@@ -99,7 +99,7 @@ def main() -> None:
             recording.check_amplitudes()
             steps = Steps.of(recording, STEP_S)
             predict_along(networks, recording, steps, batch_size=options.batch)
-        forward_s = networks.forward_s
+        forward_s = networks.clock.seconds
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         count = round(options.sample * 3600 / STEP_S)
         some = steps.middle[len(steps.middle) // 2 :][:count] if options.sample < options.hours else steps.middle
