@@ -1,4 +1,4 @@
-# hbac on the CPU, or on a GPU with --gpus all: docker build -t hbac . && docker run --rm -v "$PWD/outputs:/work/outputs" hbac
+# hbac on the CPU, or on a GPU with --gpus all: docker build -t hbac . && docker run --rm -v "$PWD/outputs:/data/outputs" hbac
 FROM python:3.12-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 WORKDIR /hbac
@@ -8,6 +8,6 @@ COPY . .
 ARG TORCH_INDEX=
 RUN if [ -n "$TORCH_INDEX" ]; then pip install --no-cache-dir --no-compile torch torchvision torchaudio --index-url "$TORCH_INDEX"; fi \
     && pip install --no-cache-dir --no-compile .
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["python", "-m"]
 CMD ["hbac"]
