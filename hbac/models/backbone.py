@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.models.pretrained import check_fit, shapes_in
 
@@ -52,6 +53,19 @@ def make_backbone(name: str, in_chans: int, drop_path: float, pretrained: bool, 
     elif pretrained:
         _load_from_timm(backbone, name, in_chans)
     return backbone
+
+
+def check_backbone_settings(input_norm: str, backbone_lr_factor: float) -> None:
+    """Refuse an unknown normalisation of the images, and a factor of the backbone's learning rate that is not positive.
+
+    Raises
+    ------
+    UserError
+        Names the setting.
+    """
+    check_choice("model.input_norm", input_norm, INPUT_NORMS)
+    if not backbone_lr_factor > 0:
+        raise UserError(f"model.backbone_lr_factor={backbone_lr_factor}: must be positive")
 
 
 def backbone_layers(backbone: Any) -> list[nn.Module]:

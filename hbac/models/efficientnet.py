@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
-from hbac.common.errors import UserError
-from hbac.models.backbone import INPUT_NORMS, backbone_layers, make_backbone, make_input_norm
+from hbac.models.backbone import backbone_layers, check_backbone_settings, make_backbone, make_input_norm
 from hbac.models.parts import GeM, check_counts, check_shares, start_uniform
 from hbac.models.rates import ParameterGroup, layerwise_groups
 from hbac.vocabulary import N_CLASSES
@@ -90,10 +89,8 @@ class EfficientNet(nn.Module):
         super().__init__()
         check_counts({"in_chans": in_chans, "n_outputs": n_outputs})
         check_shares({"dropout": dropout, "drop_path": drop_path})
-        if not backbone_lr_factor > 0:
-            raise UserError(f"model.backbone_lr_factor={backbone_lr_factor}: must be positive")
         check_choice("model.pooling", pooling, POOLINGS)
-        check_choice("model.input_norm", input_norm, INPUT_NORMS)
+        check_backbone_settings(input_norm, backbone_lr_factor)
         self.in_chans, self.n_outputs = in_chans, n_outputs
         self.backbone_lr_factor, self.channels_last = backbone_lr_factor, channels_last
 

@@ -20,13 +20,13 @@ from hbac.models.parts import (
     GeM,
     HeadNorm,
     SqueezeExcite,
+    chains_of,
     check_counts,
     check_shares,
     start_uniform,
 )
 from hbac.vocabulary import N_CLASSES
 
-_CHAINS = 4
 _STAGE_STRIDE = 2
 
 
@@ -94,15 +94,10 @@ class EfficientNet1d(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if n_chains is None:
-            n_chains = _CHAINS if n_chans % _CHAINS == 0 else 1
-        counts = {"n_chans": n_chans, "n_outputs": n_outputs, "n_chains": n_chains, "stem_width": stem_width}
+        counts = {"n_chans": n_chans, "n_outputs": n_outputs, "stem_width": stem_width}
         check_counts(counts | {"depth": depth, "expansion": expansion})
         check_shares({"drop_path": drop_path, "dropout": dropout})
-        if n_chans % n_chains:
-            raise UserError(
-                f"model.n_chains={n_chains}: does not divide the {n_chans} derivations; montage=chains_16 has 4 chains"
-            )
+        n_chains = chains_of(n_chans, n_chains, 1, "derivations; montage=chains_16 has 4 chains")
         if not widths or len(widths) != len(kernels) or min(widths) < 1:
             raise UserError(
                 f"model.widths={list(widths)}, model.kernels={list(kernels)}: needs a width, at least 1, and a kernel "

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 
+_CHAINS = 4  # of the longitudinal montages: left and right, lateral and parasagittal
+
 
 class GeM(nn.Module):
     """Generalised mean: ``mean(x^p)^(1/p)``, with p learned, one for all features.
@@ -124,6 +126,38 @@ def check_counts(counts: dict[str, int]) -> None:
     for name, value in counts.items():
         if value < 1:
             raise UserError(f"model.{name}={value}: needs at least 1")
+
+
+def chains_of(n_chans: int, n_chains: int | None, otherwise: int, what: str) -> int:
+    """Return in how many chains of electrodes derivations stand, equally many in each.
+
+    Parameters
+    ----------
+    n_chans : int
+        Derivations.
+    n_chains : int or None
+        As the user gave it; None for four where that divides them, else `otherwise`.
+    otherwise : int
+        Chains of what does not come in four.
+    what : str
+        What the derivations are, for the message.
+
+    Returns
+    -------
+    int
+        Chains; divides `n_chans`.
+
+    Raises
+    ------
+    UserError
+        Where the user's number does not.
+    """
+    if n_chains is None:
+        return _CHAINS if n_chans % _CHAINS == 0 else otherwise
+    check_counts({"n_chains": n_chains})
+    if n_chans % n_chains:
+        raise UserError(f"model.n_chains={n_chains}: does not divide the {n_chans} {what}")
+    return n_chains
 
 
 def start_uniform(layer: nn.Linear, std: float = 0.01) -> None:

@@ -11,14 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hbac.common.choices import check_choice
-from hbac.common.errors import UserError
-from hbac.models.backbone import INPUT_NORMS, backbone_layers, make_backbone, make_input_norm
-from hbac.models.parts import check_counts, check_shares, start_uniform
+from hbac.models.backbone import backbone_layers, check_backbone_settings, make_backbone, make_input_norm
+from hbac.models.parts import chains_of, check_counts, check_shares, start_uniform
 from hbac.models.rates import ParameterGroup, layerwise_groups
 from hbac.vocabulary import N_CLASSES
-
-_CHAINS = 4
 
 
 class Volume(nn.Module):
@@ -81,16 +77,11 @@ class Volume(nn.Module):
         backbone_lr_factor: float = 0.5,
     ) -> None:
         super().__init__()
-        if n_chains is None:
-            n_chains = _CHAINS if in_chans % _CHAINS == 0 else in_chans
-        check_counts({"in_chans": in_chans, "n_outputs": n_outputs, "n_chains": n_chains, "width": width})
+        check_counts({"in_chans": in_chans, "n_outputs": n_outputs, "width": width})
         check_counts({"depth": depth, "head_width": head_width})
         check_shares({"dropout": dropout, "drop_path": drop_path})
-        if in_chans % n_chains:
-            raise UserError(f"model.n_chains={n_chains}: does not divide the {in_chans} pictures, one a derivation")
-        if not backbone_lr_factor > 0:
-            raise UserError(f"model.backbone_lr_factor={backbone_lr_factor}: must be positive")
-        check_choice("model.input_norm", input_norm, INPUT_NORMS)
+        n_chains = chains_of(in_chans, n_chains, otherwise=in_chans, what="pictures, one a derivation")
+        check_backbone_settings(input_norm, backbone_lr_factor)
         self.in_chans, self.n_outputs, self.n_chains = in_chans, n_outputs, n_chains
         self.backbone_lr_factor = backbone_lr_factor
 

@@ -14,14 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.models.backbone import INPUT_NORMS, backbone_layers, make_backbone, make_input_norm
-from hbac.models.parts import check_counts, check_shares, start_uniform
+from hbac.models.backbone import backbone_layers, check_backbone_settings, make_backbone, make_input_norm
+from hbac.models.parts import chains_of, check_counts, check_shares, start_uniform
 from hbac.models.rates import ParameterGroup, layerwise_groups
 from hbac.vocabulary import N_CLASSES
-
-_CHAINS = 4
 
 
 class WaveNet2d(nn.Module):
@@ -90,22 +87,15 @@ class WaveNet2d(nn.Module):
         backbone_lr_factor: float = 1.0,
     ) -> None:
         super().__init__()
-        if n_chains is None:
-            n_chains = _CHAINS if n_chans % _CHAINS == 0 else n_chans
-        check_counts({"n_chans": n_chans, "n_outputs": n_outputs, "n_chains": n_chains, "columns": columns})
+        check_counts({"n_chans": n_chans, "n_outputs": n_outputs, "columns": columns})
         check_shares({"dropout": dropout, "drop_path": drop_path})
-        check_choice("model.input_norm", input_norm, INPUT_NORMS)
-        if n_chans % n_chains:
-            raise UserError(
-                f"model.n_chains={n_chains}: does not divide the {n_chans} derivations; montage=chains_16 has 4 chains"
-            )
+        check_backbone_settings(input_norm, backbone_lr_factor)
+        n_chains = chains_of(n_chans, n_chains, n_chans, "derivations; montage=chains_16 has 4 chains")
         if not widths or len(widths) != len(depths) or min(*widths, *depths) < 1:
             raise UserError(
                 f"model.widths={list(widths)}, model.depths={list(depths)}: needs a width and a depth, both at least "
                 "1, for each block"
             )
-        if not backbone_lr_factor > 0:
-            raise UserError(f"model.backbone_lr_factor={backbone_lr_factor}: must be positive")
         self.n_chans, self.n_chains, self.n_outputs = n_chans, n_chains, n_outputs
         self.columns, self.sfreq, self.backbone_lr_factor = columns, float(sfreq), backbone_lr_factor
         self._check_length(n_times)
