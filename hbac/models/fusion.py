@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 from hbac.models.parts import check_counts, check_shares, start_uniform
+from hbac.models.rates import ParameterGroup, layerwise_groups
 from hbac.vocabulary import N_CLASSES
 
 
@@ -106,6 +107,14 @@ class Fusion(nn.Module):
         # Ahead of the branches' places all rows are the joint head's, which stands behind theirs.
         head_B = torch.where(place_B < self.period - len(own), len(own), self.period - 1 - place_B)
         return logits_BHK.gather(1, head_B.view(-1, 1, 1).expand(-1, 1, self.n_outputs)).squeeze(1)
+
+    def parameter_groups(self, lr: float) -> list[ParameterGroup]:
+        """Return the optimiser's groups: each branch's own, and `lr` for all heads."""
+        groups: list[ParameterGroup] = []
+        for branch in self.branches.values():
+            own = getattr(branch, "parameter_groups", None)
+            groups += layerwise_groups([branch], lr) if own is None else own(lr)
+        return groups + layerwise_groups([nn.ModuleList([self.heads, self.final_layer])], lr)
 
     def layers(self) -> list[nn.Module]:
         """Return what has weights, from input to output: the branches' layers side by side, then all heads."""

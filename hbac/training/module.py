@@ -87,7 +87,7 @@ class Classifier(L.LightningModule):
             raise UserError(f"{asked}: must be above 0 and at most 1")
         if self.lr_decay < 1 and not hasattr(below, "layers"):
             raise UserError(f"{asked}: {type(below).__name__} does not say what its layers are")
-        if self.lr_decay < 1 and getattr(below, "backbone_lr_factor", 1.0) != 1:
+        if self.lr_decay < 1 and any(getattr(part, "backbone_lr_factor", 1.0) != 1 for part in below.modules()):
             raise UserError(f"{asked} and model.backbone_lr_factor exclude one another")
 
     def configure_losses(self) -> None:

@@ -49,6 +49,16 @@ def test_each_head_answers_for_its_rows_in_training_and_the_joint_one_otherwise(
     assert Fusion(branches(), SHAPES, auxiliary=0.0).period == 0
 
 
+def test_a_branch_keeps_the_rate_of_its_own_backbone() -> None:
+    made = branches()
+    made["picture"].backbone_lr_factor = 0.1
+    network = Fusion(made, SHAPES)
+    rate_of = {id(p): group["lr"] for group in network.parameter_groups(0.5) for p in group["params"]}
+    assert rate_of.keys() == {id(p) for p in network.parameters()}
+    slow = {id(p) for p in made["picture"].backbone.parameters()}
+    assert all(rate == (0.05 if key in slow else 0.5) for key, rate in rate_of.items())
+
+
 def test_bad_settings() -> None:
     with pytest.raises(UserError, match=r"model.branches=\['signal'\]: needs two or more, of the front-end's names"):
         Fusion({"signal": branches()["signal"]}, SHAPES)
