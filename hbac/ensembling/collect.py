@@ -56,6 +56,11 @@ def find_tables(path: Path) -> list[Path]:
     return tables
 
 
+def ensembles_in(outputs: Path) -> list[Path]:
+    """List the ``ensemble.json`` of all sweeps and ensembles below the folder of all outputs."""
+    return [file for kind in ("sweeps", "ensembles") for file in outputs.glob(f"{kind}/*/{ENSEMBLE_FILE}")]
+
+
 def newest_ensemble(outputs: Path) -> Path:
     """Return the ``ensemble.json`` below the folder of all outputs that was written last.
 
@@ -64,7 +69,7 @@ def newest_ensemble(outputs: Path) -> Path:
     UserError
         When there is none.
     """
-    found = [*outputs.glob(f"sweeps/*/{ENSEMBLE_FILE}"), *outputs.glob(f"ensembles/*/{ENSEMBLE_FILE}")]
+    found = ensembles_in(outputs)
     if not found:
         raise UserError(
             f"there is no ensemble in {outputs}; make one with `python -m hbac.train … -m fold=0,1,2,3,4` or "

@@ -18,12 +18,12 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     Parameters
     ----------
     numerator, denominator : ndarray
-        Of one shape.
+        Of shapes that broadcast to the numerator's.
 
     Returns
     -------
     ndarray
-        Of that shape.
+        Of the numerator's shape.
     """
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
 

@@ -72,8 +72,7 @@ class Curve:
         called_RL = np.cumsum(weight_RN, axis=1)[:, ends]
         true_RL = np.cumsum(weight_RN * truth_N[order], axis=1)[:, ends]
         false_RL = called_RL - true_RL
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return cls(true_RL / true_RL[:, -1:], false_RL / false_RL[:, -1:], true_RL / called_RL)
+        return cls(ratio(true_RL, true_RL[:, -1:]), ratio(false_RL, false_RL[:, -1:]), ratio(true_RL, called_RL))
 
     def over(self, tpr_RJ: Array, fpr_RJ: Array, ppv_RJ: Array) -> tuple[Array, Array]:
         """Say which experts are under the ROC and under the precision-recall curve.

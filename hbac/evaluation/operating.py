@@ -101,13 +101,13 @@ def at_recall(
     reached_RN = np.cumsum(count_RP[:, patient_N[order]], axis=1)
     all_R = reached_RN[:, -1]
     threshold, precision, alarms = nothing.copy(), nothing.copy(), nothing.copy()
+    others_R = count_RP @ np.bincount(patient_N[~positive_N], minlength=count_RP.shape[1])
+    falling_N = score_N[order]
+    sides = [(score_N[rows], patient_N[rows]) for rows in (positive_N, ~positive_N)]
     for i, recall in enumerate(recalls):
         first_R = (reached_RN < (recall * all_R - _ROUNDING)[:, None]).sum(axis=1)
-        threshold_R = score_N[order][first_R]
-        true_R, false_R = (
-            _called(score_N[rows], patient_N[rows], threshold_R, count_RP) for rows in (positive_N, ~positive_N)
-        )
-        others_R = count_RP @ np.bincount(patient_N[~positive_N], minlength=count_RP.shape[1])
+        threshold_R = falling_N[first_R]
+        true_R, false_R = (_called(*side, threshold_R, count_RP) for side in sides)
         threshold[i] = np.where(all_R > 0, threshold_R, np.nan)
         precision[i] = np.where(all_R > 0, ratio(true_R, true_R + false_R), np.nan)
         alarms[i] = np.where(all_R > 0, 100 * ratio(false_R, others_R), np.nan)

@@ -20,7 +20,6 @@ import pandas as pd
 from hbac.common.files import write_json, write_text
 from hbac.events.rule import EVENT_CLASSES, EventRule, duration_word
 
-HED_VERSION = "score_1.1.0"  # what `dataset_description.json` has to name
 #: SCORE has no seizure of unknown semiology but this one.
 HED_TAGS = {
     "seizure": "Unclassified-epileptic-seizure",

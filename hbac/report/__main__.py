@@ -98,7 +98,7 @@ def _write(
 
     command = shlex.join(["python", "-m", "hbac.report", *sys.argv[1:]])
     refresh_s = 2 * EVERY_S if cfg.watch else 0
-    index = write_report(found, out, windows, part, command, notes, float(cfg.saliency_s), refresh_s)
+    index = write_report(found, out, windows, part, command, notes, float(cfg.saliency_s), refresh_s, cfg.allow)
     size_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     sys.stdout.write(
         f"report:     {index}  (members: {len(found.members)}, ensembles: {len(found.ensembles)}, {size_mb:.1f} MB; "

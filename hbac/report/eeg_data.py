@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hbac.common.files import whole_file
 from hbac.data.windows import Source
-from hbac.report.eeg_packing import pack_bytes, pack_signal, quantise
+from hbac.report.eeg_packing import MISSING, pack_bytes, pack_signal, quantise
 from hbac.signal import Multitaper
 from hbac.signal.front_end import fill_missing_
 from hbac.signal.mains import MAINS_HZ, MainsFinder
@@ -37,7 +37,6 @@ _LINE_UV = 1.0  # and no less, root mean square
 LOW_DB, HIGH_DB = -10.0, 30.0  # of 1 µV²/Hz; from a suppressed EEG to a large one
 MAX_HZ = 20.0
 N_COLUMNS, N_ROWS = 250, 48
-_MISSING = 255  # the code of a column without a recording; levels are 0 to 254
 _CHUNK = 8  # windows at a time
 
 
@@ -135,12 +134,12 @@ def spectrogram_levels(eeg_BTC: Tensor) -> NDArray[np.uint8]:
         0.2 s. 0 is `LOW_DB` or less, 254 `HIGH_DB` or more, 255: of no derivation of the region a sample was recorded.
     """
     image_BIHW = _spectrogram()(eeg_BTC.transpose(1, 2).float()).numpy()[:, [list(REGIONS).index(i) for i in CHAINS]]
-    level_BIHW: NDArray[np.uint8] = np.rint((image_BIHW + 1) / 2 * (_MISSING - 1)).astype(np.uint8)
+    level_BIHW: NDArray[np.uint8] = np.rint((image_BIHW + 1) / 2 * (MISSING - 1)).astype(np.uint8)
     missing_BTC = ~torch.isfinite(eeg_BTC[:, :: WINDOW_SAMPLES // N_COLUMNS]).numpy()
     for i, region in enumerate(CHAINS):
         bad_BTC = missing_BTC[..., [CHANNELS.index(name) for name in REGIONS[region]]]
         unseen_BW = (bad_BTC[..., :-1] | bad_BTC[..., 1:]).all(axis=-1)
-        level_BIHW[:, i].transpose(0, 2, 1)[unseen_BW] = _MISSING
+        level_BIHW[:, i].transpose(0, 2, 1)[unseen_BW] = MISSING
     return level_BIHW
 
 

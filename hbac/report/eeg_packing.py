@@ -18,6 +18,7 @@ from hbac.vocabulary import CHANNELS, ELECTRODES, POSITIONS
 
 # C channel, T sample, L lag
 
+MISSING = 255  # the code of a column without a recording, where levels are 0 to 254
 STEP_UV = 0.5  # a quarter of a pixel at 7 µV/mm
 STEP_EKG_UV = 4.0
 N_OWN, N_NEIGHBOUR = 4, 3  # samples of the channel before, and of its neighbour from the same time on

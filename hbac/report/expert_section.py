@@ -108,8 +108,8 @@ def _named(raters: RaterTable, prob_NK: Array) -> dict[str, Any]:
         ["expert and the majority of the others", *_per_cent(_mean(majority_JK))],
         ["the network and the majority of all", *_per_cent(with_majority(votes_NJ, said_N))],
     ]
-    of = agreement(count_votes_by_rater(votes_NJ))
-    label_N = majority(count_votes_by_rater(votes_NJ))
+    counts_NK = count_votes_by_rater(votes_NJ)
+    of, label_N = agreement(counts_NK), majority(counts_NK)
     under = {title: under_curve(votes_NJ, prob_NK[:, k], k, raters.patients) for k, title in enumerate(CONSENSUS_NAMES)}
     noise_JK, threshold_JK = noise_and_bias(votes_NJ)
     return {

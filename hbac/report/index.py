@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def write_report(
     notes: tuple[str, ...] = (),
     saliency_s: float = 0,
     refresh_s: float = 0,
+    allow: str | Sequence[str] = (),
 ) -> Path:
     """Write the report.
 
@@ -76,6 +77,8 @@ def write_report(
         So many seconds are spent on saying why a network said what it said of the windows; 0: none.
     refresh_s : float
         After so many seconds a browser reads the page again, since a newer one may be there; 0: never.
+    allow : str or sequence of str
+        Packages that networks may come from, beside ours.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def write_report(
             {"title": title, "anchor": title.lower().replace(" ", "-"), "shown": shown} for title, shown in made.items()
         ]
         if windows is not None and part is not None and len(windows):
-            shown = _eeg(folder, part, windows, found, saliency_s)
+            shown = _eeg(folder, part, windows, found, saliency_s, allow)
             sections.insert(-1, {"title": "EEG", "anchor": "eeg", "shown": shown})
         values = {
             "sections": sections,
@@ -130,14 +133,16 @@ def check_out(out: Path) -> None:
     check_free(out, COMMAND, own_folders=[_WHOLE])
 
 
-def _eeg(folder: Path, part: Part, windows: pd.DataFrame, found: Gathered, saliency_s: float) -> dict[str, Any]:
+def _eeg(
+    folder: Path, part: Part, windows: pd.DataFrame, found: Gathered, saliency_s: float, allow: str | Sequence[str]
+) -> dict[str, Any]:
     """Write the EEG page; with saliency where seconds are given for it."""
     from hbac.report.saliency import saliency  # torch models are slow to import, and most tests do without
 
     why_not: list[str] = []
 
     def explain(part: Part, position: np.ndarray) -> tuple[str, list[dict[str, Any] | None]]:
-        name, maps, why = saliency(found, windows["fold"].tolist(), part, position, saliency_s)
+        name, maps, why = saliency(found, windows["fold"].tolist(), part, position, saliency_s, allow)
         why_not.append(f"No saliency: {why}." if why else "")
         return name, maps
 

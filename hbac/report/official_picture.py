@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS, SPECTROGRAM_HZ, spectrogram_column
 from hbac.recordings.datasets import Part
-from hbac.report.eeg_packing import pack_bytes
+from hbac.report.eeg_packing import MISSING, pack_bytes
 from hbac.tracking.reading_order import CHAINS
 from hbac.vocabulary import CENTRAL_S, SPECTROGRAM_REGIONS, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S
 
 _AVERAGED = 4  # neighbouring frequencies: a row is two pixels high
 N_ROWS = len(SPECTROGRAM_HZ) // _AVERAGED
 _QUANTILES = (0.02, 0.98)  # of a window's decibels: the ends of its colours
-_MISSING = 255
 
 
 def official_layout() -> dict[str, Any]:
@@ -101,5 +100,5 @@ def official_levels(power_TF: NDArray[np.float64]) -> dict[str, Any] | None:
         return None
     low, high = np.quantile(db_IHT[known], _QUANTILES)
     share = np.clip((np.where(known, db_IHT, low) - low) / max(high - low, 1e-6), 0, 1)
-    level = np.where(known | (power_IHT == 0), np.rint(share * (_MISSING - 1)), _MISSING)
+    level = np.where(known | (power_IHT == 0), np.rint(share * (MISSING - 1)), MISSING)
     return {"levels": pack_bytes(level.astype(np.uint8).tobytes())}

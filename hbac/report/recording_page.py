@@ -19,7 +19,7 @@ import pandas as pd
 import hbac
 from hbac.events.rule import EventRule, duration_word, hours
 from hbac.predictions.course import Course, RecordingFacts
-from hbac.report.eeg_packing import pack_bytes
+from hbac.report.eeg_packing import MISSING, pack_bytes
 from hbac.report.eeg_page import (
     LOW_HZ,
     MONTAGES,
@@ -29,7 +29,7 @@ from hbac.report.eeg_page import (
     spectrogram_index,
 )
 from hbac.report.page import Table, write_page
-from hbac.report.recording_tiles import BANDS, HIGHEST_HZ, MISSING, TILE_HZ, TILE_S, Signal, Trends, write_tiles
+from hbac.report.recording_tiles import BANDS, HIGHEST_HZ, TILE_HZ, TILE_S, Signal, Trends, write_tiles
 from hbac.vocabulary import CENTRAL_S, CLASSES, CONSENSUS_NAMES, PROB_COLUMNS
 
 PAGE_FILE, DATA_FOLDER = "index.html", "eeg"

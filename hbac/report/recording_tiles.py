@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.signal import firwin, get_window, upfirdn
 
 from hbac.report.eeg_data import HIGH_DB, LOW_DB, MAX_HZ, gaps, write_window
-from hbac.report.eeg_packing import pack_signal, quantise
+from hbac.report.eeg_packing import MISSING, pack_signal, quantise
 from hbac.signal.montage import derivation_weights, region_derivations
 from hbac.tracking.reading_order import CHAINS
 from hbac.vocabulary import CHANNELS, N_CHANNELS, SFREQ
@@ -33,7 +33,6 @@ BANDS = {"delta": (0.5, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta":
 MOST_COLUMNS = 1440  # of the spectrograms: a minute each in a day
 FRAME_S = 2.0
 _LEAST_SHARE = 0.9  # of a frame that was recorded, for it to count
-MISSING = 255
 _EVERY = round(SFREQ / TILE_HZ)
 _TAPS = 41
 _BESIDE = _TAPS // 2  # samples around a tile that its filter needs

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hbac.common.errors import UserError
-from hbac.ensembling.collect import find_tables
+from hbac.ensembling.collect import ensembles_in, find_tables
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE
 from hbac.report.gather import RUNS
 
@@ -31,7 +31,7 @@ def tables_now(paths: Sequence[Path], outputs: Path) -> State:
     frozenset of (Path, int)
         Empty as long as there is none; times in nanoseconds.
     """
-    ensembles = outputs.glob(f"*/*/{ENSEMBLE_FILE}") if not paths else (path / ENSEMBLE_FILE for path in paths)
+    ensembles = ensembles_in(outputs) if not paths else (path / ENSEMBLE_FILE for path in paths)
     files = [path for path in ensembles if path.is_file()]
     for path in paths or [outputs / RUNS]:
         with suppress(UserError):  # nothing there yet

@@ -97,7 +97,7 @@ def saliency(
     part: Part,
     position_B: NDArray[np.int64],
     seconds: float,
-    allow: Any = (),
+    allow: str | Sequence[str] = (),
 ) -> tuple[str, list[dict[str, Any] | None], str]:
     """Explain windows by the best member whose weights are at hand, each by the network that did not learn it.
 
@@ -126,20 +126,20 @@ def saliency(
         Why there is none.
     """
     empty: list[dict[str, Any] | None] = [None] * len(position_B)
-    why = "no run folder of a member has weights"
+    why, until = "no run folder of a member has weights", time.monotonic() + seconds
     for name in found.names:
         if name not in found.members:
             continue
         runs = found.members[name].runs
         try:
-            maps = _of_member(runs, folds, part, position_B, time.monotonic() + seconds, allow)
+            maps = _of_member(runs, folds, part, position_B, until, allow)
         except UserError as error:
             why = str(error)
             continue
-        if any(one is not None for one in maps):
+        if time.monotonic() > until or any(one is not None for one in maps):
             left = sum(one is None for one in maps)
             why = f"{left} of {len(maps)} windows are without: saliency_s={seconds:g} were over" if left else ""
-            return name, maps, why
+            return name if left < len(maps) else "", maps, why
     return "", empty, why
 
 
@@ -149,14 +149,15 @@ def _of_member(
     part: Part,
     position_B: NDArray[np.int64],
     until: float,
-    allow: Any,
+    allow: str | Sequence[str],
 ) -> list[dict[str, Any] | None]:
     maps: list[dict[str, Any] | None] = [None] * len(position_B)
+    sources: dict[str, Any] = {}
     for fold in sorted(set(folds)):
         if fold not in runs:
             continue
         model = load_run(runs[fold], allow)
-        sources = {name: source_of(part, name) for name in model.sources}
+        sources |= {name: source_of(part, name) for name in model.sources if name not in sources}
         for parameter in model.network.parameters():
             parameter.requires_grad_(False)
         here = np.flatnonzero(np.asarray(folds) == fold)
