@@ -78,7 +78,7 @@ def check_hydra(hydra: Mapping[str, Any], typed: Sequence[str]) -> None:
         where, _, last = key.rpartition(".")
         if "_target_" in where.split("."):  # of a list, say
             where, last, value = where.partition("._target_")[0], "_target_", None
-        if any(f"hydra.{key}".startswith(hand) for hand in by_hand if hand.startswith("hydra.")):
+        if any(f"hydra.{key}.".startswith(f"{hand}.") for hand in by_hand if hand.startswith("hydra.")):
             continue
         if last in ("_target_", "class", "()"):
             fine = any(

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
+from omegaconf import OmegaConf
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hbac.common.commands import override
 from hbac.evaluation.metric import kl_rows
 from hbac.labels.folds import make_folds
+from hbac.recordings.converting import to_float16
 from hbac.recordings.datasets import Part
 from hbac.runs.model import Model
 from hbac.vocabulary import CLASSES, MANY_VOTES, N_CHANNELS, N_CLASSES, VOTE_COLUMNS, WINDOW_SAMPLES
@@ -24,6 +26,7 @@ from hbac.vocabulary import CLASSES, MANY_VOTES, N_CHANNELS, N_CLASSES, VOTE_COL
 # N window, T sample, C channel, K class
 
 _BATCH = 32  # windows that are predicted at a time
+_OF_COMMANDS = ("init_from", "ema", "patience", "callbacks", "labels.pseudo")  # what `_train` does without
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -134,6 +137,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         part = _part(eeg_NTC, rows)
         self.classes_ = np.array(CLASSES)
         self.n_features_in_ = N_CHANNELS
+        for name in ("oof_proba_", "oof_kl_"):  # of an earlier fit
+            if hasattr(self, name):
+                delattr(self, name)
         if groups is None:
             self.models_ = [self._train(part, np.zeros(len(rows), np.int64), 1)]
             return self
@@ -218,21 +224,27 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from hbac.experiment.fitting import interrupts, make_trainer
         from hbac.experiment.job import make_job, make_task
         from hbac.experiment.launched import composed
+        from hbac.training.callbacks import SeedSteps, StopWhereNotFinite
 
         with tempfile.TemporaryDirectory(prefix="hbac-") as outputs:
             cfg = composed(self._settings(outputs))
-            if build(cfg.front_end, "front_end").sources != ("eeg",) or cfg.stages:
+            if build(cfg.front_end, "front_end", cfg.allow).sources != ("eeg",) or cfg.stages:
                 raise ValueError(f"model={self.model}: reads official spectrograms, or has stages; take the commands")
+            if ignored := [key for key in _OF_COMMANDS if OmegaConf.select(cfg, key)]:
+                raise ValueError(f"{ignored[0]}: Classifier does not have it; take the commands")
             job = make_job(cfg)
             (stage,) = job.stages
-            augment = {name: build(node, "augment") for name, node in cfg.augment.items() if node is not None}
+            augment = {
+                name: build(node, "augment", cfg.allow) for name, node in cfg.augment.items() if node is not None
+            }
             data = build(
-                cfg.data, "data", part=part, front_end=job.front_end, fold_of_row=fold_N, fold=fold,
+                cfg.data, "data", cfg.allow, part=part, front_end=job.front_end, fold_of_row=fold_N, fold=fold,
                 labels=stage.labels, augment=augment, seed=stage.seed, cache=None, resident="none",
             )  # fmt: skip
             # Nothing is chosen by the rows that are held out, so that they need not be looked at in between.
             silent = {"logger": False, "enable_checkpointing": False, "limit_val_batches": 0, "num_sanity_val_steps": 0}
-            trainer = make_trainer(stage, job, enable_progress_bar=self.verbose, **silent)
+            watched = [SeedSteps(stage.seed), StopWhereNotFinite()]
+            trainer = make_trainer(stage, job, enable_progress_bar=self.verbose, callbacks=watched, **silent)
             task = make_task(stage, job)
             with interrupts():
                 trainer.fit(task, data)
@@ -290,7 +302,7 @@ class _Windows:
         self.ids, self.lengths = np.arange(len(eeg_NTC)), np.full(len(eeg_NTC), WINDOW_SAMPLES)
 
     def copy_windows(self, ids: NDArray[np.int64], starts: NDArray[np.int64], n_rows: int) -> NDArray[np.float16]:
-        return self.eeg_NTC[ids].astype(np.float16)
+        return to_float16(self.eeg_NTC[ids])
 
 
 def _part(eeg_NTC: NDArray[np.float32], rows: pd.DataFrame) -> Part:
@@ -301,7 +313,7 @@ def _part(eeg_NTC: NDArray[np.float32], rows: pd.DataFrame) -> Part:
 def _predict(model: Model, eeg_NTC: NDArray[np.float32]) -> NDArray[np.float64]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # Through float16, as a store keeps what networks learn from.
-    batches = torch.split(torch.from_numpy(eeg_NTC.astype(np.float16)), _BATCH)
+    batches = torch.split(torch.from_numpy(to_float16(eeg_NTC)), _BATCH)
     prob_NK: NDArray[np.float64] = torch.cat([model(batch.to(device)).cpu() for batch in batches]).double().numpy()
     return prob_NK
 

@@ -102,7 +102,7 @@ def convert(
     wanted = declared.n_stored(footer.n_rows) if kind == "eeg" else footer.n_rows
     pieces = _pieces(footer, names, kind, declared)
     for piece_CT in resample(pieces, declared.ratio) if kind == "eeg" else pieces:
-        rows = memoryview(np.ascontiguousarray(_to_float16(piece_CT).T))  # type: ignore[arg-type]
+        rows = memoryview(np.ascontiguousarray(to_float16(piece_CT).T))  # type: ignore[arg-type]
         if n_rows + len(rows) > wanted:
             raise UserError("more rows than its footer says: changed while it was read?")
         empty &= np.isnan(piece_CT).all(axis=1)
@@ -202,7 +202,8 @@ def _hash_of_source(path: Path) -> str:
         raise UserError(f"cannot be read: {error}") from error
 
 
-def _to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
+def to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Round to what a store keeps; values beyond the range of float16 become its ends, NaN stays."""
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     if np.isinf(half).any():

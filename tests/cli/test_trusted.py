@@ -62,6 +62,8 @@ def test_settings_of_plugins(key: str, hydra: dict[str, object]) -> None:
         check_hydra(hydra, ["hydra.job.name=x", "experiment=mine"])
     assert str(caught.value).startswith(f"{key.removesuffix('.0')}")
     check_hydra(hydra, [f"+{key}=typed"])
+    with pytest.raises(UserError):  # the beginning of a name is not the name
+        check_hydra(hydra, [f"+{key[:-1]}=typed"])
 
 
 def test_the_configs_of_a_sweep_s_jobs_too(conf: Path, tmp_path: Path) -> None:

@@ -77,6 +77,27 @@ def test_patients_stay_apart(arrays: Any) -> None:
     assert np.allclose(model.predict_proba(eeg[:2]), np.mean(own, axis=0), atol=1e-6)
 
 
+def test_a_second_fit_forgets_the_first(arrays: Any) -> None:
+    eeg, votes, patient = arrays
+    model = Classifier(**SMALL).fit(eeg, votes, groups=patient).fit(eeg, votes)
+    assert not hasattr(model, "oof_proba_") and not hasattr(model, "oof_kl_")
+
+
+def test_settings_that_it_would_ignore_are_refused(arrays: Any) -> None:
+    eeg, votes, _ = arrays
+    with pytest.raises(ValueError, match="ema: Classifier does not have it"):
+        Classifier(**SMALL | {"overrides": (*SMALL_NET, "ema=0.9")}).fit(eeg, votes)
+
+
+@pytest.mark.filterwarnings("ignore:EEG in microvolt is expected")
+def test_values_beyond_a_store_s_range_are_its_ends(arrays: Any) -> None:
+    eeg, votes, _ = arrays
+    model, loud = Classifier(**SMALL).fit(eeg, votes), eeg[:2].copy()
+    loud[0, :50] = 1e6  # warned of, and predicted
+    ends = np.clip(loud, -65504, 65504)
+    assert np.array_equal(model.predict_proba(loud), model.predict_proba(ends))
+
+
 def test_scikit_learn_cross_validates_it_by_patient(arrays: Any) -> None:
     eeg, votes, patient = arrays
     found = cross_validate(Classifier(**SMALL), eeg, votes, groups=patient, cv=GroupKFold(2), error_score="raise")
