@@ -184,6 +184,7 @@ def infer_recordings(cfg: DictConfig) -> None:
     from hbac.ensembling.operating_points import OPERATING_FILE
     from hbac.events.event_files import rule_of
     from hbac.experiment.launched import named, typed
+    from hbac.inference.along import Steps
     from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks
     from hbac.inference.recordings import Wish, find_recordings, infer_recordings, open_recordings
@@ -214,7 +215,7 @@ def infer_recordings(cfg: DictConfig) -> None:
         check_recording_folder(out / folder)
     if cfg.dry_run:
         for stem, recording in open_recordings(given, networks, wish).items():
-            n_windows = round(recording.duration_s // wish.step_s)
+            n_windows = len(Steps.of(recording, wish.step_s).middle)
             sys.stdout.write(f"{stem}: {recording.duration_s:.0f} s, {n_windows:,} windows, {recording.name}\n")
         return
     folders = infer_recordings(given, ensemble, name, networks, out, Path(cfg.outputs), wish)

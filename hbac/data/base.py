@@ -208,12 +208,15 @@ class WindowDataModule(L.LightningDataModule):
             By source; empty where windows are read for each batch.
         """
         sets = [*self.train_set.parts, self.held_out_set]
+        if self.held_out_set.resident:  # by an earlier loader of this module
+            return dict(self.held_out_set.resident)
         if any(windows.cached is not None for windows in sets):
             return {}
         stores: dict[str, list[Store]] = {}
         for name in self.sources:
             distinct = {s.content: s for windows in sets if (s := windows.sources[name].store) is not None}
-            stores |= {name: list(distinct.values())} if distinct else {}
+            if distinct:
+                stores[name] = list(distinct.values())
         place = choose(self.resident, stores, self.device, getattr(self.trainer, "num_devices", 1))
         held = {} if place == "none" else {name: hold(name, some, place, self.device) for name, some in stores.items()}
         for windows in sets:

@@ -94,7 +94,7 @@ class Share:
             As many for each device, filled with `REPEATED`.
         """
         size = -(-n_rows // self.n_devices)
-        mine = list(range(n_rows))[self.device * size : (self.device + 1) * size]
+        mine = list(range(n_rows)[self.device * size : (self.device + 1) * size])
         return mine + [REPEATED] * (size - len(mine))
 
 

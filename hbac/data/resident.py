@@ -98,9 +98,8 @@ def hold(source: str, stores: Sequence[Store], place: str, device: torch.device)
     Resident
         Their rows, compared with their checksums.
     """
-    key = (place, str(device), *(store.content for store in stores))
-    found = _held.get(source, (None, None))
-    if found[0] == key and found[1] is not None:
+    key = _key(place, device, stores)
+    if (found := _held.get(source)) is not None and found[0] == key:
         return found[1]
     _held.pop(source, None)
     pinned = place == "host" and device.type == "cuda"
@@ -165,8 +164,11 @@ def choose(where: str, stores: Mapping[str, Sequence[Store]], device: torch.devi
 
 
 def _is_held(place: str, stores: Mapping[str, Sequence[Store]], device: torch.device) -> bool:
-    keys = {source: (place, str(device), *(store.content for store in several)) for source, several in stores.items()}
-    return all(_held.get(source, ((),))[0] == key for source, key in keys.items())
+    return all(s in _held and _held[s][0] == _key(place, device, several) for s, several in stores.items())
+
+
+def _key(place: str, device: torch.device, stores: Sequence[Store]) -> tuple[str, ...]:
+    return (place, str(device), *(store.content for store in stores))
 
 
 def _free_on(device: torch.device) -> int:

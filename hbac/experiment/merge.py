@@ -118,7 +118,8 @@ def _jobs_of(hydra: Any) -> tuple[int, str]:
             counts[parsed.get_key_element()] = len(list(parsed.sweep_string_iterator())) if swept else 1
     except HydraException:  # of options by a pattern it would have to look up
         return 0, "job"
-    return math.prod(counts.values()), "fold" if math.prod(counts.values()) == counts.get("fold") else "job"
+    n_jobs = math.prod(counts.values())
+    return n_jobs, "fold" if n_jobs == counts.get("fold") else "job"
 
 
 def kept_settings(typed: Sequence[str]) -> list[str]:

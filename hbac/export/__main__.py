@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbac.cli.launch import launch
 from hbac.common.errors import UserError
+from hbac.export import COMMAND
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from hbac.inference.loading import EnsembleModel
     from hbac.runs.model import Model
 
-COMMAND = "hbac.export"  # who its files are said to be of
 FORMS = ("onnx", "torch", "hub", "kaggle")
 
 

@@ -23,10 +23,10 @@ from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
 from hbac.common.outputs import replacing
 from hbac.ensembling.ensemble_file import Ensemble, Member
+from hbac.export import COMMAND
 from hbac.inference.loading import load
 from hbac.runs.folder import CARD_FILE, CONFIG_FILE, ENVIRONMENT_FILE, MODEL_FILE, TYPED_IN, WEIGHTS_FILE, read_config
 
-COMMAND = "hbac.export"
 README = "README.md"
 _OF_THE_MACHINE = ("outputs", "n_jobs", "allow", "logger")  # entries of a config that say nothing of the model
 _PATHS = ("root", "stores")

@@ -19,7 +19,8 @@ import hbac
 from hbac.cli.launch import conf_dir
 from hbac.common.errors import UserError
 from hbac.common.outputs import replacing
-from hbac.export.hub_folder import COMMAND, write_model
+from hbac.export import COMMAND
+from hbac.export.hub_folder import write_model
 from hbac.inference.loading import load
 
 #: Pure Python that Kaggle's image lacks, or has in a version that hbac does not go with.
@@ -99,7 +100,7 @@ def write_wheel(name: str, folder: Path) -> Path:
         found = distribution(name)
     except PackageNotFoundError:
         raise UserError(f"to=kaggle: {name} is not installed here, so that no wheel of it can be made") from None
-    base = f"{name.replace('-', '_')}-{found.version if name != 'hbac' else hbac.__version__}"
+    base = f"{name.replace('-', '_')}-{found.version}"
     path, record = folder / f"{base}-py3-none-any.whl", []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
 

@@ -25,6 +25,7 @@ from hbac.common.errors import UserError
 from hbac.evaluation.metric import kl_rows
 from hbac.export.graph import Graph
 from hbac.inference.loading import EnsembleModel
+from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.runs.model import Model
 from hbac.vocabulary import CHANNELS, CLASSES, N_CHANNELS, SFREQ, SPECTROGRAM_ROWS, WINDOW_SAMPLES
 
@@ -137,7 +138,7 @@ def write_file(model: Model | EnsembleModel, path: Path, to: str, windows: str, 
 
 
 def _shape(source: str) -> tuple[int, int]:
-    return {"eeg": (WINDOW_SAMPLES, N_CHANNELS), "official": (SPECTROGRAM_ROWS, 400)}[source]
+    return {"eeg": (WINDOW_SAMPLES, N_CHANNELS), "official": (SPECTROGRAM_ROWS, len(SPECTROGRAM_COLUMNS))}[source]
 
 
 def read_file(path: Path, to: str) -> Callable[..., np.ndarray]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hbac.data.windows import WindowDataset
+from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.recordings.datasets import Part
 from hbac.synthetic.window import simulate_window
-from hbac.vocabulary import CLASSES, SPECTROGRAM_REGIONS, SPECTROGRAM_ROWS
+from hbac.vocabulary import CLASSES, SPECTROGRAM_ROWS
 
 # Legend of tensor names: B window, T sample, C channel, R row, K column.
 
@@ -36,7 +37,7 @@ def simulated_windows(sources: Sequence[str]) -> tuple[Tensor, ...]:
     eeg_BTC = np.stack([simulate_window(label)[0] for label in CLASSES])
     eeg_BTC[1, 4000:4400] = np.nan
     eeg_BTC[2, :, 3] = np.nan
-    shape = (len(CLASSES), SPECTROGRAM_ROWS, len(SPECTROGRAM_REGIONS) * 100)
+    shape = (len(CLASSES), SPECTROGRAM_ROWS, len(SPECTROGRAM_COLUMNS))
     power_BRK = np.random.default_rng(0).lognormal(0.0, 2.0, shape)
     power_BRK[1, 100:110] = np.nan
     found: dict[str, NDArray[Any]] = {"eeg": eeg_BTC, "official": power_BRK}

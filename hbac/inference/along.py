@@ -139,6 +139,13 @@ def derivations_of(front_end: torch.nn.Module) -> list[str]:
     return list(found)
 
 
+def check_readable(networks: Networks, recording: Recording) -> list[str]:
+    """Refuse what is shorter than the ten seconds that are labelled; then as `check_montages`."""
+    if recording.duration_s < CENTRAL_S:
+        raise UserError(f"{recording.name}: {recording.duration_s:g} s long; it must have {CENTRAL_S:g} s or more")
+    return check_montages(networks, recording)
+
+
 def check_montages(networks: Networks, recording: Recording) -> list[str]:
     """Refuse a recording from which a network's derivations cannot be made.
 
@@ -206,7 +213,9 @@ class _Along:
 
     def __init__(self, networks: Networks, steps: Steps, size: int, variants: Sequence[str]) -> None:
         step = round(steps.step_s * SFREQ)
-        regular = bool((np.diff(steps.middle) == step).all()) and set(variants) <= {PLAIN, *_SEEN_LONG}
+        # A single window is filtered as one: a long filter would be designed for it alone.
+        regular = len(steps.middle) > 1 and bool((np.diff(steps.middle) == step).all())
+        regular = regular and set(variants) <= {PLAIN, *_SEEN_LONG}
         front_ends = {g: networks.models[group[0]].front_end for g, group in enumerate(networks.groups)}
         served = {g: f for g, f in front_ends.items() if regular and isinstance(f, EEGFrontEnd) and _serves(f, step)}
         # On either side what the filter's slowest mode needs, in whole steps.
@@ -306,15 +315,14 @@ def _predict_chunk(
         for variant in variants:
             seen_CT = filled_CT[channel_mirror().to(device)] if variant == "swap" else filled_CT
             derived |= {(g, variant): long.derived(seen_CT) for g, long in along.longs.items()}
-    others = [r for g, group in enumerate(networks.groups) if g not in along.longs for r in group]
+    others = [g for g in range(len(networks.groups)) if g not in along.longs]
     for rows in _batches(np.flatnonzero(steps.said & whole_N), batch_size):
         starts = start_N[rows].tolist()
         prob_RBK = torch.zeros(len(networks.models), len(rows), N_CLASSES, device=device)
         for (g, _), x_DT in derived.items():
             prob_RBK[networks.groups[g]] += networks.see(g, along.longs[g].cut(x_DT, starts)) / len(variants)
         if others:
-            windows = _windows(x_CT, starts, outside)
-            prob_RBK[others] = networks.predict(windows, variants)[others]
+            prob_RBK += networks.predict(_windows(x_CT, starts, outside), variants, others)
         prob_RNK[:, rows] = prob_RBK.cpu().numpy()
     for rows in _batches(np.flatnonzero(steps.said & ~whole_N), batch_size):
         prob_RNK[:, rows] = networks.predict(_windows(x_CT, start_N[rows].tolist(), outside), variants).cpu().numpy()

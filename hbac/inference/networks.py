@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ class Networks:
         """The fold that each run never saw."""
         return np.array([model.facts["fold"] for model in self.models])
 
-    @property
+    @cached_property
     def groups(self) -> list[list[int]]:
         """Numbers of the runs that share a front-end."""
         groups: dict[str, list[int]] = {}
@@ -175,7 +176,9 @@ class Networks:
         ]
 
     @torch.inference_mode()
-    def predict(self, batch: Batch, variants: Sequence[str] = (PLAIN,)) -> Tensor:
+    def predict(
+        self, batch: Batch, variants: Sequence[str] = (PLAIN,), groups: Collection[int] | None = None
+    ) -> Tensor:
         """Predict a batch with every network.
 
         Parameters
@@ -184,11 +187,13 @@ class Networks:
             The windows of `sources`.
         variants : sequence of str
             As `hbac.signal.tta.check_variants` returns them; probabilities are averaged over them.
+        groups : collection of int, optional
+            Places among `groups` of the networks that are asked; all where absent.
 
         Returns
         -------
         Tensor, shape (runs, batch, 6)
-            Probabilities, float32, on the models' device.
+            Probabilities, float32, on the models' device; 0 for networks that are not asked.
         """
         device = self.device
         windows = {name: batch[name].to(device, non_blocking=True) for name in self.sources}
@@ -197,6 +202,8 @@ class Networks:
         for variant in variants:
             seen = variant_of(variant, windows)
             for g, group in enumerate(self.groups):
+                if groups is not None and g not in groups:
+                    continue
                 first = self.models[group[0]]
                 prob_RBK[group] += self.see(g, first.front_end(*(seen[name] for name in first.sources)))
         self.windows += n_windows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from hbac.common.errors import UserError
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.along import Steps, check_montages, predict_along
+from hbac.inference.along import Steps, check_readable, predict_along
 from hbac.inference.networks import Networks
 from hbac.inference.recordings import blended, course_frame
 from hbac.reading.arrays import ArraySource
@@ -19,6 +20,8 @@ from hbac.vocabulary import CENTRAL_S, SFREQ, WINDOW_S
 
 if TYPE_CHECKING:
     import mne
+
+log = logging.getLogger("hbac.inference")
 
 
 def predict_raw(
@@ -63,18 +66,23 @@ def predict_raw(
         raise UserError(f"predict_raw takes mne.io.Raw or mne.Epochs, not {type(raw).__name__}")
     recording = recording_of(MneSource(raw), "the Raw", interpolate=interpolate)
     _check(networks, recording)
+    recording.check_amplitudes()
     steps = Steps.of(recording, step_s)
     return course_frame(steps, blended(ensemble, networks, predict_along(networks, recording, steps, outside)))
 
 
 def _epochs(ensemble: Ensemble, networks: Networks, epochs: Any, outside: str, interpolate: int) -> pd.DataFrame:
+    if not len(epochs):
+        raise UserError("predict_raw: these Epochs have no epoch")
     signals = MneSource.signals_of(epochs.info)
     rows = []
     for number, values in enumerate(epochs.get_data(copy=False)):
         recording = recording_of(
             ArraySource(signals, values), f"epoch {number}", interpolate=interpolate, quiet=number > 0
         )
-        _check(networks, recording)
+        if number == 0:  # all have the same signals and length
+            _check(networks, recording)
+        recording.check_amplitudes()
         steps = Steps.at(recording, WINDOW_S, np.array([recording.n_times // 2]))
         prob_RNK = predict_along(networks, recording, steps, outside)
         middle_s = float(epochs.tmin) + recording.n_times / SFREQ / 2
@@ -83,7 +91,5 @@ def _epochs(ensemble: Ensemble, networks: Networks, epochs: Any, outside: str, i
 
 
 def _check(networks: Networks, recording: Recording) -> None:
-    if recording.duration_s < CENTRAL_S:
-        raise UserError(f"{recording.name}: {recording.duration_s:g} s long; it must have {CENTRAL_S:g} s or more")
-    check_montages(networks, recording)
-    recording.check_amplitudes()
+    for note in check_readable(networks, recording):
+        log.warning("%s: %s", recording.name, note)

@@ -22,7 +22,7 @@ from hbac.common.locks import locked
 from hbac.common.outputs import check_free, replacing
 from hbac.common.progress import progress
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.along import Steps, check_montages, predict_along
+from hbac.inference.along import Steps, check_readable, predict_along
 from hbac.inference.kept import forget, kept_folder, make_writable
 from hbac.inference.networks import Networks, members_of_runs
 from hbac.predictions.course import COURSE_DTYPES, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
@@ -31,7 +31,7 @@ from hbac.reading.mne_source import SUFFIXES
 from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
 from hbac.reading.outside import OUTSIDE
 from hbac.signal.tta import PLAIN
-from hbac.vocabulary import CENTRAL_S, N_CLASSES, PROB_COLUMNS, WINDOW_S
+from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, WINDOW_S
 
 log = logging.getLogger("hbac.infer")
 
@@ -206,9 +206,8 @@ def open_recordings(given: Sequence[str | Path], networks: Networks, wish: Wish)
 
 def _open(path: Path, networks: Networks, wish: Wish) -> Recording:
     recording = open_recording(path, wish.unit, wish.interpolate)
-    if recording.duration_s < CENTRAL_S:
-        raise UserError(f"{path}: {recording.duration_s:g} s long; it must have {CENTRAL_S:g} s or more")
-    for note in check_montages(networks, recording):
+    Steps.of(recording, wish.step_s)  # says what is wrong with the step before anything is predicted
+    for note in check_readable(networks, recording):
         log.warning("%s: %s", path, note)
     return recording
 

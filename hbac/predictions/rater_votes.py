@@ -130,14 +130,14 @@ def read_raters(path: str | Path) -> RaterTable:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    if path.suffix != ".csv":
+    if path.suffix.lower() != ".csv":
         frame: pd.DataFrame = read_parquet(path).to_pandas(ignore_metadata=True)
         return frame
     if not path.is_file():
         raise UserError(f"{path}: no such table of raters")
     try:
         return pd.read_csv(path)
-    except (ValueError, pd.errors.ParserError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as csv ({str(error).splitlines()[0]})") from error
 
 

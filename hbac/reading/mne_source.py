@@ -110,6 +110,8 @@ def open_with_mne(path: Path) -> MneSource:
     except Exception as error:  # of whatever kind, by the format
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path}: MNE cannot read it: {lines[0]}") from None
+    if path.is_file() and path.resolve() not in (file.resolve() for file in source.files):
+        source.files.insert(0, path)  # of BrainVision MNE names the samples' file alone, and the header decides too
     source.notes += [
         str(warning.message).splitlines()[0] for warning in told if issubclass(warning.category, UserWarning)
     ]

@@ -16,7 +16,7 @@ from hbac.evaluation.metric import kl_by_population, kl_rows
 from hbac.evaluation.scores import confusion_matrix
 from hbac.labels.targets import population_of
 from hbac.runs.folder import MODEL_FILE, WEIGHTS_FILE, WEIGHTS_HASH, read_facts
-from hbac.tracking.loggers import run_id
+from hbac.tracking.loggers import RunFacts, run_id
 from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:
@@ -101,8 +101,6 @@ def log_lineage(run: Run, ensemble: Ensemble, folder: Path) -> None:
 
 def log_ensemble(logger: Loggers, result: EnsembleResult, settings: Mapping[str, Any]) -> None:
     """Tell of an ensemble: its out-of-fold score, its weights, and how it compares with its members."""
-    from hbac.tracking.loggers import RunFacts
-
     ensemble, folder = result.ensemble, result.path.parent
     config = {
         **settings,

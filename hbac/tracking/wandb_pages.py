@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from hbac.labels.targets import POPULATIONS, kl_name
+from hbac.labels.targets import DEFAULT_POPULATION, POPULATIONS, kl_name, population_of
 from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.workspaces import Workspace
 
-_TITLES = {"all": "all rows", "up_to_7": "rows with up to 7 votes", "10_or_more": "rows with 10 or more votes"}
+_COUNTED = population_of(DEFAULT_POPULATION)
 
 
 def make_workspace(entity: str, project: str) -> Workspace:
@@ -33,12 +33,10 @@ def make_workspace(entity: str, project: str) -> Workspace:
     import wandb_workspaces.workspaces as ws
 
     scores = [
-        panels.LinePlot(title=f"KL, {_TITLES[population]}", x="epoch", y=[f"val/{kl_name(population)}"])
-        for population in POPULATIONS
+        panels.LinePlot(title=f"KL, {group.rows}", x="epoch", y=[f"val/{kl_name(name)}"])
+        for name, group in POPULATIONS.items()
     ]
-    classes = [
-        panels.LinePlot(title=f"{name}, {_TITLES['10_or_more']}", x="epoch", y=[_of_class(name)]) for name in CLASSES
-    ]
+    classes = [panels.LinePlot(title=f"{name}, {_COUNTED.rows}", x="epoch", y=[_of_class(name)]) for name in CLASSES]
     training = [
         panels.LinePlot(title=name, x="epoch", y=[f"train/{name}"]) for name in ("kl", "grad_norm", "windows_per_s")
     ]
@@ -86,7 +84,7 @@ def make_report(entity: str, project: str) -> Report:
                 runsets=[folds],
                 panels=[
                     wr.BarPlot(title="KL of the rows that count", metrics=["kl"]),
-                    wr.LinePlot(title=_TITLES["10_or_more"], x="epoch", y=["val/kl_10_or_more"]),
+                    wr.LinePlot(title=_COUNTED.rows, x="epoch", y=[f"val/{kl_name(_COUNTED.name)}"]),
                     wr.BarPlot(title="classes", metrics=[_of_class(name) for name in CLASSES]),
                 ],
             ),
@@ -120,4 +118,4 @@ def _metrics(panels: Iterable[Any]) -> list[str]:
 
 
 def _of_class(name: str) -> str:
-    return f"val_by_class/{kl_name('10_or_more', name)}"
+    return f"val_by_class/{kl_name(_COUNTED.name, name)}"

@@ -51,6 +51,12 @@ def test_epochs_have_a_row_each(folder: Path) -> None:
     np.testing.assert_allclose(table[list(PROB_COLUMNS)].sum(axis=1), 1, atol=1e-5)
 
 
+def test_epochs_without_an_epoch_are_refused(folder: Path) -> None:
+    epochs = mne.make_fixed_length_epochs(raw_of(brain(60, 200, 20), 200.0), 20.0, preload=True, verbose="ERROR")
+    with pytest.raises(UserError, match="these Epochs have no epoch"):
+        hbac.load(folder).predict_raw(epochs[:0])
+
+
 def test_what_is_too_short_or_neither_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="5 s long; it must have 10 s"):
         hbac.load(folder).predict_raw(raw_of(brain(5, 200, 20), 200.0))

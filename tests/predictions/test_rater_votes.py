@@ -16,7 +16,7 @@ SZ, LPD, GPD, LRDA, GRDA, OTHER = range(6)
 
 
 def write(path: Path, frame: pd.DataFrame) -> Path:
-    frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
+    frame.to_csv(path, index=False) if path.suffix.lower() == ".csv" else frame.to_parquet(path)
     return path
 
 
@@ -33,7 +33,7 @@ def wide() -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".CSV", ".parquet"])
 def test_codes_and_names(wide: pd.DataFrame, tmp_path: Path, suffix: str) -> None:
     found = read_raters(write(tmp_path / f"votes{suffix}", wide))
     assert found.names == ("ann", "bo", "cy")
