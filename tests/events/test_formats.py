@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hbac.events.bids import HED_VERSION, write_bids
+from hbac.events.bids import write_bids
 from hbac.events.edf_plus import NO_EVENTS, write_annotations
 from hbac.events.rule import EventRule, find_events
 from hbac.events.szcore import write_szcore
@@ -115,7 +115,7 @@ def test_the_bids_validator_finds_nothing_wrong(events: pd.DataFrame, tmp_path: 
     required = {"TaskName": "rest", "EEGReference": "n/a", "SamplingFrequency": 100, "PowerLineFrequency": 50}
     (eeg / "sub-01_task-rest_eeg.json").write_text(json.dumps({**required, "SoftwareFilters": "n/a"}))
     (eeg / "sub-01_task-rest_channels.tsv").write_text("name\ttype\tunits\nFz\tEEG\tuV\n")
-    description = {"Name": "test", "BIDSVersion": "1.9.0", "HEDVersion": HED_VERSION}
+    description = {"Name": "test", "BIDSVersion": "1.9.0", "HEDVersion": "score_1.1.0"}
     (root / "dataset_description.json").write_text(json.dumps(description))
     (root / "README").write_text("A test of hbac.\n")
     done = subprocess.run([command, "--json", str(root)], capture_output=True, text=True, check=False)
