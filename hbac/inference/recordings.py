@@ -25,7 +25,7 @@ from hbac.ensembling.ensemble_file import Ensemble
 from hbac.inference.along import Steps, check_readable, predict_along
 from hbac.inference.kept import forget, kept_folder, make_writable
 from hbac.inference.networks import Networks, members_of_runs
-from hbac.predictions.course import COURSE_DTYPES, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
+from hbac.predictions.course import COMMAND, COURSE_DTYPES, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.edf import is_edf
 from hbac.reading.mne_source import SUFFIXES
 from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
@@ -35,7 +35,6 @@ from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, WINDOW_S
 
 log = logging.getLogger("hbac.infer")
 
-COMMAND = "hbac.infer recordings"
 KEEP = ("start", "patient", "annotations")
 DONE_FILE = "done.json"  # of what, exactly, the folder's two files are
 

@@ -27,6 +27,7 @@ from hbac.predictions.metadata import PREFIX
 from hbac.predictions.parquet import read_parquet
 from hbac.vocabulary import PROB_COLUMNS
 
+COMMAND = "hbac.infer recordings"  # who a recording's files are said to be of
 COURSE_FILE = "predictions.parquet"
 RECORDING_FILE = "recording.json"
 
@@ -222,9 +223,7 @@ class Course:
         try:
             about = json.loads((arrow.schema.metadata or {})[f"{PREFIX}course".encode()])
         except (KeyError, ValueError):
-            raise UserError(
-                f"{path}: its metadata have no {PREFIX}course: not a table of hbac.infer recordings="
-            ) from None
+            raise UserError(f"{path}: its metadata have no {PREFIX}course: not a table of {COMMAND}=") from None
         check_shape(about, _METADATA, f"{path}, {PREFIX}course")
         frame = arrow.to_pandas(ignore_metadata=True)
         _check(frame, about["step_s"], str(path))

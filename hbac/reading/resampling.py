@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hbac.recordings.declared import Declared
 from hbac.recordings.resample import bridged
-from hbac.vocabulary import SFREQ
 
 # A filter of 32 zero crossings at 95 % of the lower Nyquist frequency: within 0.1 % up to 70 Hz (tests/reading).
 _ZEROS, _ROLLOFF = 32, 0.95
@@ -26,7 +25,7 @@ class Resampler:
     """
 
     def __init__(self, sfreq: float) -> None:
-        ratio = (Fraction(SFREQ) / Fraction(sfreq).limit_denominator(1000)).limit_denominator(2000)
+        ratio = Declared(sfreq).ratio
         self.up, self.down = ratio.numerator, ratio.denominator
         half = math.ceil(_ZEROS * self.down / (min(self.up, self.down) * _ROLLOFF))
         self._blocks = math.ceil(half / self.down) + 1 if ratio != 1 else 0

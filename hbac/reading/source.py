@@ -11,10 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-#: Microvolts that a 1 stands for, by how files spell the unit in lower case.
-UNITS_UV = {
-    "uv": 1.0, "µv": 1.0, "μv": 1.0, "microv": 1.0, "microvolt": 1.0, "mv": 1e3, "v": 1e6, "volt": 1e6, "nv": 1e-3,
-}  # fmt: skip
+from hbac.recordings.declared import SPELLED_UNITS, UNITS_UV
+
+_UNITS_UV = {**UNITS_UV, "nV": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Signal:
     @property
     def uv(self) -> float | None:
         """Microvolts that a 1 stands for: 1 where the file says no unit, None where it is none of voltage."""
-        return UNITS_UV.get(self.unit.strip().lower(), None if self.unit.strip() else 1.0)
+        return _UNITS_UV.get(SPELLED_UNITS.get(self.unit.strip().lower() or "uv", ""))
 
 
 @dataclass(frozen=True)

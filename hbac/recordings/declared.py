@@ -11,6 +11,13 @@ from hbac.common.errors import UserError
 from hbac.vocabulary import SFREQ
 
 UNITS_UV = {"V": 1e6, "mV": 1e3, "uV": 1.0}
+#: Units by how files spell them, in lower case. Nanovolts are read, but nobody need declare them.
+SPELLED_UNITS = {
+    **dict.fromkeys(("v", "volt", "volts"), "V"),
+    **dict.fromkeys(("mv", "millivolt", "millivolts"), "mV"),
+    **dict.fromkeys(("uv", "µv", "μv", "microv", "microvolt", "microvolts"), "uV"),
+    **dict.fromkeys(("nv", "nanovolt", "nanovolts"), "nV"),
+}
 LOWEST_HZ, HIGHEST_HZ = 80.0, 100_000.0
 
 

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
+from hbac.recordings.declared import SPELLED_UNITS
 from hbac.vocabulary import SFREQ
 
 # One read of this much fetches the whole footer of an EEG file.
@@ -39,11 +40,6 @@ _SFREQ_KEYS = ("sfreq", "srate", "fs", "samplingrate", "samplingfrequency", "sam
 _RATE = re.compile(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(k?hz|samples ?(?:/|per) ?s(?:ec|econd)?)?\s*", re.IGNORECASE)
 _UNIT_KEYS = ("unit", "units")
 _OTHER_UNIT = re.compile(r"[munpf]?v[^a-z].*|[npfk]v|counts?|ad[cu]|lsb|bits?|digits?", re.IGNORECASE)
-_UNITS = {
-    **dict.fromkeys(("v", "volt", "volts"), "V"),
-    **dict.fromkeys(("mv", "millivolt", "millivolts"), "mV"),
-    **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts"), "uV"),
-}
 _DEEPEST = 4
 _SHOWN = 20  # characters of a unit that nobody knows
 _CACHE_VERSION = 2  # of what is kept of footers
@@ -213,7 +209,7 @@ def _rate(text: str) -> float | None:
 
 def _unit(text: str) -> str | None:
     text = text.strip()
-    return _UNITS.get(text.lower()) or (text[:_SHOWN] if _OTHER_UNIT.fullmatch(text) else None)
+    return SPELLED_UNITS.get(text.lower()) or (text[:_SHOWN] if _OTHER_UNIT.fullmatch(text) else None)
 
 
 def _each(value: Any) -> list[str]:

@@ -19,7 +19,7 @@ from hbac.common.outputs import check_free, replacing
 from hbac.common.progress import track
 from hbac.events.event_files import EVENT_FILES, write_events
 from hbac.events.rule import EventRule, hours
-from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
+from hbac.predictions.course import COMMAND, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.opened import Recording
 from hbac.report.recording_page import PAGE_FILE, write_recording_page
 from hbac.report.recording_tiles import TILE_S
@@ -27,7 +27,6 @@ from hbac.vocabulary import SFREQ
 
 log = logging.getLogger("hbac.infer")
 
-COMMAND = "hbac.infer recordings"  # who its files are said to be of
 PAGE_FOLDER = "page"
 _MADE_OF = "made-of.json"
 _WHOLE = "."

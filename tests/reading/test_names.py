@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hbac.reading.names import Lead, electrodes_of, parse_label
+from hbac.reading.source import Signal
 from hbac.signal.montage import MONTAGES, derivation_weights
 from hbac.vocabulary import CHANNELS, ELECTRODES
 
@@ -100,3 +101,14 @@ def test_two_references_are_two_parts() -> None:
     joined = electrodes_of(leads(*left, "Fp2-A2", "F4-A2", "A1-A2"))
     assert joined.what_is_against({"Fp1": 1.0, "Fp2": -1.0}) == ""
     assert found.what_is_against({"Fp1": 1.0, "F7": -1.0}) == "F7 missing"
+
+
+@pytest.mark.parametrize(
+    ("unit", "uv"),
+    [
+        ("uV", 1.0), ("UV", 1.0), (" µV ", 1.0), ("μV", 1.0), ("microvolts", 1.0), ("", 1.0), ("mV", 1e3), ("V", 1e6),
+        ("Volts", 1e6), ("nV", 1e-3), ("%", None), ("bpm", None), ("mmHg", None), ("vu", None),
+    ],
+)  # fmt: skip
+def test_units_by_any_spelling(unit: str, uv: float | None) -> None:
+    assert Signal("Fp1", unit, 200.0).uv == uv
