@@ -1,8 +1,9 @@
-"""The documentation builds without a warning; its commands compose, its settings, names and files exist."""
+"""The documentation builds without a warning; its commands compose, its settings, names, files and examples hold."""
 
 from __future__ import annotations
 
 import ast
+import doctest
 import os
 import re
 import shlex
@@ -25,6 +26,7 @@ from hbac.experiment.stages import make_stage, stages_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+EXAMPLES = [path for path in sorted((ROOT / "hbac").rglob("*.py")) if ">>> " in path.read_text()]
 IDS = {"argvalues": PAGES, "ids": lambda path: path.name}
 # Where a setting may be one of: each command, and training of images.
 CONFIGS = [("train", base) for base in ((), ("model=efficientnet",), ("dataset=hms", "dataset.root=x"))]
@@ -189,3 +191,9 @@ def test_messages_of_the_troubleshooting_page_are_ours() -> None:
     messages = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
     assert len(messages) > 10
     assert [message for message in messages if message not in joined] == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_in_docstrings_hold(path: Path) -> None:
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    assert doctest.testmod(import_module(module)).failed == 0
