@@ -51,54 +51,29 @@ _STRETCH = 1 << 19  # samples of a recording looked at a time: 44 minutes, some 
 
 @dataclass(frozen=True)
 class SharedSignal:
-    """A stretch of signal that recordings of two patients have in common.
-
-    Parameters
-    ----------
-    eeg_id, other_eeg_id : int
-        The recordings.
-    start_s, other_start_s : float
-        Where the stretch begins in each.
-    length_s : float
-        How long it is, in whole pieces of ten seconds.
-    """
+    """A stretch of signal that recordings of two patients have in common, in whole pieces of ten seconds."""
 
     eeg_id: int
     other_eeg_id: int
-    start_s: float
+    start_s: float  # where the stretch begins in `eeg_id`
     other_start_s: float
     length_s: float
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What a comparison of all recordings found.
+    """What a comparison of all recordings found."""
 
-    Parameters
-    ----------
-    compared : int
-        Recordings that were compared.
-    featureless : int
-        Recordings that could not be: flat, missing, or shorter than a landmark's surroundings.
-    shared : tuple of SharedSignal
-        One for each two recordings that have signal in common.
-    """
-
-    compared: int
-    featureless: int
-    shared: tuple[SharedSignal, ...]
+    compared: int  # recordings
+    featureless: int  # that could not be compared: flat, missing, or shorter than a landmark's surroundings
+    shared: tuple[SharedSignal, ...]  # one for each two recordings that have signal in common
 
 
 def find_duplicates(store: Store, rows: pd.DataFrame, tell: Callable[[int, int], None] | None = None) -> Duplicates:
-    """Compare the recordings of different patients.
+    """Compare the recordings of different patients; what two of one patient share is no leak.
 
     Recordings are compared whole, and not window by window: two that share a stretch outside their labelled windows are
     of the same patient all the same.
-
-    Returns
-    -------
-    Duplicates
-        What two patients share. What two recordings of one patient share is no leak.
     """
     owner = rows.drop_duplicates("eeg_id").set_index("eeg_id")["patient_id"].sort_index()
     ids = owner.index.to_numpy(np.int64)
@@ -124,12 +99,7 @@ def find_duplicates(store: Store, rows: pd.DataFrame, tell: Callable[[int, int],
 def landmarks(x_DT: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Find the landmarks of four smooth derivations at 200 Hz, and the numbers that stand for what follows them.
 
-    Returns
-    -------
-    places : ndarray of int64, shape (L,)
-        Sample of each landmark.
-    numbers : ndarray of uint64, shape (L,)
-        Signs of the 64 differences.
+    Returned are the sample of each landmark, shape (L,), and the signs of its 64 differences.
     """
     total_T = x_DT.sum(axis=0)
     end = len(total_T) - int(_LAGS[-1])

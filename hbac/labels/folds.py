@@ -30,29 +30,12 @@ _COLUMNS = "patient_id,fold"
 
 @dataclass(frozen=True)
 class FoldTable:
-    """Which fold each patient is in.
+    """Which fold each patient is in; a `UserError` where ids are not ascending, or a fold is out of range or empty."""
 
-    Parameters
-    ----------
-    patient_id : ndarray of int64, shape (patients,)
-        Ascending, without repetition.
-    fold : ndarray of int16, shape (patients,)
-        0 … n_folds − 1.
-    n_folds : int
-        Number of folds, 2 or more.
-    seed : int
-        What the split was drawn with.
-
-    Raises
-    ------
-    UserError
-        Ids not ascending, a fold out of range, or an empty fold.
-    """
-
-    patient_id: npt.NDArray[np.int64]
-    fold: npt.NDArray[np.int16]
-    n_folds: int
-    seed: int
+    patient_id: npt.NDArray[np.int64]  # (patients,); ascending, without repetition
+    fold: npt.NDArray[np.int16]  # of each patient, 0 … n_folds − 1
+    n_folds: int  # 2 or more
+    seed: int  # what the split was drawn with
     hash: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -73,12 +56,7 @@ class FoldTable:
         return "\n".join(lines) + "\n"
 
     def fold_of(self, patient_ids: npt.ArrayLike) -> npt.NDArray[np.int16]:
-        """Return the folds of patients, given in any order and any number of times.
-
-        Raises
-        ------
-        UserError
-            A patient isn't in the table.
+        """Return the folds of patients, given in any order and any number of times; each must be in the table.
 
         Examples
         --------
@@ -98,17 +76,7 @@ class FoldTable:
         return self.fold[place]
 
     def write(self, path: str | Path) -> None:
-        """Write the table as text; the file appears whole or not at all.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> table = FoldTable(np.array([3, 8]), np.array([1, 0]), n_folds=2, seed=0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     table.write(Path(folder) / "folds.csv")
-        ...     FoldTable.read(Path(folder) / "folds.csv").hash == table.hash
-        True
-        """
+        """Write the table as text; the file appears whole or not at all."""
         path = Path(path)
         body = self._content().split("\n", 1)[1]
         header = f"# hbac folds 1; n_folds={self.n_folds}; seed={self.seed}; sha256={self.hash}\n"
@@ -117,13 +85,7 @@ class FoldTable:
 
     @classmethod
     def read(cls, path: str | Path) -> FoldTable:
-        """Read a table that `write` wrote, and check it against the hash it carries.
-
-        Raises
-        ------
-        UserError
-            No such file, not a fold table, or changed since it was written.
-        """
+        """Read a table that `write` wrote; a `UserError` where there is none, or it was changed since."""
         path = Path(path)
         if not path.is_file():
             raise UserError(f"{path}: no such fold table")
@@ -151,29 +113,22 @@ class FoldTable:
 def make_folds(rows: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> FoldTable:
     """Split the patients of a data set, with like shares of the classes in each fold.
 
-    Each EEG counts once, under the class that most of its summed votes name, so that a patient with 700 windows
-    of one recording doesn't outweigh all others. The result depends on the content of `rows`, not on their
-    order.
+    Each EEG counts once, under the class that most of its summed votes name, so that a patient with 700 windows of one
+    recording doesn't outweigh all others. The result depends on the content of `rows`, not on their order.
 
     Parameters
     ----------
     rows : DataFrame
         Label rows: ``patient_id, eeg_id, spectrogram_id`` and the six vote columns.
     n_folds : int
-        Number of folds, 2 or more.
+        Number of folds, 2 or more; none will be empty.
     seed : int
         Seed of the shuffle.
-
-    Returns
-    -------
-    FoldTable
-        One fold for each patient; no fold is empty.
 
     Raises
     ------
     UserError
-        Fewer patients than folds, fewer than 2 folds, a missing column, or an EEG or a spectrogram of two
-        patients.
+        Fewer patients than folds, fewer than 2 folds, a missing column, or an EEG or a spectrogram of two patients.
 
     References
     ----------
@@ -212,31 +167,15 @@ def _fill_empty(fold: npt.NDArray[np.int16], n_folds: int) -> None:
 
 
 def fold_table(rows: pd.DataFrame, path: str | Path, n_folds: int = 5, seed: int = 0) -> FoldTable:
-    """Read the fold table of a data set, or make and write it when there is none yet.
+    """Read the fold table of a data set, or make and write it (`make_folds`) when there is none yet.
 
     Several processes may ask at the same time: one of them makes the file, the others read it.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Label rows as for `make_folds`.
-    path : str or Path
-        Where the table is kept.
-    n_folds : int
-        Number of folds.
-    seed : int
-        Seed of the split.
-
-    Returns
-    -------
-    FoldTable
-        The one table of this data set.
 
     Raises
     ------
     UserError
-        The file at `path` was made with another seed or number of folds, lacks patients of `rows`, or is
-        damaged; the rows leak between folds; or as `make_folds`.
+        The file at `path` was made with another seed or number of folds, lacks patients of `rows`, or is damaged;
+        the rows leak between folds; or as `make_folds`.
     """
     path = Path(path)
     if not path.is_file():

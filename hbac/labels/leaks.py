@@ -29,27 +29,13 @@ _SHOWN = 3  # offenders that a message writes out
 
 @dataclass(frozen=True)
 class Check:
-    """One question of the audit and its answer.
+    """One question of the audit and its answer."""
 
-    Parameters
-    ----------
-    question : str
-        What a leak would be, in the plural: ``"patients in more than one fold"``.
-    examined : int
-        How many were looked at.
-    offenders : tuple of str
-        Those that leak, each with the ids, files and folds that a person needs to find it.
-    remedy : str
-        What a person can do about them.
-    remark : str
-        What else should be known, such as why nothing was examined.
-    """
-
-    question: str
-    examined: int
-    offenders: tuple[str, ...] = ()
-    remedy: str = ""
-    remark: str = ""
+    question: str  # what a leak would be, in the plural: "patients in more than one fold"
+    examined: int  # how many were looked at
+    offenders: tuple[str, ...] = ()  # those that leak, each with the ids, files and folds to find it by
+    remedy: str = ""  # what a person can do about them
+    remark: str = ""  # what else should be known, such as why nothing was examined
 
     def __str__(self) -> str:
         counts = f"{len(self.offenders):,} of {self.examined:,} {self.question}"
@@ -96,11 +82,6 @@ class Audit:
 
 def check_folds(rows: pd.DataFrame, fold: npt.ArrayLike) -> list[Check]:
     """Look for patients, EEGs and spectrograms in more than one fold; an id of −1 is unknown and left out.
-
-    Raises
-    ------
-    UserError
-        `fold` doesn't have one entry for each row, or an id column is missing.
 
     Examples
     --------

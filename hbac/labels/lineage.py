@@ -15,24 +15,12 @@ from hbac.common.errors import UserError
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What one training run has seen: every fold but one.
+    """What one training run has seen: every fold but one."""
 
-    Parameters
-    ----------
-    member : str
-        Name of the config without its fold.
-    fold : int
-        The fold that was held out.
-    fold_hash : str
-        Of the fold table.
-    dataset : str
-        Kind of data set, ``HMS`` or ``Synthetic``.
-    """
-
-    member: str
-    fold: int
+    member: str  # the config without its fold
+    fold: int  # that was held out
     fold_hash: str
-    dataset: str
+    dataset: str  # HMS or Synthetic
 
 
 def lineage_of(model: Mapping[str, Any]) -> list[TrainedOn]:

@@ -48,24 +48,12 @@ WEIGHTS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 
 @dataclass(frozen=True)
 class TrainingLabels:
-    """What a recipe makes of label rows.
+    """What a recipe makes of label rows."""
 
-    Parameters
-    ----------
-    rows : ndarray of int64, shape (n,)
-        Positions of the rows that are trained on, ascending.
-    target : ndarray of float32, shape (n, 6)
-        Their targets; each sums to 1.
-    weight : ndarray of float32, shape (n,)
-        How much each counts in epoch 0; above 0.
-    decay : ndarray of float32, shape (n,)
-        Factor on the weight from one epoch to the next, in (0, 1].
-    """
-
-    rows: NDArray[np.int64]
-    target: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    decay: NDArray[np.float32]
+    rows: NDArray[np.int64]  # (n,): positions of the rows that are trained on, ascending
+    target: NDArray[np.float32]  # (n, 6); each sums to 1
+    weight: NDArray[np.float32]  # (n,): how much each counts in epoch 0; above 0
+    decay: NDArray[np.float32]  # (n,): factor on the weight from one epoch to the next, in (0, 1]
 
     def weight_at(self, epoch: int, index: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float32]:
         """Return the weights of an epoch, from 0, of rows by their place in `rows`.
@@ -85,45 +73,6 @@ class TrainingLabels:
 class LabelRecipe:
     """Make training labels of label rows; the settings are those of the config group ``labels``.
 
-    Parameters
-    ----------
-    target : str
-        ``row``: each window's own votes. ``eeg_mean``: the mean of the shares of all rows of the EEG that are trained
-        on. ``eeg_sum``: their votes summed, so that windows which more experts saw count more.
-    vote_smoothing : str
-        What is added to the count of each class, so that few votes are smoothed more than many: ``none``, ``constant``
-        (`vote_prior`), or ``sqrt`` (`vote_prior` / (1 + sqrt(votes) / 10)).
-    vote_prior : float
-        Votes added to each class; above 0. 0.1 with ``sqrt`` is 1 / (10 + sqrt(votes)).
-    temperature : float
-        Shares are raised to 1 / temperature and renormalised: below 1 sharpens, above 1 flattens.
-    label_smoothing : float
-        Share of the target that is spread evenly over the classes, in [0, 1).
-    weight : str
-        ``none``, ``votes`` (votes / 20), or ``log_votes`` (log(1 + votes)); by the row's own votes.
-    few_votes_weight : float
-        Factor on the weight of rows with few votes, up to 7; above 0.
-    few_votes_decay : float
-        Factor on that weight from one epoch to the next, in (0, 1].
-    min_votes : int
-        Fewest votes of a row that is trained on.
-    max_votes : int or None
-        Most votes; None for no bound.
-    rows : str
-        ``all`` in each epoch; ``one_per_eeg``: a random one; ``middle_of_eeg``: always the one that is nearest to the
-        middle between the EEG's first and last, among those that are trained on.
-    jitter_s : float
-        A window is cut up to so many seconds before or after its place, anew in each epoch; 0 or more.
-    pseudo_share : float
-        Share of the pseudo-label in the target of rows that have votes too, in (0, 1]; 1 forgets the votes. Rows
-        without votes have nothing else.
-    pseudo_hard : bool
-        Whether the pseudo-label is the likeliest class alone.
-    pseudo_min_confidence : float
-        Pseudo-labels whose likeliest class has a smaller probability are not used, in [0, 1].
-    pseudo_weight : float
-        Weight of rows with a pseudo-label, in place of the one that their votes would give; above 0.
-
     Raises
     ------
     UserError
@@ -137,22 +86,26 @@ class LabelRecipe:
     [0.0, 0.75, 0.25, 0.0, 0.0, 0.0]
     """
 
+    # The window's own votes; eeg_mean: the mean of the shares of the EEG's rows that are trained on; eeg_sum: their
+    # votes summed, so that windows which more experts saw count more.
     target: str = "row"
-    vote_smoothing: str = "none"
+    vote_smoothing: str = "none"  # votes added to each class, so that few votes are smoothed more: see VOTE_SMOOTHING
     vote_prior: float = 0.1
-    temperature: float = 1.0
-    label_smoothing: float = 0.0
-    weight: str = "none"
-    few_votes_weight: float = 1.0
-    few_votes_decay: float = 1.0
-    min_votes: int = 1
+    temperature: float = 1.0  # shares are raised to 1 / temperature and renormalised: below 1 sharpens
+    label_smoothing: float = 0.0  # share of the target that is spread evenly over the classes
+    weight: str = "none"  # by the row's own votes: see WEIGHTS
+    few_votes_weight: float = 1.0  # factor on the weight of rows with up to 7 votes
+    few_votes_decay: float = 1.0  # factor on that weight from one epoch to the next
+    min_votes: int = 1  # of a row that is trained on
     max_votes: int | None = None
+    # All in each epoch; one_per_eeg: a random one; middle_of_eeg: always the one that is nearest to the middle between
+    # the EEG's first and last, among those that are trained on.
     rows: str = "all"
-    jitter_s: float = 0.0
-    pseudo_share: float = 1.0
-    pseudo_hard: bool = False
-    pseudo_min_confidence: float = 0.0
-    pseudo_weight: float = 1.0
+    jitter_s: float = 0.0  # a window is cut up to so many seconds before or after its place, anew in each epoch
+    pseudo_share: float = 1.0  # of the pseudo-label in the target of rows that have votes too; 1 forgets the votes
+    pseudo_hard: bool = False  # the pseudo-label is the likeliest class alone
+    pseudo_min_confidence: float = 0.0  # of the likeliest class; pseudo-labels below it are not used
+    pseudo_weight: float = 1.0  # of rows with a pseudo-label, in place of the one that their votes would give
 
     def __post_init__(self) -> None:
         for name, valid in (
@@ -190,13 +143,7 @@ class LabelRecipe:
 
     @classmethod
     def from_config(cls, labels: Mapping[str, Any]) -> LabelRecipe:
-        """Make the recipe of a config's group ``labels``, which also says how folds are made.
-
-        Raises
-        ------
-        UserError
-            For a setting out of its range.
-        """
+        """Make the recipe of a config's group ``labels``, which also says how folds are made."""
         return cls(**{field.name: labels[field.name] for field in fields(cls)})
 
     def labels(
@@ -204,21 +151,8 @@ class LabelRecipe:
     ) -> TrainingLabels:
         """Choose the rows to train on, and make their targets and weights.
 
-        A row is trained on if its number of votes lies within the bounds, or if it has a pseudo-label.
-
-        Parameters
-        ----------
-        rows : DataFrame
-            Label rows, or test rows, which have no votes.
-        mask : ndarray of bool, shape (n_rows,), optional
-            Rows that may be trained on at all.
-        pseudo_NK : ndarray, shape (n_rows, 6), optional
-            Pseudo-labels; NaN where there is none.
-
-        Returns
-        -------
-        TrainingLabels
-            Of the chosen rows.
+        Of label rows (or test rows, which have no votes) those that `mask` lets in are trained on if their number of
+        votes lies within the bounds, or if they have a pseudo-label: `pseudo_NK`, NaN where there is none.
         """
         n_rows = len(rows)
         has_votes = VOTE_COLUMNS[0] in rows
@@ -293,15 +227,7 @@ def _sum_by(group_N: NDArray[np.int64], values_NK: NDArray[np.float64]) -> NDArr
 
 @dataclass(frozen=True, eq=False)
 class PseudoLabels:
-    """Predictions of rows of a data set's part; `hbac.predictions.pseudo` reads them and checks whose they are.
+    """Predictions of rows of a data set's part; `hbac.predictions.pseudo` reads them and checks whose they are."""
 
-    Parameters
-    ----------
-    part : Part
-        The part that is trained on, or another one, whose rows are then trained on as well.
-    probs : ndarray of float64, shape (n_rows, 6)
-        Of each row of the part; NaN where nothing was predicted.
-    """
-
-    part: Part
-    probs: NDArray[np.float64]
+    part: Part  # that is trained on, or another one, whose rows are then trained on as well
+    probs: NDArray[np.float64]  # (n_rows, 6), of each row of the part; NaN where nothing was predicted

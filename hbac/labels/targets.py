@@ -24,24 +24,12 @@ Votes = pd.DataFrame | npt.NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Population:
-    """Label rows by their number of votes.
+    """Label rows by their number of votes."""
 
-    Parameters
-    ----------
-    name : str
-        As it stands in column names, ``kl_<name>``.
-    setting : str
-        As the setting ``population`` calls it.
-    title : str
-        As a reader sees it.
-    least, most : int
-        Smallest and largest number of votes, both included.
-    """
-
-    name: str
-    setting: str
-    title: str
-    least: int
+    name: str  # in column names: kl_<name>
+    setting: str  # of `population`
+    title: str  # as a reader sees it
+    least: int  # votes, included as `most` is
     most: int
 
     @property
@@ -50,13 +38,7 @@ class Population:
         return "all rows" if self.name == "all" else f"rows with {self.title}"
 
     def contains(self, n_votes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Say of each row, by its number of votes, whether it belongs to the population.
-
-        Examples
-        --------
-        >>> POPULATIONS["up_to_7"].contains([1, 7, 8, 12]).tolist()
-        [True, True, False, False]
-        """
+        """Say of each row, by its number of votes, whether it belongs to the population."""
         n = np.asarray(n_votes)
         return (n >= self.least) & (n <= self.most)
 
@@ -77,38 +59,19 @@ DEFAULT_POPULATION = "many_votes"
 
 
 def population_of(setting: str) -> Population:
-    """Return the population that counts: ``many_votes``, ``few_votes`` or ``all``.
-
-    Raises
-    ------
-    UserError
-        There is none of that name.
-
-    Examples
-    --------
-    >>> population_of("many_votes").title
-    '10 or more votes'
-    """
+    """Return the population that counts by its setting: ``many_votes``, ``few_votes`` or ``all``."""
     by_setting = {population.setting: population for population in POPULATIONS.values()}
     return by_setting[check_choice("population", setting, by_setting)]
 
 
 def counted_first(setting: str) -> dict[str, Population]:
-    """Order the populations as tables show them: the one that counts first.
-
-    Examples
-    --------
-    >>> list(counted_first("all"))
-    ['all', '10_or_more', 'up_to_7']
-    """
+    """Order the populations as tables show them: the one that counts first."""
     first = population_of(setting)
     return {first.name: first} | POPULATIONS
 
 
 def kl_name(population: str, class_name: str | None = None) -> str:
-    """Name a divergence as it is logged, ``kl[_<class>][_<population>]``.
-
-    Nothing stands for all rows, or all classes.
+    """Name a divergence as it is logged, ``kl[_<class>][_<population>]``; nothing stands for all rows, or all classes.
 
     Examples
     --------
@@ -167,21 +130,14 @@ def votes_to_shares(votes: Votes) -> npt.NDArray[np.float64]:
 
 
 def count_votes(votes: Votes) -> npt.NDArray[np.int32]:
-    """Count each row's votes, of the six columns or an array (rows, 6); checked as by `votes_to_shares`.
-
-    Examples
-    --------
-    >>> count_votes(np.array([[3, 0, 0, 0, 0, 1]])).tolist()
-    [4]
-    """
+    """Count each row's votes, of the six columns or an array (rows, 6); checked as by `votes_to_shares`."""
     return np.asarray(_vote_array(votes).sum(axis=1), dtype=np.int32)
 
 
 def consensus(votes: Votes) -> npt.NDArray[np.int64]:
     """Return each row's class with the most votes; a tie goes to the class that comes first.
 
-    `votes` are counts or shares, checked as by `votes_to_shares`; returned are indices into
-    `hbac.vocabulary.CLASSES`.
+    `votes` are counts or shares, checked as by `votes_to_shares`; returned are indices into `hbac.vocabulary.CLASSES`.
 
     Examples
     --------
@@ -192,19 +148,7 @@ def consensus(votes: Votes) -> npt.NDArray[np.int64]:
 
 
 def sum_votes(rows: pd.DataFrame, by: str | Sequence[str] = "eeg_id") -> pd.DataFrame:
-    """Sum the six columns of votes over all label rows of an EEG (or patient, or spectrogram), sorted by it.
-
-    Raises
-    ------
-    UserError
-        A column is missing.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"eeg_id": [7, 7]} | {column: [1, 2] for column in VOTE_COLUMNS})
-    >>> sum_votes(rows).loc[7].tolist()
-    [3, 3, 3, 3, 3, 3]
-    """
+    """Sum the six columns of votes over all label rows of an EEG (or patient, or spectrogram), sorted by it."""
     keys = [by] if isinstance(by, str) else list(by)
     missing = [column for column in (*keys, *VOTE_COLUMNS) if column not in rows.columns]
     if missing:
