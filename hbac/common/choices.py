@@ -11,20 +11,12 @@ _ALIKE = 0.5  # share of letters, as difflib counts them
 
 
 def nearest(name: object, valid: Iterable[str]) -> str | None:
-    """Return the one of `valid` that is spelt most like `name`, None where none is alike.
-
-    Examples
-    --------
-    >>> nearest("aple", ["apple", "pear"])
-    'apple'
-    """
+    """Return the one of `valid` that is spelt most like `name`, None where none is alike."""
     return next(iter(difflib.get_close_matches(str(name).lower(), list(valid), n=1, cutoff=_ALIKE)), None)
 
 
 def hint(name: object, valid: Iterable[str]) -> str:
-    """Return a question with the name that may have been meant, and a space before it.
-
-    Empty where none is spelt alike.
+    """Return a question with the name that may have been meant, and a space before it; empty where none is spelt alike.
 
     Examples
     --------
@@ -36,26 +28,9 @@ def hint(name: object, valid: Iterable[str]) -> str:
 
 
 def check_choice(what: str, name: object, valid: Iterable[str]) -> str:
-    """Return `name` if it is valid, and otherwise say what would be.
+    """Return `name` if it is valid; otherwise a `UserError` lists what would be, and suggests the one spelt most alike.
 
-    Parameters
-    ----------
-    what : str
-        The kind of thing chosen, as the message should call it: ``"montage"``.
-    name : object
-        What the user wrote.
-    valid : iterable of str
-        The names there are.
-
-    Returns
-    -------
-    str
-        `name`, unchanged.
-
-    Raises
-    ------
-    UserError
-        If `name` is not in `valid`; the message lists them all and suggests the one spelt most alike.
+    `what` is the kind of thing chosen, as the message should call it.
 
     Examples
     --------

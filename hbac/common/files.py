@@ -48,20 +48,8 @@ def remove_left_over(folder: Path) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Write a file beside its place, and move it there when it is complete.
 
-    Parameters
-    ----------
-    path : Path
-        The file. What was there before stays until the new one is complete. Its folder is made when missing.
-
-    Yields
-    ------
-    Path
-        Where to write. It is gone afterwards, whatever happens.
-
-    Raises
-    ------
-    UserError
-        When the disk is full, or may not be written to.
+    What was there before stays until then. The file's folder is made when missing; what is yielded is where to write,
+    and is gone afterwards, whatever happens. A `UserError` where the disk is full, or may not be written to.
 
     Examples
     --------
@@ -90,20 +78,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Path:
     """Make a folder that was not there before: of several commands that ask for one name, each gets its own.
 
-    Parameters
-    ----------
-    path : Path
-        The folder; where it is there already, a number is put behind its name.
-
-    Returns
-    -------
-    Path
-        An empty folder.
-
-    Raises
-    ------
-    UserError
-        When it cannot be made.
+    Where it is there already, a number is put behind its name. A `UserError` where it cannot be made.
 
     Examples
     --------
@@ -186,12 +161,8 @@ def without_nan(content: Any) -> Any:
 def read_json(path: Path, shape: Any = None) -> Any:
     """Read a JSON file, check it against the hash that it carries, if it does, and take that out.
 
-    `shape` is what must be in it (`hbac.common.shapes.check_shape`).
-
-    Raises
-    ------
-    UserError
-        When there is no such file, it is no JSON, was changed since it was written, or has another shape.
+    `shape` is what must be in it (`hbac.common.shapes.check_shape`). A `UserError` where there is no such file, it is
+    no JSON, was changed since it was written, or has another shape.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

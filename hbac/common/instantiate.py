@@ -29,36 +29,18 @@ _MOST_ITEMS = 64  # of a list or mapping
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a config, and what may be made there.
+    """A place in a config, and what may be made there."""
 
-    Parameters
-    ----------
-    what : str
-        Its kind, for messages.
-    where : tuple of str
-        Modules that export what may be named.
-    kinds : tuple of str
-        Classes of which it must be a subclass.
-    itself : bool
-        Whether these classes may be named themselves.
-    is_function : bool
-        Whether it is a function in place of a class.
-    is_open : bool
-        Whether packages that the user allowed may have such things too.
-    parts : mapping of str to str
-        Arguments that are mappings of configs, and the slot of these.
-    limits : mapping of str to float or None
-        Largest values of arguments that decide how much memory is taken, for those that are not `_MOST`; None where
-        values are not looked at.
-    """
-
-    what: str
-    where: tuple[str, ...]
-    kinds: tuple[str, ...] = ()
-    itself: bool = True
-    is_function: bool = False
-    is_open: bool = True
+    what: str  # for messages
+    where: tuple[str, ...]  # modules that export what may be named
+    kinds: tuple[str, ...] = ()  # classes of which it must be a subclass
+    itself: bool = True  # these classes may be named themselves
+    is_function: bool = False  # a function in place of a class
+    is_open: bool = True  # packages that the user allowed may have such things too
+    # Arguments that are mappings of configs, and the slot of these
     parts: Mapping[str, str] = field(default_factory=dict)
+    # Largest values of arguments that decide how much memory is taken, for those that are not `_MOST`; None where
+    # values are not looked at.
     limits: Mapping[str, float] | None = None
 
 
@@ -133,8 +115,8 @@ def build(config: DictConfig | Mapping[str, Any], slot: str, allow: str | Sequen
     Raises
     ------
     UserError
-        When a ``_target_`` is missing, is not of the slot's kind, cannot be imported, or does not take the arguments of
-        its config.
+        A ``_target_`` is missing, is not of the slot's kind, cannot be imported, or does not take its config's
+        arguments.
     """
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     if not isinstance(plain, Mapping) or "_target_" not in plain:
@@ -157,11 +139,6 @@ def build(config: DictConfig | Mapping[str, Any], slot: str, allow: str | Sequen
 def packages(allow: str | Sequence[str]) -> tuple[str, ...]:
     """Check names of packages that a user allows, one or several.
 
-    Raises
-    ------
-    UserError
-        For what is no name of a package.
-
     Examples
     --------
     >>> packages("mynets")
@@ -175,26 +152,10 @@ def packages(allow: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def find(name: Any, slot: str, allow: str | Sequence[str] = ()) -> Callable[..., Any]:
-    """Find what a config names, if it is of the slot's kind.
+    """Find what a ``_target_`` names, if it is of the slot's kind: a class, or for a schedule a function.
 
-    Parameters
-    ----------
-    name : str
-        Full name, as a ``_target_`` has it.
-    slot : str
-        A key of `SLOTS`.
-    allow : str or sequence of str
-        Packages of the user's that it may be of, too.
-
-    Returns
-    -------
-    callable
-        A class; for a schedule a function. Nothing else has been imported for it.
-
-    Raises
-    ------
-    UserError
-        When it is of another kind, is not public, or there is no such thing.
+    Nothing else is imported for it; `allow` are packages of the user's that it may be of, too. A `UserError` where it
+    is of another kind, is not public, or there is no such thing.
     """
     place, theirs = SLOTS[slot], packages(allow) if SLOTS[slot].is_open else ()
     where = ", ".join(place.where)

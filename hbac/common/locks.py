@@ -21,12 +21,7 @@ _told: set[Path] = set()  # folders, each once
 def locked(path: Path, timeout_s: float = -1) -> Iterator[None]:
     """Hold a lock; on a file system without locks, warn and go on without one.
 
-    Another process is waited for up to `timeout_s`, below 0 without end.
-
-    Raises
-    ------
-    filelock.Timeout
-        When another process still holds it.
+    Another process is waited for up to `timeout_s`, below 0 without end; then ``filelock.Timeout``.
     """
     lock = FileLock(path, timeout=timeout_s)
     try:
@@ -44,13 +39,7 @@ def locked(path: Path, timeout_s: float = -1) -> Iterator[None]:
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder itself, so that no file of a lock is left in it; without locks as `locked` does.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder; whoever else holds it is waited for.
-    """
+    """Hold a folder itself, so that no lock file is left in it; whoever else holds it is waited for, as by `locked`."""
     import fcntl  # not there on Windows, where hbac says so
 
     handle = os.open(folder, os.O_RDONLY)

@@ -29,23 +29,11 @@ Made = dict[str, list[str]]  # file in the folder, in POSIX form: hashes of what
 
 
 def check_free(folder: Path, command: str, names: Iterable[str] = (), own_folders: Sequence[str] = ()) -> None:
-    """Refuse to write where something stands that the command did not write.
+    """Refuse to write where something stands that the command, such as ``hbac.report``, did not write.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the command writes.
-    command : str
-        Who writes: ``hbac.report``.
-    names : iterable of str
-        Files that it will write there.
-    own_folders : sequence of str
-        Folders in there that are filled, and read, as a whole, ``.`` for all of it: nothing else may be in them.
-
-    Raises
-    ------
-    UserError
-        With the first files in the way, none of which is touched; or when nothing may be written there.
+    `names` are files that it will write; `own_folders` are folders in there that are filled, and read, as a whole,
+    ``.`` for all of it: nothing else may be in them. A `UserError` names the first files in the way, none of which is
+    touched.
     """
     above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if above.is_dir() and not os.access(above, os.W_OK):
@@ -65,24 +53,10 @@ def check_free(folder: Path, command: str, names: Iterable[str] = (), own_folder
 def replacing(folder: Path, command: str, last: str, own_folders: Sequence[str] = ()) -> Iterator[Path]:
     """Write a set of files aside, and put all of them in their places when the set is complete.
 
-    While they are put there, the file `last` is missing, so that a set is never taken for complete that is half old and
-    half new, whenever the process is killed.
-
-    Parameters
-    ----------
-    folder : Path
-        Where they will stand. It is made when missing.
-    command : str
-        Who writes. What it wrote there before is replaced; in `own_folders` also what it writes no more.
-    last : str
-        The file without which nobody takes the folder for complete; it goes before all others and comes after them.
-    own_folders : sequence of str
-        As `check_free` takes them.
-
-    Yields
-    ------
-    Path
-        An empty folder to write to, inside `folder`. It is gone afterwards, whatever happens.
+    Yielded is an empty folder to write to, inside `folder`, which is made when missing; it is gone afterwards, whatever
+    happens. What the command wrote before is replaced; in `own_folders` (see `check_free`) also what it writes no more.
+    While files are put there, the file `last` is missing: it goes before all others and comes after them, so that a set
+    is never taken for complete that is half old and half new, whenever the process is killed.
 
     Raises
     ------

@@ -101,13 +101,7 @@ def end_with_parent(worker_id: int = 0) -> None:
 
 
 def end_with(starter: int) -> None:
-    """Make this process end when the one that started it was killed; signals it heeds as any other command.
-
-    Parameters
-    ----------
-    starter : int
-        Number of that process.
-    """
+    """Make this process end when that of the number `starter` was killed; signals it heeds as any other command."""
     _end_without(lambda: os.getppid() == starter)
     _leave_to_parent()
 

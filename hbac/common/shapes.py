@@ -25,23 +25,11 @@ class Maybe:
 
 
 def check_shape(content: Any, shape: Any, where: str) -> None:
-    """Check plain containers against what they must be.
+    """Check plain containers, as a JSON file holds them, against what they must be; `where` opens the error's message.
 
-    Parameters
-    ----------
-    content : object
-        What a JSON file held.
-    shape : object
-        A type (``str``, ``int``, ``float``, ``bool``, ``dict``, ``list``; a whole number is a ``float``, too, and
-        neither infinite nor beyond 64 bits); ``[shape]`` for a list of such; ``{key: shape}`` for an object that has
-        these keys and maybe others; ``{str: shape}`` for an object of such values; a `Maybe`.
-    where : str
-        Opens the message: file, or file and entry.
-
-    Raises
-    ------
-    UserError
-        Names the entry, what was found there, and what would be right.
+    A shape is a type (``str``, ``int``, ``float``, ``bool``, ``dict``, ``list``; a whole number is a ``float``, too,
+    and neither infinite nor beyond 64 bits); ``[shape]`` for a list of such; ``{key: shape}`` for an object that has
+    these keys and maybe others; ``{str: shape}`` for an object of such values; a `Maybe`.
 
     Examples
     --------
