@@ -34,20 +34,7 @@ PREFETCH = 4  # batches of each worker
 
 
 def check_cache(stages: Collection[str], jitter_s: float = 0.0) -> None:
-    """Refuse a cache of what is not the same in each epoch.
-
-    Parameters
-    ----------
-    stages : collection of str
-        Stages of augmentation.
-    jitter_s : float
-        How far windows are moved.
-
-    Raises
-    ------
-    UserError
-        When one comes before the front-end, or windows are moved.
-    """
+    """Refuse a cache of what is not the same in each epoch: augmentation before the front-end, or moved windows."""
     for anew, setting, none in (("raw" in stages, "augment.raw", "null"), (jitter_s > 0, "labels.jitter_s", "0")):
         if anew:
             raise UserError(
@@ -200,13 +187,7 @@ class WindowDataModule(L.LightningDataModule):
         return torch.device("cpu") if strategy is None else strategy.root_device
 
     def hold(self) -> dict[str, Resident]:
-        """Put the recordings where `resident` says.
-
-        Returns
-        -------
-        dict of str to Resident
-            By source; empty where windows are read for each batch.
-        """
+        """Put the recordings where `resident` says, by source; empty where windows are read for each batch."""
         sets = [*self.train_set.parts, self.held_out_set]
         if self.held_out_set.resident:  # by an earlier loader of this module
             return dict(self.held_out_set.resident)
@@ -224,22 +205,7 @@ class WindowDataModule(L.LightningDataModule):
         return held
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch to the model's device, where windows are cut of recordings that are held in memory.
-
-        Parameters
-        ----------
-        batch : dict of Tensor
-            As the loader brings it.
-        device : torch.device
-            The model's.
-        dataloader_idx : int
-            Not used.
-
-        Returns
-        -------
-        dict of Tensor
-            With the windows of each source.
-        """
+        """Move a batch to the model's device, where windows are cut of recordings that are held in memory."""
         held = self.held_out_set.resident
         cut = {
             name: resident.cut(batch.pop(name), self.held_out_set.sources[name].shape[0], device)

@@ -40,19 +40,11 @@ class FeatureCache:
     """A file of float16 features, one record for each label row of a part.
 
     float16 rounds by at most 2⁻¹¹ of a value, as the store does.
-
-    Parameters
-    ----------
-    path : Path
-        The finished file.
-    shape : tuple of int
-        Of one row's features.
-    crc : ndarray of uint32, shape (n_rows,), optional
-        Checksum of each row; absent for a file of an earlier version, which is read as it is.
     """
 
-    path: Path
-    shape: tuple[int, ...]
+    path: Path  # the finished file
+    shape: tuple[int, ...]  # of one row's features
+    # (n_rows,), a checksum of each row; None for a file of an earlier version, which is read as it is.
     crc: NDArray[np.uint32] | None = None
 
     def copy(self, row: NDArray[np.int64]) -> Tensor:
@@ -87,6 +79,8 @@ def feature_cache(
 ) -> FeatureCache:
     """Open a cache, after making what is missing of it.
 
+    Several processes may ask at once; one of them computes. A killed one is gone on with.
+
     Parameters
     ----------
     folder : Path
@@ -99,16 +93,6 @@ def feature_cache(
         Its settings, and those of the modules in it, name the file; where it has ``filter_settings``, those alone.
     features : callable
         Maps the windows of each source to features (B, …).
-
-    Returns
-    -------
-    FeatureCache
-        Complete. Several processes may ask at once; one of them computes. A killed one is gone on with.
-
-    Raises
-    ------
-    UserError
-        When the disk has no room.
     """
     path = folder / f"{_name(fingerprint, len(rows), front_end)}.f16"
     sample = features(_windows(rows, range(1)))

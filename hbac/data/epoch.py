@@ -26,52 +26,23 @@ REPEATED = -1
 
 
 class EpochRow(NamedTuple):
-    """A row as one epoch sees it: an index of a data set, with what else the epoch decides.
+    """A row as one epoch sees it: an index of a data set, with what else the epoch decides."""
 
-    Parameters
-    ----------
-    row : int
-        Position in the training set.
-    partner : int
-        Position of the row that it may be mixed with; the row itself where there is none.
-    epoch : int
-        Number of the epoch.
-    """
-
-    row: int
-    partner: int
-    epoch: int
+    row: int  # position in the training set
+    partner: int  # position of the row that it may be mixed with; the row itself where there is none
+    epoch: int  # from 0
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which rows of an order are one device's.
-
-    Parameters
-    ----------
-    device, n_devices : int
-        Number of the device, from 0, and how many there are.
-    batch_size : int
-        Windows in a batch of each.
-    """
+    """Which rows of an order are one device's: number `device`, from 0, of `n_devices`, each of `batch_size` windows."""
 
     device: int = 0
     n_devices: int = 1
     batch_size: int = 1
 
     def trained(self, n_rows: int) -> NDArray[np.int64]:
-        """Return places in the order of rows that are trained on: of each batch of all devices, this one's part.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many rows there are.
-
-        Returns
-        -------
-        ndarray of int64
-            As many for each device.
-        """
+        """Return places in the order of `n_rows` that are trained on: of each batch of all devices, this one's part."""
         if self.n_devices == 1:
             return np.arange(n_rows)
         size = min(self.batch_size, n_rows // self.n_devices)
@@ -81,18 +52,7 @@ class Share:
         return np.arange(n_rows // whole * whole).reshape(-1, self.n_devices, size)[:, self.device].ravel()
 
     def held_out(self, n_rows: int) -> list[int]:
-        """Return positions of rows that are predicted, in their order.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many rows there are.
-
-        Returns
-        -------
-        list of int
-            As many for each device, filled with `REPEATED`.
-        """
+        """Return positions of rows to predict, in their order: as many for each device, filled with `REPEATED`."""
         size = -(-n_rows // self.n_devices)
         mine = list(range(n_rows)[self.device * size : (self.device + 1) * size])
         return mine + [REPEATED] * (size - len(mine))
@@ -117,8 +77,8 @@ class EpochShuffle(Sampler[EpochRow]):
     repeat : bool
         Whether every epoch is the first one again, as to learn a few batches by heart takes.
     share : Share
-        Of several devices, this one's. All together see, batch by batch, what one alone would with batches as large as
-        all of theirs; what fills no such batch is left out.
+        Of several devices, this one's. All together see, batch by batch, what one alone would with batches as large
+        as all of theirs; what fills no such batch is left out.
     """
 
     def __init__(
@@ -203,19 +163,11 @@ class TrainingWindows(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int | EpochRow]) -> Batch:
-        """Return rows as one batch.
+        """Return rows of one epoch as one batch; a bare position is a row of epoch 0 without a partner.
 
-        Parameters
-        ----------
-        indices : sequence of EpochRow or int
-            Rows of one epoch; a bare position is a row of epoch 0 without a partner.
-
-        Returns
-        -------
-        dict of Tensor
-            As `WindowDataset.__getitems__` has it, with the targets and weights of the epoch. With partners, also
-            ``partner`` (n indices,): where in the batch each row's partner stands. All else is then as long as rows and
-            further partners together.
+        It is as `WindowDataset.__getitems__` has it, with the targets and weights of the epoch. With partners, also
+        ``partner`` (n indices,): where in the batch each row's partner stands. All else is then as long as rows and
+        further partners together.
         """
         rows = [row if isinstance(row, EpochRow) else EpochRow(row, row, 0) for row in indices]
         epoch = rows[0].epoch

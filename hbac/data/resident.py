@@ -31,35 +31,15 @@ _held: dict[str, tuple[tuple[str, ...], Resident]] = {}  # by source; what a swe
 
 @dataclass(frozen=True)
 class Resident:
-    """All rows of some stores of one kind, behind one another.
+    """All rows of some stores of one kind, behind one another."""
 
-    Parameters
-    ----------
-    rows : Tensor, shape (n_rows, n_columns)
-        float16, as stored.
-    first : mapping of str to int
-        By a store's content: where its rows begin.
-    """
-
-    rows: Tensor
-    first: Mapping[str, int]
+    rows: Tensor  # (n_rows, n_columns), float16, as stored
+    first: Mapping[str, int]  # by a store's content: where its rows begin
 
     def cut(self, start_B: Tensor, n: int, device: torch.device) -> Tensor:
-        """Cut windows.
+        """Cut windows of `n` rows where each begins, int64, `NOWHERE` for one that is missing; on `device`.
 
-        Parameters
-        ----------
-        start_B : Tensor, shape (B,)
-            Where each begins, int64; `NOWHERE` for one that is missing.
-        n : int
-            Rows of a window.
-        device : torch.device
-            Where they are wanted.
-
-        Returns
-        -------
-        Tensor, shape (B, n, n_columns)
-            float16, NaN where nothing was recorded.
+        Returned is float16 (B, n, n_columns), NaN where nothing was recorded.
         """
         n_rows, n_columns = self.rows.shape
         if self.rows.device.type == device.type:
@@ -80,23 +60,9 @@ class Resident:
 
 
 def hold(source: str, stores: Sequence[Store], place: str, device: torch.device) -> Resident:
-    """Read stores into memory, unless they are there.
+    """Read stores (one for each part of the data set) into memory, unless they are there, and compare their checksums.
 
-    Parameters
-    ----------
-    source : str
-        What they hold: ``eeg`` or ``official``.
-    stores : sequence of Store
-        One for each part of the data set.
-    place : str
-        ``device`` or ``host``.
-    device : torch.device
-        That trains.
-
-    Returns
-    -------
-    Resident
-        Their rows, compared with their checksums.
+    `source` is ``eeg`` or ``official``, `place` is ``device`` or ``host``, `device` the one that trains.
     """
     key = _key(place, device, stores)
     if (found := _held.get(source)) is not None and found[0] == key:
@@ -119,28 +85,11 @@ def hold(source: str, stores: Sequence[Store], place: str, device: torch.device)
 
 
 def choose(where: str, stores: Mapping[str, Sequence[Store]], device: torch.device, n_here: int = 1) -> str:
-    """Say where the rows of some stores are to be kept.
+    """Say where the rows of some stores, by source, are to be kept: ``device``, ``host`` or ``none``.
 
-    Parameters
-    ----------
-    where : str
-        The setting ``data.resident``, one of `WHERE`.
-    stores : mapping of str to sequence of Store
-        By source.
-    device : torch.device
-        That trains.
-    n_here : int
-        Processes that share this machine's memory.
-
-    Returns
-    -------
-    str
-        ``device``, ``host`` or ``none``. A log line says which, and how much memory it takes.
-
-    Raises
-    ------
-    UserError
-        Where there is no room for what was asked for.
+    `where` is the setting ``data.resident``, one of `WHERE`; `device` trains; `n_here` processes share this machine's
+    memory. A log line says which it is, and how much memory it takes; a `UserError`, where there is no room for what
+    was asked for.
     """
     if where == "none" or (where == "auto" and device.type != "cuda"):
         return "none"  # a CPU reads the same memory through its cache of files

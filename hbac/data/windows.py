@@ -29,37 +29,19 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Source:
-    """One of the recordings that the windows of label rows are cut from.
+    """One of the recordings that the windows of label rows are cut from."""
 
-    Parameters
-    ----------
-    store : Store or None
-        Holds the recordings; None when every row is masked.
-    ids : ndarray of int64, shape (n_rows,)
-        Recording of each label row.
-    starts : ndarray of int64, shape (n_rows,)
-        Where its window begins, in rows of the store.
-    shape : tuple of int
-        Rows and columns of a window.
-    masked : ndarray of bool, shape (n_rows,), or None
-        Label rows whose recording is missing: their windows are NaN throughout.
-    """
-
-    store: Store | None
-    ids: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    shape: tuple[int, int]
+    store: Store | None  # None when every row is masked
+    ids: NDArray[np.int64]  # (n_rows,), the recording of each label row
+    starts: NDArray[np.int64]  # (n_rows,), where its window begins, in rows of the store
+    shape: tuple[int, int]  # rows and columns of a window
+    # (n_rows,): label rows whose recording is missing: their windows are NaN throughout.
     masked: NDArray[np.bool_] | None = None
 
     def copy(self, row: NDArray[np.int64], shift: NDArray[np.int64] | int = 0) -> Tensor:
-        """Copy the windows of some label rows: float16 (B, rows, columns) as stored, NaN where nothing was recorded.
+        """Copy the windows of label rows, by position, moved by `shift` rows of the store (see `room`).
 
-        Parameters
-        ----------
-        row : ndarray of int64, shape (B,)
-            Positions of label rows.
-        shift : ndarray of int64, shape (B,), or int
-            By how many rows of the store the windows are moved; see `room`.
+        Returned is float16 (B, rows, columns) as stored, NaN where nothing was recorded.
         """
         starts = self.starts[row] + shift
         if self.masked is None:
@@ -72,22 +54,7 @@ class Source:
         return torch.from_numpy(windows)
 
     def place(self, row: NDArray[np.int64], shift: NDArray[np.int64] | int, resident: Resident) -> Tensor:
-        """Say where the windows of some label rows begin among all rows that are held in memory.
-
-        Parameters
-        ----------
-        row : ndarray of int64, shape (B,)
-            Positions of label rows.
-        shift : ndarray of int64, shape (B,), or int
-            As for `copy`.
-        resident : Resident
-            What is held.
-
-        Returns
-        -------
-        Tensor, shape (B,)
-            int64, as `Resident.cut` takes it.
-        """
+        """Say where the windows that `copy` takes begin among all rows in memory: int64 (B,), for `Resident.cut`."""
         places = np.full(len(row), NOWHERE, np.int64)
         there = np.ones(len(row), bool) if self.masked is None else ~self.masked[row]
         if self.store is not None and there.any():
@@ -104,24 +71,10 @@ class Source:
 
 
 def source_of(part: Part, name: str) -> Source:
-    """Return one source of a part, whose store is opened, or built on first use.
+    """Return one source of a part, for all its label rows; its store is opened, or built on first use.
 
-    Parameters
-    ----------
-    part : Part
-        A part of a data set.
-    name : str
-        ``eeg``: windows (10000, 20) in microvolt. ``official``: windows (300, 400) of spectrogram power.
-
-    Returns
-    -------
-    Source
-        For all label rows of the part.
-
-    Raises
-    ------
-    UserError
-        When the data set has no such recordings, or there is no such source.
+    ``eeg`` has windows (10000, 20) in microvolt, ``official`` windows (300, 400) of spectrogram power. A `UserError`
+    where the data set has no such recordings, or there is no such source.
     """
     check_choice("source", name, SOURCES)
     rows, recordings = part.rows, part.recordings
@@ -180,22 +133,11 @@ class WindowDataset(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int] | NDArray[np.int64], shift: NDArray[np.int64] | int = 0) -> Batch:
-        """Return rows as one batch.
+        """Return rows, positions among `members`, as one batch; EEG windows moved by `shift` samples.
 
-        Parameters
-        ----------
-        indices : sequence or array of int
-            Positions among `members`.
-        shift : ndarray of int64, shape (batch,), or int
-            Samples by which the EEG's windows are moved.
-
-        Returns
-        -------
-        dict of Tensor
-            Each source by its name, float16 (``eeg`` (batch, 10000, 20), ``official`` (batch, 300, 400)), or only where
-            its windows begin, where they are held in memory; ``features`` in their place where cached; ``row`` (batch,)
-            the positions, ``row_id``, ``weight`` and ``n_votes`` (batch,), and ``target`` (batch, 6) where there are
-            labels.
+        Each source by its name, float16 (``eeg`` (batch, 10000, 20), ``official`` (batch, 300, 400)), or only where its
+        windows begin, where they are held in memory; ``features`` in their place where cached; ``row`` (batch,) the
+        positions, ``row_id``, ``weight`` and ``n_votes`` (batch,), and ``target`` (batch, 6) where there are labels.
         """
         index = np.asarray(indices, dtype=np.int64)
         row_B = torch.from_numpy(index)

@@ -22,18 +22,10 @@ _NOT_ITS_OWN = ("stores", "n_jobs")  # follow from where and how a command is ty
 
 
 def dataset_of_run(run: Path) -> dict[str, Any]:
-    """Read the settings of the data set that the run in a folder was trained on.
+    """Read the settings of the data set that the run in a folder was trained on: the group ``dataset`` of its config.
 
-    Returns
-    -------
-    dict
-        The group ``dataset`` of its config, with absolute paths: of the places that the run may mean, the first that is
-        there.
-
-    Raises
-    ------
-    UserError
-        When the run's config is damaged or names no data set.
+    Its paths are absolute: of the places that the run may mean, the first that is there. A `UserError` where the run's
+    config is damaged or names no data set.
     """
     config = read_json(run / CONFIG_FILE)
     try:

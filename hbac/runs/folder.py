@@ -32,45 +32,16 @@ _SCORES_SHAPE = {"kl": {"all": Maybe(float)}, "scores": {str: dict}, "epochs": i
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Read what a run's ``model.json`` says.
+    """Read what a run's ``model.json`` says; a `UserError` where it is missing, damaged, or has another shape.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-
-    Returns
-    -------
-    dict
-        ``network`` and ``front_end`` with their arguments; member, fold, hashes, lineage where it has them.
-
-    Raises
-    ------
-    UserError
-        When it is missing, damaged, or has another shape.
+    That is ``network`` and ``front_end`` with their arguments; member, fold, hashes, lineage where it has them.
     """
     facts: dict[str, Any] = read_json(folder / MODEL_FILE, _MODEL_SHAPE)
     return facts
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """Read what a run's ``metrics.json`` says.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-
-    Returns
-    -------
-    dict
-        ``kl`` by population, ``scores``, ``epochs``.
-
-    Raises
-    ------
-    UserError
-        When it is missing, damaged, or has another shape.
-    """
+    """Read what a run's ``metrics.json`` says, checked as by `read_facts`: ``kl`` by population, ``scores``, ``epochs``."""
     found: dict[str, Any] = read_json(folder / DONE_FILE, _SCORES_SHAPE)
     if "all" not in found["kl"]:
         raise UserError(f"{folder / DONE_FILE}: kl.all is missing, must be a number or null")
@@ -78,41 +49,15 @@ def read_scores(folder: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read a run's resolved config.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-
-    Returns
-    -------
-    dict
-        Plain containers.
-
-    Raises
-    ------
-    UserError
-        When it is missing, damaged, or no object.
-    """
+    """Read a run's resolved config as plain containers; a `UserError` where it is missing, damaged, or no object."""
     config: dict[str, Any] = read_json(folder / CONFIG_FILE, dict)
     return config
 
 
 def check_weights(folder: Path, stated: str | None) -> None:
-    """Compare weights with the hash that was noted when they were written.
+    """Compare weights with the hash that was noted when they were written; an earlier version noted none.
 
-    Parameters
-    ----------
-    folder : Path
-        With ``weights.safetensors``.
-    stated : str or None
-        The hash; None: an earlier version noted none, and nothing is checked.
-
-    Raises
-    ------
-    UserError
-        When they are missing, or others.
+    A `UserError` where they are missing, or others.
     """
     path = folder / WEIGHTS_FILE
     try:
@@ -141,24 +86,9 @@ def environment() -> dict[str, str]:
 
 
 def run_of_fold(path: Path, fold: int) -> Path:
-    """Find the run that a path stands for.
+    """Find the finished run that a path stands for; a `UserError` where there is none.
 
-    Parameters
-    ----------
-    path : Path
-        A run's folder, or the folder of a member's runs, of which the one of the fold is meant.
-    fold : int
-        The fold.
-
-    Returns
-    -------
-    Path
-        A finished run's folder.
-
-    Raises
-    ------
-    UserError
-        When there is none.
+    The path is a run's folder, or the folder of a member's runs, of which the one of the fold is meant.
     """
     for folder in (path, path / f"fold{fold}"):
         if (folder / MODEL_FILE).is_file():

@@ -39,18 +39,10 @@ def save_model(
     front_end_config: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> None:
-    """Write weights and what they need to become a model again.
+    """Write weights, as safetensors, and what they need to become a model again, to a run's folder.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    network : torch.nn.Module
-        Its state is written as safetensors.
-    network_config, front_end_config : mapping
-        ``_target_`` and all constructor arguments, plain values.
-    facts : mapping
-        Further entries of ``model.json``: member, fold, hashes.
+    The configs are ``_target_`` and all constructor arguments, plain values; `facts` are further entries of
+    ``model.json``: member, fold, hashes.
     """
     digest = save_weights(network, folder)
     content = {"network": _started(network_config), "front_end": dict(front_end_config), **facts, WEIGHTS_HASH: digest}
@@ -76,10 +68,7 @@ def save_weights(network: nn.Module, folder: Path) -> str:
 def load_weights(network: nn.Module, folder: Path) -> None:
     """Read a network's state from a run's or a stage's folder, and compare it with the hash that is noted there.
 
-    Raises
-    ------
-    UserError
-        When there is none, it is not what was written, or does not fit the network.
+    A `UserError` where there is none, it is not what was written, or does not fit the network.
     """
     noted = next((path for path in (folder / MODEL_FILE, folder / STAGE_FILE) if path.is_file()), None)
     check_weights(folder, None if noted is None else read_json(noted, {WEIGHTS_HASH: Maybe(str)}).get(WEIGHTS_HASH))
@@ -154,24 +143,9 @@ class Model:
 
 
 def as_windows(sources: Sequence[str], windows: Sequence[Tensor | NDArray[Any]]) -> list[Tensor]:
-    """Take arrays of any kind as a model's input.
+    """Take arrays of any kind of number, one for each source, as a model's input: float16 or float32.
 
-    Parameters
-    ----------
-    sources : sequence of str
-        What the model reads of a window.
-    windows : sequence of Tensor or ndarray
-        One for each source, of any kind of number.
-
-    Returns
-    -------
-    list of Tensor
-        float16 or float32; tensors stay on their device.
-
-    Raises
-    ------
-    ValueError
-        When there is not one for each source.
+    Tensors stay on their device. A `ValueError` where there is not one for each source.
     """
     if len(windows) != len(sources):
         raise ValueError(f"this model reads {', '.join(sources)}; {len(windows)} arrays were given")

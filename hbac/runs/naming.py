@@ -27,9 +27,7 @@ _NOT_HASHED_INSIDE = {
 
 
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what decides predictions in a resolved config: not the fold.
-
-    Where things lie, who watches, how fast it goes.
+    """Keep what decides predictions in a resolved config: not the fold, where things lie, who watches, how fast it is.
 
     Examples
     --------
@@ -68,14 +66,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def member_name(config: Mapping[str, Any]) -> str:
-    """Name the member that a config describes, all its folds alike: ``<model>-<band>-<hash>``.
-
-    Which may name a folder.
-
-    Raises
-    ------
-    UserError
-        When the config's model is no network.
+    """Name the member that a config describes, all its folds alike, and its folder: ``<model>-<band>-<hash>``.
 
     Examples
     --------

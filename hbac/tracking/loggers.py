@@ -45,46 +45,20 @@ _SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a logger says of a run.
+    """What a logger says of a run."""
 
-    Parameters
-    ----------
-    name : str
-        ``<model>-<band>-f<fold>``.
-    group : str
-        The member: the config without its fold.
-    config : dict
-        The resolved config with the hashes of folds and data, plain containers.
-    folder : Path
-        The run's folder, where all logs go.
-    job_type : str
-        ``train``, ``ensemble`` or ``infer``.
-    run_id : str, optional
-        W&B's id of a run that goes on where it stopped; a new one where absent.
-    """
-
-    name: str
-    group: str
-    config: dict[str, Any]
-    folder: Path
-    job_type: str = "train"
-    run_id: str | None = None
+    name: str  # <model>-<band>-f<fold>
+    group: str  # the member: the config without its fold
+    config: dict[str, Any]  # resolved, with the hashes of folds and data; plain containers
+    folder: Path  # the run's, where all logs go
+    job_type: str = "train"  # or ensemble, or infer
+    run_id: str | None = None  # W&B's, of a run that goes on where it stopped; None for a new one
 
 
 def run_id(config_hash: str, fold: int) -> str:
-    """Name a training as W&B identifies it: the same command is the same run.
+    """Name a training as W&B identifies it, by the hash of its config and its fold: the same command is the same run.
 
-    Parameters
-    ----------
-    config_hash : str
-        Of all that decides its predictions but the fold.
-    fold : int
-        The fold.
-
-    Returns
-    -------
-    str
-        The run's id; ``model-`` and the id names its weights.
+    ``model-`` and the id names its weights.
     """
     return f"{config_hash[:16]}-{fold}"
 

@@ -33,20 +33,10 @@ def _front_ends() -> tuple[EEGFrontEnd, MelImage]:
 
 
 def window_picture(eeg_TC: torch.Tensor, title: str = "") -> Image.Image:
-    """Draw a window.
+    """Draw a window in microvolt as stored, shape (10000, 20), NaN where nothing was recorded, under a line of text.
 
-    Parameters
-    ----------
-    eeg_TC : Tensor, shape (10000, 20)
-        Microvolt as stored, NaN where nothing was recorded.
-    title : str
-        One line above it.
-
-    Returns
-    -------
-    PIL.Image.Image
-        The central 10 seconds in the longitudinal bipolar montage, 0.5–30 Hz, left (blue) over right (red), with a bar
-        of 100 µV; under it the spectrograms, 0–20 Hz, of the left and the right side over 50 s.
+    The central 10 seconds in the longitudinal bipolar montage, 0.5–30 Hz, left (blue) over right (red), with a bar of
+    100 µV; under it the spectrograms, 0–20 Hz, of the left and the right side over 50 s.
     """
     page, mel = _front_ends()
     signal_DT = page(eeg_TC[None].float())[0].numpy()

@@ -14,13 +14,10 @@ CHAINS = ("LL", "RL", "LP", "RP")
 
 
 def reading_order(montage: str) -> tuple[tuple[str, ...], ...]:
-    """Group the derivations of a montage as they stand on a page, from top to bottom.
+    """Group the derivations of a montage as they stand on a page, from top to bottom, with room between groups.
 
-    Returns
-    -------
-    tuple of tuple of str
-        Groups of derivations, between which a page leaves room. A montage whose derivations follow no chain from front
-        to back, as those across the head, keeps its own order, with a group for each row of electrodes.
+    A montage whose derivations follow no chain from front to back, as those across the head, keeps its own order, with
+    a group for each row of electrodes.
 
     Examples
     --------

@@ -50,15 +50,7 @@ def log_results(run: Run, table: PredictionTable, part: Part, population: str, n
 
 
 def log_model(run: Run, folder: Path) -> None:
-    """Keep the weights of a training, under a name that the ensemble's run finds them by.
-
-    Parameters
-    ----------
-    run : wandb.Run
-        Open.
-    folder : Path
-        The run's folder.
-    """
+    """Keep the weights of a training in `folder`, under a name that the ensemble's run finds them by."""
     import wandb
 
     facts = read_facts(folder)
@@ -70,18 +62,9 @@ def log_model(run: Run, folder: Path) -> None:
 
 
 def log_lineage(run: Run, ensemble: Ensemble, folder: Path) -> None:
-    """Keep an ensemble's file, and say whose weights it blends.
+    """Keep the file of an ensemble in `folder`, and say whose weights it blends.
 
     W&B draws the lineage of what it can ask a server for; offline, the names of the weights stand in the metadata.
-
-    Parameters
-    ----------
-    run : wandb.Run
-        Open.
-    ensemble : Ensemble
-        What was written.
-    folder : Path
-        Where.
     """
     import wandb
 

@@ -16,18 +16,7 @@ _COUNTED = population_of(DEFAULT_POPULATION)
 
 
 def make_workspace(entity: str, project: str) -> Workspace:
-    """Compose the workspace: runs by member, scores first, classes in one section, then how training goes.
-
-    Parameters
-    ----------
-    entity, project : str
-        Of W&B.
-
-    Returns
-    -------
-    wandb_workspaces.workspaces.Workspace
-        Not saved.
-    """
+    """Compose the workspace, not saved: runs by member, scores first, classes in a section, then how training goes."""
     import wandb_workspaces.expr as expr
     import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as ws
@@ -52,18 +41,7 @@ def make_workspace(entity: str, project: str) -> Workspace:
 
 
 def make_report(entity: str, project: str) -> Report:
-    """Compose the report: the scores of members and ensembles, and of their classes.
-
-    Parameters
-    ----------
-    entity, project : str
-        Of W&B.
-
-    Returns
-    -------
-    wandb_workspaces.reports.v2.Report
-        Not saved.
-    """
+    """Compose the report, not saved: the scores of members and ensembles, and of their classes."""
     import wandb_workspaces.reports.v2 as wr
 
     folds = wr.Runset(entity=entity, project=project, name="folds", filters="Metric('JobType') == 'train'")
@@ -93,18 +71,7 @@ def make_report(entity: str, project: str) -> Report:
 
 
 def described(page: Workspace | Report) -> dict[str, list[str]]:
-    """Say what a page shows; W&B's own form of it asks for an account.
-
-    Parameters
-    ----------
-    page : wandb_workspaces.workspaces.Workspace or wandb_workspaces.reports.v2.Report
-        As the functions above return them.
-
-    Returns
-    -------
-    dict of str to list of str
-        The metrics of each section, or of each set of runs.
-    """
+    """Say what metrics a page shows by section, or by set of runs; W&B's own form of it asks for an account."""
     sections = getattr(page, "sections", None)
     if sections is None:
         grids = [block for block in page.blocks if hasattr(block, "runsets")]

@@ -18,22 +18,9 @@ def weight_average(decay: float) -> WeightAveraging:
     on from the weights themselves, which checkpoints hold beside it. Running statistics of normalisations are averaged
     as the weights are.
 
-    Parameters
-    ----------
-    decay : float
-        Share of the mean that stays at each step, in (0, 1): 0.998 looks back over some 500 steps. While fewer steps
-        have passed, ``(1 + n) / (10 + n)`` where that is smaller, so that the first weights, which are random, do not
-        count for long.
-
-    Returns
-    -------
-    lightning.pytorch.callbacks.WeightAveraging
-        For a Trainer.
-
-    Raises
-    ------
-    UserError
-        For a decay out of its range.
+    `decay`, in (0, 1), is the share of the mean that stays at each step: 0.998 looks back over some 500 steps. While
+    fewer steps have passed, ``(1 + n) / (10 + n)`` where that is smaller, so that the first weights, which are random,
+    do not count for long.
 
     References
     ----------

@@ -63,13 +63,7 @@ class TrainingStatistics(Callback):
 
 
 class Throughput(ThroughputMonitor):
-    """Lightning's monitor of batches and windows a second over the last steps.
-
-    Parameters
-    ----------
-    window_size : int
-        Over how many steps.
-    """
+    """Lightning's monitor of batches and windows a second over the last `window_size` steps."""
 
     def __init__(self, window_size: int = 20) -> None:
         super().__init__(batch_size_fn=lambda batch: len(batch["row"]), window_size=window_size)
@@ -79,13 +73,8 @@ class SeedSteps(Callback):
     """Seed torch's generators anew before each batch.
 
     Dropout then depends on seed, epoch and batch alone, and a run that was killed and resumed ends with the same
-    weights, bit for bit, as one that was not. Once an epoch is not enough: how many numbers Lightning draws between
-    the start of an epoch and its first batch differs in a resumed run.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the run.
+    weights, bit for bit, as one that was not. Once an epoch is not enough: how many numbers Lightning draws between the
+    start of an epoch and its first batch differs in a resumed run.
     """
 
     def __init__(self, seed: int) -> None:
@@ -161,12 +150,8 @@ class Patience(EarlyStopping):
 class Predictions(BasePredictionWriter):
     """Gather what all devices have predicted, each row once.
 
-    Attributes
-    ----------
-    row : ndarray of int, shape (n_rows,)
-        Positions of the rows in the data module's order, ascending.
-    prob : ndarray of float32, shape (n_rows, 6)
-        Their probabilities.
+    `row` are positions in the data module's order, ascending, int, shape (n_rows,); `prob` their probabilities,
+    float32, shape (n_rows, 6).
     """
 
     def __init__(self) -> None:
@@ -194,19 +179,7 @@ class Predictions(BasePredictionWriter):
 
 
 class PredictionTableWriter(Predictions):
-    """Write the prediction table when all held-out rows have been predicted.
-
-    Parameters
-    ----------
-    path : Path
-        The table's file.
-    rows : pandas.DataFrame
-        The held-out label rows, in the order in which the data module numbers them.
-    fold : int
-        Their fold.
-    metadata : TableMetadata
-        Who predicts.
-    """
+    """Write the prediction table when all held-out rows, in the data module's order, have been predicted."""
 
     def __init__(self, path: Path, rows: pd.DataFrame, fold: int, metadata: TableMetadata) -> None:
         super().__init__()
@@ -234,7 +207,7 @@ def make_callbacks(
     patience: int | None = None,
     place: Place | None = None,
 ) -> list[Callback]:
-    """Return the callbacks of every training run.
+    """Return the callbacks of every training run: checkpoints, learning rates, progress, and what was asked for.
 
     Parameters
     ----------
@@ -250,16 +223,6 @@ def make_callbacks(
         Stop after so many epochs in which it has not improved; never where absent.
     place : Place, optional
         Of this training in its sweep.
-
-    Returns
-    -------
-    list of Callback
-        Checkpoints (the last, and the best), learning rates, progress, and what was asked for.
-
-    Raises
-    ------
-    UserError
-        For a setting out of its range.
     """
     asked_for: list[Callback] = []
     if ema:

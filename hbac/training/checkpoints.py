@@ -68,17 +68,7 @@ class MovableCheckpoint(ModelCheckpoint):
 def checkpoint_callbacks(folder: Path, monitor: str) -> list[ModelCheckpoint]:
     """Return the callbacks that keep the last epoch's state, and that of the epoch with the best score.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder; checkpoints go below it.
-    monitor : str
-        What is best where it is lowest.
-
-    Returns
-    -------
-    list of ModelCheckpoint
-        Two, because ``save_last`` of one that monitors writes only when the monitored value has improved.
+    They are two, because ``save_last`` of one that monitors writes only when the monitored value has improved.
     """
     where: dict[str, Any] = {"dirpath": folder / CHECKPOINTS, "enable_version_counter": False}
     where["save_on_train_epoch_end"] = True  # a checkpoint from inside an epoch would repeat a part of it
@@ -86,21 +76,10 @@ def checkpoint_callbacks(folder: Path, monitor: str) -> list[ModelCheckpoint]:
 
 
 def last_checkpoint(folder: Path, export: str = "last") -> str | None:
-    """Return the checkpoint that an interrupted run goes on from.
+    """Return the path of the last epoch's checkpoint in a run's folder, or of the one before where that is damaged.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    export : str
-        Which weights the run keeps, one of `EXPORTS`. Where ``best`` is damaged there is nothing to go on from, since
-        the best epoch may lie behind.
-
-    Returns
-    -------
-    str or None
-        Path of the last epoch's checkpoint, or of the one before where that is damaged; None where no epoch was
-        finished.
+    None where no epoch was finished; or where `export`, one of `EXPORTS`, is ``best`` and that one is damaged: the best
+    epoch may lie behind.
     """
     checkpoints = folder / CHECKPOINTS
     found = [path for path in (checkpoints / _LAST, checkpoints / _BEFORE) if path.is_file()]
@@ -116,18 +95,9 @@ def last_checkpoint(folder: Path, export: str = "last") -> str | None:
 
 
 def damage_of(path: Path) -> str:
-    """Say what is wrong with a checkpoint.
+    """Say what is wrong with a file that `WholeCheckpoints` wrote; empty where nothing is.
 
-    Parameters
-    ----------
-    path : Path
-        A file that `WholeCheckpoints` wrote: a zip file, in which each entry has a checksum, which torch writes but
-        does not look at.
-
-    Returns
-    -------
-    str
-        Empty where nothing is wrong.
+    It is a zip file, in which each entry has a checksum, which torch writes but does not look at.
     """
     try:
         with zipfile.ZipFile(path) as entries:
@@ -142,15 +112,8 @@ def damage_of(path: Path) -> str:
 def restore(task: L.LightningModule, folder: Path, export: str) -> None:
     """Put the weights that the run shall keep into the module.
 
-    Parameters
-    ----------
-    task : lightning.LightningModule
-        Trained.
-    folder : Path
-        The run's folder.
-    export : str
-        One of `EXPORTS`. ``last``: of the last epoch. ``best``: of the epoch with the best validation KL; the
-        out-of-fold score is then optimistic, since the epoch was chosen on the very rows that are scored.
+    With `export` ``last`` those of the last epoch; with ``best`` of the epoch with the best validation KL: the
+    out-of-fold score is then optimistic, since the epoch was chosen on the very rows that are scored.
     """
     checkpoint = torch.load(folder / CHECKPOINTS / f"{export}.ckpt", map_location="cpu", weights_only=True)
     task.load_state_dict(checkpoint["state_dict"])

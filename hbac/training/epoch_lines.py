@@ -17,35 +17,20 @@ from hbac.training.metrics import TRAIN_LOSS
 
 @dataclass(frozen=True)
 class Place:
-    """Where a training stands in a sweep.
+    """Where a training stands in a sweep."""
 
-    Parameters
-    ----------
-    what : str
-        What the sweep counts: ``fold``, or ``job`` where it is over more than folds.
-    number : int
-        Of this one, from 0.
-    total : int
-        How many there are.
-    """
-
-    what: str
-    number: int
-    total: int
+    what: str  # ``fold``, or ``job`` where the sweep is over more than folds
+    number: int  # of this one, from 0
+    total: int  # how many there are
 
     def __str__(self) -> str:
         return f"{self.what} {self.number + 1} of {self.total}"
 
 
 class EpochLines(Callback):
-    """One line an epoch: KL, rate, time left of this training and of the whole sweep.
+    """One line an epoch: KL (the metric `monitor`), rate, time left of this training and of the whole sweep.
 
-    Parameters
-    ----------
-    monitor : str
-        The validation metric to show.
-    place : Place, optional
-        Of this training in its sweep; None outside one, or where jobs run side by side.
+    `place` is None outside a sweep, or where jobs run side by side.
     """
 
     def __init__(self, monitor: str, place: Place | None = None) -> None:

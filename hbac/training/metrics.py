@@ -20,17 +20,7 @@ def logged(metric: str) -> str:
 
 
 def monitored(population: str) -> str:
-    """Name what training is watched by: what stops it, lowers its rate, and chooses the best epoch.
-
-    Parameters
-    ----------
-    population : str
-        The setting, as for `hbac.labels.targets.population_of`.
-
-    Returns
-    -------
-    str
-        As it is logged.
+    """Name what training is watched by, as it is logged: what stops it, lowers its rate, and chooses the best epoch.
 
     Examples
     --------
@@ -58,17 +48,7 @@ class PopulationKL(Metric):
         self.add_state("rows", torch.zeros(len(POPULATIONS)), "sum")
 
     def update(self, log_prob_BK: Tensor, target_BK: Tensor, n_votes_B: Tensor) -> None:
-        """Add a batch.
-
-        Parameters
-        ----------
-        log_prob_BK : Tensor, shape (batch, 6)
-            Logarithms of predicted probabilities.
-        target_BK : Tensor, shape (batch, 6)
-            Shares of votes that sum to 1.
-        n_votes_B : Tensor, shape (batch,)
-            How many experts voted.
-        """
+        """Add a batch: logarithms of probabilities, shares of votes, and how many experts voted."""
         # A class that nobody voted for costs nothing, also where its probability has underflown to 0.
         costs_BK = torch.where(target_BK > 0, target_BK * log_prob_BK, 0.0)
         terms_BK = torch.xlogy(target_BK, target_BK) - costs_BK

@@ -129,19 +129,10 @@ class Classifier(L.LightningModule):
             self.network.compile(mode=self.compile_mode)
 
     def forward(self, x: Tensor, n_votes_B: Tensor | None = None) -> Tensor:
-        """Return logits.
+        """Return logits (batch, 6) in the order of `hbac.vocabulary.CLASSES`, in float32 whatever the precision.
 
-        Parameters
-        ----------
-        x : Tensor
-            The front-end's output, (batch, …).
-        n_votes_B : Tensor, shape (batch,), optional
-            By which a `PopulationHead` chooses a row's map in training; no other network looks at it.
-
-        Returns
-        -------
-        Tensor, shape (batch, 6)
-            Logits in the order of `hbac.vocabulary.CLASSES`, in float32 whatever the precision.
+        `x` is the front-end's output; by `n_votes_B` a `PopulationHead` chooses a row's map in training, which no other
+        network looks at.
         """
         inputs = (x, n_votes_B) if self.population_head else (x,)
         try:
@@ -191,20 +182,7 @@ class Classifier(L.LightningModule):
 
 
 def soft_target_kl(logits_BK: Tensor, target_BK: Tensor) -> Tensor:
-    """Return the KL divergence of each row's softmax from its target.
-
-    Parameters
-    ----------
-    logits_BK : Tensor, shape (batch, 6)
-        What the network says.
-    target_BK : Tensor, shape (batch, 6)
-        Shares of votes that sum to 1.
-
-    Returns
-    -------
-    Tensor, shape (batch,)
-        In nats, 0 or more.
-    """
+    """Return the KL divergence, in nats, of each row's softmax from its target, shares of votes that sum to 1."""
     return F.kl_div(logits_BK.log_softmax(dim=1), target_BK, reduction="none").sum(dim=1)
 
 

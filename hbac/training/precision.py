@@ -11,29 +11,12 @@ VALID = ("auto", "32-true", "16-mixed", "bf16-mixed", "64-true", "32", "64")
 
 
 def choose_precision(precision: str | int, accelerator: str = "auto") -> str:
-    """Resolve ``auto``; pass anything else on.
+    """Resolve ``auto``; pass any other precision that Lightning's Trainer takes on.
 
-    On a GPU: bfloat16 where it computes in it natively (no loss scaling needed), else float16. On a CPU: bfloat16
-    only with matrix tiles for it (AMX). AVX512-BF16 alone is not enough: an EPYC that has it trains EfficientNet-B0 at
-    0.7 to 0.9 of the speed of float32, and processors without either emulate it. ``benchmarks/efficientnet.py`` and
+    On a GPU: bfloat16 where it computes in it natively (no loss scaling needed), else float16. On a CPU: bfloat16 only
+    with matrix tiles for it (AMX). AVX512-BF16 alone is not enough: an EPYC that has it trains EfficientNet-B0 at 0.7
+    to 0.9 of the speed of float32, and processors without either emulate it. ``benchmarks/efficientnet.py`` and
     ``benchmarks/resnet_gru.py`` print the ratios of the machine at hand.
-
-    Parameters
-    ----------
-    precision : str or int
-        ``auto``, or what Lightning's Trainer takes.
-    accelerator : str
-        ``auto``, ``cpu``, ``gpu``, as for the Trainer.
-
-    Returns
-    -------
-    str
-        A precision of Lightning's Trainer.
-
-    Raises
-    ------
-    UserError
-        For a precision that there is not.
     """
     name = check_choice("trainer.precision", str(precision), VALID)
     if name != "auto":

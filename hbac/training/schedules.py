@@ -25,21 +25,8 @@ from hbac.common.errors import UserError
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1, final: float = 0.01) -> LambdaLR:
     """Rise linearly to the optimiser's rate, then fall along half a cosine.
 
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Its rates are the peak.
-    total_steps : int
-        Optimiser steps of the whole run.
-    warmup : float
-        Share of `total_steps` spent rising, in [0, 1).
-    final : float
-        Share of the peak that is left at the last step, in [0, 1].
-
-    Returns
-    -------
-    LambdaLR
-        To be stepped after each optimiser step.
+    `warmup`, in [0, 1), is the share of all steps spent rising; `final`, in [0, 1], the share of the peak that is left
+    at the last.
 
     References
     ----------
@@ -62,23 +49,8 @@ def one_cycle(
 ) -> OneCycleLR:
     """Rise along half a cosine to the optimiser's rate, then fall along another to next to nothing.
 
-    Momentum stays as it is, where the original also cycles it.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Its rates are the peak.
-    total_steps : int
-        Optimiser steps of the whole run.
-    warmup : float
-        Share of `total_steps` spent rising, in (0, 1).
-    first, final : float
-        Rates of the first and the last step over the peak, above 0.
-
-    Returns
-    -------
-    OneCycleLR
-        To be stepped after each optimiser step.
+    `warmup`, in (0, 1), is the share of all steps spent rising; `first` and `final`, above 0, are the rates of the
+    first and the last step over the peak. Momentum stays as it is, where the original also cycles it.
 
     References
     ----------
@@ -102,24 +74,7 @@ def one_cycle(
 def stepwise(
     optimizer: Optimizer, total_steps: int, milestones: Sequence[float] = (0.5, 0.75), factor: float = 0.1
 ) -> MultiStepLR:
-    """Lower the rate by a factor at each milestone.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Its rates are those of the beginning.
-    total_steps : int
-        Optimiser steps of the whole run.
-    milestones : sequence of float
-        Shares of `total_steps`, ascending, in (0, 1).
-    factor : float
-        Rate behind a milestone over that before it, in (0, 1).
-
-    Returns
-    -------
-    MultiStepLR
-        To be stepped after each optimiser step.
-    """
+    """Lower the rate by a factor, in (0, 1), at each milestone: shares of all steps, ascending, in (0, 1)."""
     shares = list(milestones)
     ascending = shares == sorted(shares) and all(0 < share < 1 for share in shares)
     _check("milestones", shares, ascending, "ascending shares of the run, above 0 and below 1")
@@ -130,23 +85,9 @@ def stepwise(
 def cosine_restarts(
     optimizer: Optimizer, total_steps: int, cycles: int = 5, lowest: float = 1e-6
 ) -> CosineAnnealingWarmRestarts:
-    """Fall along half a cosine, jump back up, and again.
+    """Fall along half a cosine towards `lowest` (of every parameter group), jump back up, and again.
 
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Its rates are the peak.
-    total_steps : int
-        Optimiser steps of the whole run.
-    cycles : int
-        How often the rate falls, 1 or more; all take equally long, and the last ends with the run.
-    lowest : float
-        Rate that it falls towards, of every parameter group.
-
-    Returns
-    -------
-    CosineAnnealingWarmRestarts
-        To be stepped after each optimiser step.
+    All `cycles`, 1 or more, take equally long, and the last ends with the run.
 
     References
     ----------
@@ -159,27 +100,10 @@ def cosine_restarts(
 def reduce_on_plateau(
     optimizer: Optimizer, total_steps: int, factor: float = 0.3, patience: int = 2, lowest: float = 1e-6
 ) -> ReduceLROnPlateau:
-    """Lower the rate when the validation KL has not improved for a while.
+    """Lower the rate by `factor`, in (0, 1), down to `lowest`, when the validation KL has not improved for a while.
 
-    The rate then depends on the very rows that are scored: scores are a little optimistic.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Its rates are those of the beginning.
-    total_steps : int
-        Not used: how long the run is changes nothing.
-    factor : float
-        Rate after over before, in (0, 1).
-    patience : int
-        Validations without a better value that are let pass, 0 or more.
-    lowest : float
-        Rate below which it does not go.
-
-    Returns
-    -------
-    ReduceLROnPlateau
-        To be stepped with the validation KL, after each validation.
+    So many validations as `patience` says, 0 or more, are let pass without a better value. The rate then depends on the
+    very rows that are scored: scores are a little optimistic. To be stepped after each validation.
     """
     _check("factor", factor, 0 < factor < 1, "above 0 and below 1")
     _check("patience", patience, isinstance(patience, int) and patience >= 0, "a whole number, 0 or more")
@@ -187,20 +111,7 @@ def reduce_on_plateau(
 
 
 def constant(optimizer: Optimizer, total_steps: int) -> ConstantLR:
-    """Leave the rate as it is.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Has the rates.
-    total_steps : int
-        Not used.
-
-    Returns
-    -------
-    ConstantLR
-        To be stepped after each optimiser step.
-    """
+    """Leave the rate as it is."""
     return ConstantLR(optimizer, factor=1.0)
 
 

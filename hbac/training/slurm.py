@@ -13,15 +13,10 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 
 def slurm_plugins() -> list[Any]:
-    """Return the plugins with which a Trainer leaves requeueing to us.
+    """Return the plugins with which a Trainer leaves requeueing to us: one in a job of Slurm, else none.
 
     Lightning's own saves a checkpoint in the middle of an epoch, and any later ``fit`` or ``predict`` begins with it,
     whatever weights it was given.
-
-    Returns
-    -------
-    list
-        Of one plugin in a job of Slurm, else empty.
     """
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         return [SLURMEnvironment(auto_requeue=False)]
