@@ -35,7 +35,7 @@ class EpochRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Share:
-    """Which rows of an order are one device's: number `device`, from 0, of `n_devices`, each of `batch_size` windows."""
+    """Which rows of an order are one device's: number `device`, from 0, of `n_devices` of `batch_size` windows each."""
 
     device: int = 0
     n_devices: int = 1

@@ -41,7 +41,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """Read what a run's ``metrics.json`` says, checked as by `read_facts`: ``kl`` by population, ``scores``, ``epochs``."""
+    """Read what a run's ``metrics.json`` says, checked as by `read_facts`: ``kl`` by population, scores, epochs."""
     found: dict[str, Any] = read_json(folder / DONE_FILE, _SCORES_SHAPE)
     if "all" not in found["kl"]:
         raise UserError(f"{folder / DONE_FILE}: kl.all is missing, must be a number or null")
