@@ -47,23 +47,11 @@ def check_probabilities(settings: dict[str, Any]) -> None:
 def draw_changes(
     key_B: Tensor, settings: Mapping[str, Any], numbers: Mapping[str, Mapping[str, int]]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Draw all that some changes leave to chance.
+    """Draw all that some changes leave to chance, by the rows' keys.
 
-    Parameters
-    ----------
-    key_B : Tensor
-        The rows' keys.
-    settings : mapping
-        The probability of each change, as ``swap_p``.
-    numbers : mapping of str to mapping
-        For each change, as ``swap``, what it draws numbers for, and how many (`hbac.signal.chance.draw`).
-
-    Returns
-    -------
-    chosen : dict of str to Tensor
-        For each change of a probability above 0: which rows undergo it, bool, shape (B,).
-    drawn : dict of str to Tensor
-        The numbers of these changes, for all rows, from [0, 1), shape (B, how many).
+    `settings` has the probability of each change, as ``swap_p``; `numbers` says for each, as ``swap``, what it draws
+    numbers for, and how many (`hbac.signal.chance.draw`). Returned are, for each change of a probability above 0, which
+    rows undergo it, bool (B,), and the numbers of these changes for all rows, from [0, 1), (B, how many).
     """
     possible = [name for name in numbers if settings[f"{name}_p"]]
     purposes: dict[str, int] = {}
@@ -74,23 +62,11 @@ def draw_changes(
 
 
 def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor | slice], Tensor]) -> Tensor:
-    """Apply a change to the chosen rows of a batch.
+    """Apply a change to the chosen rows of a batch (B, …), which is never written to.
 
-    Parameters
-    ----------
-    x : Tensor
-        Shape (B, ...); never written to.
-    chosen_B : Tensor
-        Bool, shape (B,).
-    change : callable
-        Takes some rows of `x` and their places in the batch, an index to look up what was drawn for them, and
-        returns them changed.
-
-    Returns
-    -------
-    Tensor
-        As `x`; `x` itself if no row was chosen and it lies on a CPU. There only the chosen rows are computed;
-        on other devices all of them are, since counting the chosen ones would make the device wait.
+    `change` takes some rows of `x` and their places in the batch, an index to look up what was drawn for them. Returned
+    is `x` itself if no row was chosen and it lies on a CPU: there only the chosen rows are computed; on other devices
+    all of them are, since counting the chosen ones would make the device wait.
     """
     if may_look(x):
         rows_B = chosen_B.nonzero().flatten()
@@ -117,23 +93,13 @@ class RawAugment(nn.Module):
     swap_p : float
         Probability of exchanging left and right, electrode for electrode. Labels stay: no class is of one side.
     drop_p : float
-        Probability of losing channels: all their samples become missing, which the front-ends fill.
+        Probability of losing one to `drop_max` channels: all their samples become missing, which the front-ends fill.
     drop_max : int
-        One to so many electrodes are lost.
+        See there.
     gain_p : float
         Probability of another amplitude.
     gain_low, gain_high : float
         Factors between which it is drawn, evenly in its logarithm.
-
-    Attributes
-    ----------
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
-
-    Raises
-    ------
-    UserError
-        If a probability or range cannot be.
 
     Examples
     --------

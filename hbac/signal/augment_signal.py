@@ -26,56 +26,30 @@ Drawn = Callable[[str], Tensor]
 
 
 class SignalAugment(nn.Module):
-    """Augment the front-end's output.
+    """Augment the front-end's output, whose rate is `sfreq`; each change has its probability.
 
     Parameters
     ----------
     sfreq : float
-        Rate of that output in hertz.
-    reverse_p : float
-        Probability of running time backward.
-    polarity_p : float
-        Probability of changing the sign of all derivations.
-    zero_p : float
-        Probability of silencing derivations.
-    zero_max : int
-        One to so many of them.
-    band_p : float
-        Probability of a narrower band: its lower edge rises to at most `band_low_hz`, its upper one falls to at
-        least `band_high_hz`, both drawn evenly (zero-phase Butterworth magnitudes of order 2).
-    band_low_hz, band_high_hz : float
-        See there.
-    stop_p : float
-        Probability of taking a narrow band out.
-    stop_width_hz : float
-        Full width at half depth of that band; its centre is drawn evenly below half of `sfreq`.
-    shift_p : float
-        Probability of a shift in time; what is uncovered is filled with the mirror image of the signal's end.
-    shift_max_s : float
-        Largest shift to either side in seconds.
-    cut_p : float
-        Probability of silencing a stretch of time in all derivations.
-    cut_max_s : float
-        Longest such stretch in seconds.
-    noise_p : float
-        Probability of adding white noise.
-    noise_max : float
-        Largest standard deviation of that noise, in units of the signal; drawn evenly from 0.
-    centre_p : float
-        Probability of losing all but the middle of the window, as recordings of ten seconds have no more: what is
-        around it becomes nothing, its mirror image or its repetition, each in a third.
-    centre_s : float
-        How much of the middle stays, in seconds.
-
-    Attributes
-    ----------
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
-
-    Raises
-    ------
-    UserError
-        If a probability or range cannot be.
+        In hertz.
+    reverse_p, polarity_p : float
+        Time runs backward; all derivations change their sign.
+    zero_p, zero_max : float, int
+        One to so many derivations are silenced.
+    band_p, band_low_hz, band_high_hz : float
+        A narrower band: its lower edge rises to at most the first, its upper one falls to at least the second, both
+        drawn evenly (zero-phase Butterworth magnitudes of order 2).
+    stop_p, stop_width_hz : float
+        A band of this full width at half depth is taken out; its centre is drawn evenly below half of `sfreq`.
+    shift_p, shift_max_s : float
+        A shift in time, so far to either side; what is uncovered is filled with the mirror image of the signal's end.
+    cut_p, cut_max_s : float
+        A stretch of time, so long at most, is silenced in all derivations.
+    noise_p, noise_max : float
+        White noise, its standard deviation, in units of the signal, drawn evenly from 0.
+    centre_p, centre_s : float
+        All but so many seconds in the middle are lost, as recordings of ten seconds have no more: what is around
+        becomes nothing, its mirror image or its repetition, each in a third.
 
     Examples
     --------

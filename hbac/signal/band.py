@@ -37,21 +37,11 @@ from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
 @dataclass(frozen=True)
 class Band:
-    """A range of frequencies.
+    """A range of frequencies."""
 
-    Parameters
-    ----------
-    low_hz : float
-        Lower edge in hertz; 0 for a low-pass.
-    high_hz : float
-        Upper edge in hertz; the Nyquist frequency for a high-pass.
-    name : str
-        How the user wrote it.
-    """
-
-    low_hz: float
-    high_hz: float
-    name: str
+    low_hz: float  # 0 for a low-pass
+    high_hz: float  # the Nyquist frequency for a high-pass
+    name: str  # how the user wrote it
 
     def __str__(self) -> str:
         return f"{self.low_hz:g}-{self.high_hz:g}"
@@ -324,9 +314,7 @@ class BandPass(nn.Module):
         return slice(self._left, self._left + self.n_times)
 
     def filter_extended(self, x_BCP: Tensor) -> Tensor:
-        """Filter and decimate a window (..., n_fft) that has already been extended.
-
-        (..., C, n_fft) where mains is to be found.
+        """Filter and decimate a window already extended to (..., n_fft); (..., C, n_fft) where mains is to be found.
 
         Returned is a view, (..., n_times_out), into a longer tensor.
         """
@@ -339,23 +327,9 @@ class BandPass(nn.Module):
         return y_BCP[..., self._left_out : self._left_out + self.n_times_out]
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """Filter and decimate.
+        """Filter and decimate (..., n_times), any real type, without NaN; (..., C, n_times) where mains is to be found.
 
-        Parameters
-        ----------
-        x_BCT : Tensor
-            Shape (..., n_times), any real type, without NaN; (..., C, n_times) where mains is to be found.
-
-        Returns
-        -------
-        Tensor
-            Shape (..., n_times_out), contiguous, float64 for float64 and float32 otherwise, in the input's
-            unit.
-
-        Raises
-        ------
-        ValueError
-            If the last axis has another length.
+        Returned is (..., n_times_out), contiguous, float64 for float64 and float32 otherwise, in the input's unit.
         """
         if x_BCT.shape[-1] != self.n_times:
             raise ValueError(f"a window of {x_BCT.shape[-1]} samples; this BandPass was made for {self.n_times}")

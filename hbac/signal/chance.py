@@ -51,19 +51,8 @@ def _mix(bits: Tensor) -> Tensor:
 def row_keys(seed: int, epoch: int, row_id_B: Tensor) -> Tensor:
     """Hash seed, epoch and row to the key from which all chance of that row in that epoch follows.
 
-    Parameters
-    ----------
-    seed : int
-        The run's seed.
-    epoch : int
-        Number of the epoch.
-    row_id_B : Tensor
-        Integers of shape (B,), the same for a row wherever it turns up: its label id, say.
-
-    Returns
-    -------
-    Tensor
-        Int64, shape (B,), on the device of `row_id_B`.
+    `row_id_B` are integers, the same for a row wherever it turns up: its label id, say. The keys are int64 on their
+    device.
 
     Examples
     --------
@@ -84,18 +73,8 @@ def _epoch_key(seed: int, epoch: int) -> int:
 def draw(key_B: Tensor, purposes: Mapping[str, int]) -> dict[str, Tensor]:
     """Draw numbers from [0, 1) for several purposes at once, in the few operations that one of them takes.
 
-    Parameters
-    ----------
-    key_B : Tensor
-        Keys of shape (B,) from `row_keys`.
-    purposes : mapping of str to int
-        What they are for, and how many for each row. Each purpose of a key has its own, independent numbers, whatever
-        is drawn beside them.
-
-    Returns
-    -------
-    dict of str to Tensor
-        For each purpose float32, shape (B, n), multiples of 2**-24.
+    `purposes` says what they are for, and how many each row gets; for each, float32 (B, n), multiples of 2**-24, are
+    returned. Each purpose of a key has its own, independent numbers, whatever is drawn beside them.
 
     Examples
     --------
@@ -122,11 +101,5 @@ def _counters(purposes: tuple[tuple[str, int], ...]) -> Constants:
 
 
 def uniforms(key_B: Tensor, purpose: str, n: int = 1) -> Tensor:
-    """Draw `n` numbers from [0, 1) a row for one purpose; see `draw`.
-
-    Examples
-    --------
-    >>> uniforms(row_keys(0, 0, torch.arange(4)), "gain", 2).shape
-    torch.Size([4, 2])
-    """
+    """Draw `n` numbers from [0, 1) a row for one purpose; see `draw`."""
     return draw(key_B, {purpose: n})[purpose]

@@ -16,14 +16,9 @@ _COMPLEX = {torch.float16: torch.complex32, torch.float32: torch.complex64, torc
 class Constants:
     """Named float64 or complex128 tensors, handed out in the precision and on the device that is asked for.
 
-    Buffers of a module would do as well, were it not that `module.half()` rounds them for good, that a state
-    dict would carry them, and that some devices have no float64. Here the full precision stays on the CPU and
-    each (device, dtype) is converted once.
-
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        The constants, on the CPU; integers are moved but keep their type.
+    Buffers of a module would do as well, were it not that `module.half()` rounds them for good, that a state dict would
+    carry them, and that some devices have no float64. Here the full precision stays on the CPU and each (device, dtype)
+    is converted once; integers are moved but keep their type.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -72,21 +67,10 @@ def may_look(x: Tensor) -> bool:
 
 
 def portions(x: Tensor, on_cpu: int, elsewhere: int | None = None) -> list[slice]:
-    """Divide a batch into what is computed at a time.
+    """Divide a batch (B, …) into what is computed at a time; while it is traced that is all of it, whatever its size.
 
-    Parameters
-    ----------
-    x : Tensor
-        Shape (B, ...).
-    on_cpu : int
-        Rows at a time on a CPU, where temporaries of a few stay in its cache and those of a batch do not.
-    elsewhere : int or None
-        Rows at a time on other devices, where only memory counts; None for all.
-
-    Returns
-    -------
-    list of slice
-        Of the batch; while it is traced all of it, whatever its size.
+    `on_cpu` counts rows: there temporaries of a few stay in the cache and those of a batch do not. `elsewhere` only
+    memory counts; None for all rows.
     """
     if torch.compiler.is_compiling():
         return [slice(None)]

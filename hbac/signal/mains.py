@@ -34,15 +34,7 @@ def notch_filter(mains_hz: float, sfreq: float) -> tuple[np.ndarray, np.ndarray,
 
 
 class MainsFinder:
-    """Find mains in the spectra of windows.
-
-    Parameters
-    ----------
-    n_fft : int
-        Samples of the transform, at least two seconds.
-    sfreq : float
-        Their rate in hertz.
-    """
+    """Find mains in the spectra of windows: of `n_fft` samples, at least two seconds, at `sfreq` hertz."""
 
     def __init__(self, n_fft: int, sfreq: float) -> None:
         hz_S = np.arange(n_fft // 2 + 1) * sfreq / n_fft
@@ -62,15 +54,8 @@ class MainsFinder:
     def of_power(self, power: Callable[[slice], Tensor]) -> Tensor:
         """Look at all channels of a window together, whose spectrum is there in another form.
 
-        Parameters
-        ----------
-        power : callable
-            Returns the squared magnitudes (..., C, bins) of some bins.
-
-        Returns
-        -------
-        Tensor
-            As calling it returns.
+        `power` returns the squared magnitudes (..., C, bins) of some bins; what is found is returned as by calling this
+        object.
         """
         excess = []
         for bins in self._bins:

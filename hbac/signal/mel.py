@@ -36,31 +36,11 @@ _SPARSE_BINS = 3
 
 
 def mel_filters(n_mels: int, n_fft: int, low_hz: float, high_hz: float, sfreq: float) -> Tensor:
-    """Triangular filters, evenly spaced on Slaney's mel scale and of equal area.
+    """Triangular filters, evenly spaced on Slaney's mel scale and of equal area: float64 (n_mels, n_fft // 2 + 1).
 
-    torchaudio has the same filters in float32 only, with corner frequencies rounded so that weights are wrong
-    by up to 1e-3 when the filters are as narrow as here; that alone would break the parity with librosa.
-
-    Parameters
-    ----------
-    n_mels : int
-        Number of filters.
-    n_fft : int
-        Length of the transform whose bins are weighted.
-    low_hz, high_hz : float
-        Lower corner of the first filter and upper corner of the last.
-    sfreq : float
-        Sampling rate in hertz.
-
-    Returns
-    -------
-    Tensor
-        Float64, shape (n_mels, n_fft // 2 + 1).
-
-    Examples
-    --------
-    >>> mel_filters(128, 1024, 0, 20, 200).shape
-    torch.Size([128, 513])
+    `low_hz` is the lower corner of the first filter, `high_hz` the upper one of the last. torchaudio has the same
+    filters in float32 only, with corner frequencies rounded so that weights are wrong by up to 1e-3 when the filters
+    are as narrow as here; that alone would break the parity with librosa.
     """
 
     def to_mel(hz: float) -> float:

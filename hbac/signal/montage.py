@@ -57,11 +57,6 @@ REGION_MIRROR: dict[str, str] = {
 def region_derivations(region: str) -> tuple[str, ...]:
     """Name the four consecutive differences of a region's chain, front to back; ``LL``, ``LP``, ``RP`` or ``RL``.
 
-    Raises
-    ------
-    UserError
-        If there is no such region.
-
     Examples
     --------
     >>> region_derivations("RP")
@@ -72,12 +67,7 @@ def region_derivations(region: str) -> tuple[str, ...]:
 
 
 def derivation_weights(derivation: str) -> dict[str, float]:
-    """Return the weight of every channel in a derivation's name: ``"Fp1-F7"``, ``"Cz-AVG"``, ``"Cz"``.
-
-    Raises
-    ------
-    UserError
-        If a part of the name is not one of our channels.
+    """Return the weight of every channel in a derivation's name; a `UserError` where a part is no channel of ours.
 
     Examples
     --------
@@ -96,21 +86,11 @@ def derivation_weights(derivation: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Montage:
-    """A named list of derivations, and what follows from it.
+    """A named list of derivations, and what follows from it."""
 
-    Parameters
-    ----------
-    name : str
-        How config and error messages call it.
-    derivations : tuple of str
-        Derivation names in the order in which the model sees them.
-    purpose : str
-        What it shows, in a line.
-    """
-
-    name: str
-    derivations: tuple[str, ...]
-    purpose: str = ""
+    name: str  # how config and error messages call it
+    derivations: tuple[str, ...]  # in the order in which the model sees them
+    purpose: str = ""  # what it shows, in a line
 
     @cached_property
     def matrix(self) -> Tensor:
@@ -258,38 +238,10 @@ def get_montage(name: str | Sequence[str]) -> Montage:
 
 
 def montage_matrix(name: str) -> Tensor:
-    """Return a montage as a matrix.
-
-    Parameters
-    ----------
-    name : str
-        A key of `MONTAGES`.
-
-    Returns
-    -------
-    Tensor
-        Float64, shape (n_derivations, 20); multiply it with channels in the order of
-        `hbac.vocabulary.CHANNELS`.
-
-    Raises
-    ------
-    UserError
-        If there is no such montage.
-
-    Examples
-    --------
-    >>> montage_matrix("longitudinal_bipolar").shape
-    torch.Size([18, 20])
-    """
+    """Return a montage as a matrix, float64 (n_derivations, 20), over channels as `hbac.vocabulary` orders them."""
     return get_montage(name).matrix.clone()
 
 
 def channel_mirror() -> Tensor:
-    """Return the permutation of the 20 stored channels that swaps left and right.
-
-    Examples
-    --------
-    >>> CHANNELS[channel_mirror()[0]]
-    'Fp2'
-    """
+    """Return the permutation of the 20 stored channels that swaps left and right."""
     return torch.tensor([CHANNELS.index(MIRROR[name]) for name in CHANNELS])

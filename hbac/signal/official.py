@@ -30,9 +30,9 @@ _EPS = 1e-6
 class OfficialImage(nn.Module):
     """Windows of the official spectrograms to images, one channel a region.
 
-    Power is clipped to e⁻⁴ … e⁸, its logarithm taken, and each region of each window brought to mean 0 and
-    standard deviation 1 over the whole window; missing values become 0, which is that mean. Of the time the
-    central columns are shown; frequencies, rising with the row, are centred between rows of zeros.
+    Power is clipped to e⁻⁴ … e⁸, its logarithm taken, and each region of each window brought to mean 0 and standard
+    deviation 1 over the whole window; missing values become 0, which is that mean. Of the time the central columns are
+    shown; frequencies, rising with the row, are centred between rows of zeros.
 
     Parameters
     ----------
@@ -48,19 +48,10 @@ class OfficialImage(nn.Module):
 
     Attributes
     ----------
-    n_chans : int
-        Image channels.
     channels : tuple of str
-        Their regions.
+        The regions, `n_chans` in number.
     mirror : tuple of int or None
         Permutation of the channels that the mirrored head has; None when only one side is shown.
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
-
-    Raises
-    ------
-    UserError
-        If a region is unknown or its columns are not there, or a size cannot be.
 
     Examples
     --------
@@ -106,22 +97,9 @@ class OfficialImage(nn.Module):
         self._constants = Constants({"index": torch.tensor([i for region in self.channels for i in where[region]])})
 
     def forward(self, power_BRK: Tensor) -> Tensor:
-        """Make the images of a batch.
+        """Make images (B, n_chans, height, width) of power as stored, (B, at least n_rows, 400), NaN where missing.
 
-        Parameters
-        ----------
-        power_BRK : Tensor
-            Shape (B, at least n_rows, 400), power as stored, NaN where missing, any floating type.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, n_chans, height, width), float32 (float64 for float64).
-
-        Raises
-        ------
-        ValueError
-            If the shape is another one, or there are too few rows.
+        Any floating type is taken; images are float64 for float64 and float32 otherwise.
         """
         if power_BRK.ndim != 3 or power_BRK.shape[1] < self.n_rows or power_BRK.shape[2] != self._n_columns:
             raise ValueError(

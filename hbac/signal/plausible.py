@@ -28,20 +28,8 @@ def looks_of_windows(eeg_BTC: Tensor) -> NDArray[np.uint8]:
 def check_windows(eeg_BTC: Tensor) -> None:
     """Refuse EEG in volts, and warn of what else cannot be microvolt: to a network, it is like silence.
 
-    Parameters
-    ----------
-    eeg_BTC : Tensor
-        As `looks_of_windows` takes it.
-
-    Raises
-    ------
-    UserError
-        When all windows with a signal stay below 10 nV.
-
-    Warns
-    -----
-    UserWarning
-        Counts windows that are missing, flat, too small or too large.
+    Windows are as `looks_of_windows` takes them. A `UserError` where all with a signal stay below 10 nV; the warning
+    counts windows that are missing, flat, too small or too large.
     """
     if eeg_BTC.ndim != 3 or not len(eeg_BTC):  # which the front-end speaks of
         return

@@ -21,31 +21,15 @@ VARIANTS = ("swap", "reverse")
 
 
 def check_variants(names: Sequence[str]) -> tuple[str, ...]:
-    """Check names of `VARIANTS`; return ``plain`` first, then these, each once.
-
-    Raises
-    ------
-    UserError
-        For another name.
-    """
+    """Check names of `VARIANTS`; return ``plain`` first, then these, each once."""
     return (PLAIN, *dict.fromkeys(check_choice("tta", name, VARIANTS) for name in names))
 
 
 def variant_of(name: str, windows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Make one variant of a batch.
+    """Make one variant of a batch: ``eeg`` (batch, samples, 20), ``official`` (batch, rows, 400), or both, as stored.
 
-    Parameters
-    ----------
-    name : str
-        ``plain``; ``swap``: left and right exchanged, electrode for electrode and region for region; ``reverse``: time
-        runs backwards.
-    windows : mapping of str to Tensor
-        ``eeg`` (batch, samples, 20), ``official`` (batch, rows, 400), or both, as stored.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The same sources and shapes.
+    ``plain`` is the batch; ``swap`` exchanges left and right, electrode for electrode and region for region; in
+    ``reverse`` time runs backwards.
 
     Examples
     --------
