@@ -55,23 +55,9 @@ def partial_of(folder: Path) -> Path:
 def build(plan: Plan, folder: Path, progress: Progress | None, n_threads: int) -> None:
     """Fill the partial folder, or what is left of it to fill, and give it its name. Whoever calls has the lock.
 
-    Parameters
-    ----------
-    plan : Plan
-        What goes where.
-    folder : Path
-        The store's folder; must not exist.
-    progress : callable or None
-        Called with the bytes written so far and in all.
-    n_threads : int
-        Files converted at a time.
-
-    Raises
-    ------
-    UserError
-        When there is no room, or for all files that turn out to be damaged.
-    OSError
-        When the disk fails or fills up meanwhile.
+    `folder` must not exist; `progress` gets the bytes written so far and in all; `n_threads` files are converted at a
+    time. A `UserError` where there is no room, or for all files that turn out to be damaged; an `OSError` where the
+    disk fails meanwhile.
     """
     partial = partial_of(folder)
     done = _resume(plan, partial)

@@ -37,20 +37,9 @@ def check_eegs(
 ) -> None:
     """Check EEG files: columns, types, rate and unit as far as footers tell, rows enough for every window.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Rows of the csv, indexed by its lines.
-    starts : numpy.ndarray of int64, shape (n_rows,)
-        First sample of each row's window.
-    footers : mapping of int to Footer
-        Footers by ``eeg_id``; rows without one are left alone (they were noted before).
-    part : {"train", "test"}
-        A test EEG has exactly one window's samples.
-    problems : Problems
-        Where faults are noted.
-    declared : Declared
-        Rate and unit that the user says they have.
+    `rows` are indexed by the csv's lines, `starts` are the first samples of their windows; a test EEG has exactly one
+    window's samples. Rows whose ``eeg_id`` has no footer are left alone (they were noted before). Faults go to
+    `problems`.
     """
     sound = {}
     for key, footer in footers.items():
@@ -103,25 +92,9 @@ def check_spectrograms(
     part: str,
     problems: Problems,
 ) -> NDArray[np.bool_]:
-    """Check spectrogram files: columns, types, rows enough for every window.
+    """Check spectrogram files: columns, types, rows enough for every window; arguments are as for `check_eegs`.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Rows of the csv, indexed by its lines.
-    starts : numpy.ndarray of int64, shape (n_rows,)
-        First spectrogram row of each row's window.
-    footers : mapping of int to Footer
-        Footers by ``spectrogram_id``; rows without one are left alone (they were noted before).
-    part : {"train", "test"}
-        Names the csv.
-    problems : Problems
-        Where faults are noted.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n_rows,)
-        True for the rows whose window can be read.
+    Returned is a mask (n_rows,) of the rows whose window can be read.
     """
     sound = {}
     for key, footer in footers.items():

@@ -27,26 +27,11 @@ class ColumnsError(ValueError):
 
 
 def find_columns(names: Iterable[str], wanted: Sequence[str], kind: str) -> tuple[str | None, ...]:
-    """Find the columns of one file that a store of this kind is made of.
+    """Find the columns of one file that a store of this kind is made of: each's name there, None for a missing EKG.
 
-    Parameters
-    ----------
-    names : iterable of str
-        The file's column names, in any order; others than those wanted may be among them.
-    wanted : sequence of str
-        The names by which we know them: of `CHANNELS`, or of `SPECTROGRAM_COLUMNS`.
-    kind : {"eeg", "spectrogram"}
-        How names are compared: as electrodes (any case, ``EEG Fp1-Ref``, T7 for T3) or as region and hertz.
-
-    Returns
-    -------
-    tuple of str or None
-        For each wanted column the name it has in the file; None for an EKG that is not there.
-
-    Raises
-    ------
-    ColumnsError
-        When one is missing or two columns are the same one.
+    `wanted` are names of `CHANNELS`, or of `SPECTROGRAM_COLUMNS`. They are compared as electrodes for an ``eeg`` (any
+    case, ``EEG Fp1-Ref``, T7 for T3), or as region and hertz for a ``spectrogram``; others may be among them. A
+    `ColumnsError` where one is missing or two columns are the same one.
 
     Examples
     --------

@@ -33,30 +33,14 @@ _FLOAT16_MAX = np.float16(65504)
 
 @dataclass(frozen=True)
 class Converted:
-    """One recording that is written.
+    """One recording that is written."""
 
-    Parameters
-    ----------
-    position : int
-        Its place in the plan.
-    source : tuple of (int, int, str)
-        Size, time of change in ns and hash of the file that it was made from.
-    sha256 : str
-        Hash of its stored rows.
-    crc : tuple of int
-        CRC-32 of each of its blocks (`hbac.recordings.store.BLOCK_BYTES`).
-    empty : str
-        Which columns are NaN throughout, packed to hexadecimal bits.
-    looks : tuple of int
-        How many windows look like what (`hbac.recordings.amplitudes`).
-    """
-
-    position: int
-    source: tuple[int, int, str]
-    sha256: str
-    crc: tuple[int, ...]
-    empty: str
-    looks: tuple[int, ...]
+    position: int  # in the plan
+    source: tuple[int, int, str]  # size, time of change in ns and hash of the file that it was made from
+    sha256: str  # of its stored rows
+    crc: tuple[int, ...]  # CRC-32 of each of its blocks (`hbac.recordings.store.BLOCK_BYTES`)
+    empty: str  # which columns are NaN throughout, packed to hexadecimal bits
+    looks: tuple[int, ...]  # how many windows look like what (`hbac.recordings.amplitudes`)
 
 
 def convert(
@@ -67,32 +51,11 @@ def convert(
     position: int,
     write: Callable[[memoryview, int], None],
 ) -> Converted:
-    """Copy one recording, a stretch at a time.
+    """Copy one recording, a stretch at a time; returned are its hashes, and what the samples look like.
 
-    Parameters
-    ----------
-    footer : Footer
-        What its file says about itself.
-    names : tuple of str or None
-        What the file calls the store's columns; None where it has no such.
-    kind : {"eeg", "spectrogram"}
-        What it is.
-    declared : Declared
-        Rate and unit.
-    position : int
-        Its place in the plan.
-    write : callable
-        Is given bytes, and where they go, counted from the recording's first.
-
-    Returns
-    -------
-    Converted
-        Hashes, and what the samples look like.
-
-    Raises
-    ------
-    UserError
-        When the file cannot be read, or cannot be what it should. The message has no path: the caller adds it.
+    `names` is what the file calls the store's columns, None where it has no such; `position` is the place in the plan;
+    `write` is given bytes, and where they go, counted from the recording's first. A `UserError` where the file cannot
+    be read, or cannot be what it should: its message has no path, the caller adds it.
     """
     n_columns = len(names)
     block_rows = rows_of_block(n_columns)

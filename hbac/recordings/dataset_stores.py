@@ -62,7 +62,8 @@ def build_store(
 ) -> Store:
     """Open the store of these files in this folder, building it first where it is not there yet.
 
-    One that is damaged, or whose files have been rewritten since, is built again.
+    One that is damaged, or whose files have been rewritten since, is built again. Nothing half-written ever has the
+    store's name: ``<folder>.partial`` and ``<folder>.lock`` are used beside it.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def build_store(
     columns : sequence of str
         The columns to keep, in their order in the store; they are found in the files by name.
     folder : Path or str
-        The store's folder. ``<folder>.partial`` and ``<folder>.lock`` are used beside it.
+        The store's folder.
     kind : {"eeg", "spectrogram"}
         How columns are found; see `hbac.recordings.columns.find_columns`.
     progress : callable, optional
@@ -83,16 +84,11 @@ def build_store(
     declared : Declared
         Rate and unit of EEGs.
 
-    Returns
-    -------
-    Store
-        The store.
-
     Raises
     ------
     UserError
         For files that cannot be read, or cannot be what they should (all of them in one message), a full disk, or a
-        folder that holds another store. Nothing half-written ever has the store's name.
+        folder that holds another store.
     """
     folder = Path(folder)
     plan = make_plan(files, columns, folder, kind, footers, declared)
@@ -132,27 +128,9 @@ def spectrogram_store(
 ) -> Store:
     """Open or build the store of a data set's official spectrograms: the 400 columns of `SPECTROGRAM_COLUMNS`.
 
-    Parameters
-    ----------
-    recordings : Recordings
-        One part of a data set that has spectrogram files.
-    folder_for_stores : Path or str
-        Where stores are kept; this one is named after part, kind and fingerprint.
-    progress : callable, optional
-        Called with the bytes written so far and in all.
-    allow_empty : bool
-        Whether a file may have a region (LL, RL, LP, RP) that is NaN throughout; `Store.empty` says where.
-
-    Returns
-    -------
-    Store
-        The store.
-
-    Raises
-    ------
-    UserError
-        When the data set has no spectrogram files or one of them has a region of nothing but NaN; see
-        `build_store` for the rest.
+    It is named, in the folder for stores, after part, kind and fingerprint. With `allow_empty` a file may have a region
+    (LL, RL, LP, RP) that is NaN throughout (`Store.empty` says where), which is otherwise a `UserError`, as are no
+    spectrogram files and what `build_store` refuses.
     """
     if recordings.spectrogram_dir is None:
         folder = recordings.root / f"{recordings.part}_spectrograms"

@@ -30,24 +30,12 @@ _told: set[Path] = set()  # stores of which it has been said what their amplitud
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One part of a data set, ready to be read.
+    """One part of a data set, ready to be read."""
 
-    Parameters
-    ----------
-    recordings : Recordings
-        The checked files.
-    stores : Path
-        Folder of the stores.
-    eeg : Store
-        The EEGs.
-    floor : mapping of str to float
-        KL that a perfect predictor would get, by vote population; empty where nobody knows it.
-    """
-
-    recordings: Recordings
-    stores: Path
+    recordings: Recordings  # the checked files
+    stores: Path  # folder of the stores
     eeg: Store
-    floor: Mapping[str, float]
+    floor: Mapping[str, float]  # KL that a perfect predictor would get, by vote population; empty where nobody knows it
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -58,10 +46,7 @@ class Part:
     def spectrograms(self) -> Store | None:
         """The official spectrograms, made into a store on first use; None where the rows of all are masked.
 
-        Raises
-        ------
-        UserError
-            When the data set has none, or one with an empty region, and these are not to be masked.
+        A `UserError` where the data set has none, or one with an empty region, and these are not to be masked.
         """
         masked = self.recordings.masked
         if masked is not None and not self.recordings.spectrogram_footers:
@@ -146,20 +131,9 @@ class HMS:
         return found
 
     def part(self, name: str, official: bool | None = None) -> Part:
-        """Check a part's files and map its store, which is built on first use.
+        """Check a part's files (a `UserError` has all problems) and map its store, which is built on first use.
 
-        Parameters
-        ----------
-        name : str
-            ``train`` or ``test``.
-        official : bool, optional
-            Whether the official spectrograms are wanted: True demands them, False leaves their files alone, None
-            takes them where there are any.
-
-        Raises
-        ------
-        UserError
-            With all problems of the files.
+        `official` demands the official spectrograms, or leaves their files alone; None takes them where there are any.
         """
         recordings = read_recordings(
             self.root,
@@ -226,13 +200,7 @@ class Synthetic(HMS):
         return super().part(name, official)
 
     def parts(self) -> list[str]:
-        """Return both parts.
-
-        Returns
-        -------
-        list of str
-            ``train`` and ``test``.
-        """
+        """Return both parts."""
         return list(PARTS)
 
     def floor(self, name: str) -> Mapping[str, float]:

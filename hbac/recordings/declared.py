@@ -23,24 +23,11 @@ LOWEST_HZ, HIGHEST_HZ = 80.0, 100_000.0
 
 @dataclass(frozen=True)
 class Declared:
-    """Rate and unit of a data set's EEGs.
+    """Rate and unit of a data set's EEGs; a `UserError` for a rate below 80 Hz or no number, or another unit."""
 
-    Parameters
-    ----------
-    sfreq : float or None
-        Rate of the files in hertz, which are resampled to 200 Hz; None: 200, and whatever speaks against it is an
-        error.
-    unit : str or None
-        ``V``, ``mV`` or ``uV``; None: microvolt, and values that cannot be are an error.
-
-    Raises
-    ------
-    UserError
-        For a rate below 80 Hz, one that is no number, or another unit.
-    """
-
+    # Of the files in hertz, which are resampled to 200 Hz; None: 200, and whatever speaks against it is an error.
     sfreq: float | None = None
-    unit: str | None = None
+    unit: str | None = None  # V, mV or uV; None: microvolt, and values that cannot be are an error
 
     def __post_init__(self) -> None:
         if self.unit is not None:

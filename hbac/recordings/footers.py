@@ -49,45 +49,22 @@ _Schema = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What one parquet file says about itself.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    size : int
-        Its bytes.
-    mtime_ns : int
-        When it was changed, in ns.
-    n_rows : int
-        Its rows.
-    sha256 : str
-        Hash of the footer's bytes.
-    schema : tuple of (str, str)
-        Name and Arrow type of every column.
-    sfreq : float or None
-        The sampling rate in Hz, where the metadata name one.
-    unit : str or None
-        ``V``, ``mV`` or ``uV``, or another that no EEG in microvolt has, where they name one.
-    """
+    """What one parquet file says about itself."""
 
     path: Path
-    size: int
+    size: int  # in bytes
     mtime_ns: int
     n_rows: int
-    sha256: str
-    schema: tuple[tuple[str, str], ...]
-    sfreq: float | None = None
-    unit: str | None = None
+    sha256: str  # of the footer's bytes
+    schema: tuple[tuple[str, str], ...]  # name and Arrow type of every column
+    sfreq: float | None = None  # in hertz, where the metadata name one
+    unit: str | None = None  # V, mV or uV, or another that no EEG in microvolt has, where the metadata name one
 
 
 def read_footer(path: Path) -> Footer:
-    """Read the footer of one parquet file.
+    """Read the footer of one parquet file; a `UserError` where it is missing, cut short or no parquet.
 
-    Raises
-    ------
-    UserError
-        When the file is missing, cut short or no parquet. The message has no path in front: the caller adds it.
+    The error's message has no path in front: the caller adds it.
     """
     try:
         with path.open("rb") as file:
@@ -118,21 +95,10 @@ def read_footer(path: Path) -> Footer:
 def read_footers(
     paths: Mapping[int, Path], cache_dir: Path | None = None, n_threads: int = 8
 ) -> dict[int, Footer | UserError]:
-    """Read many footers, in threads.
+    """Read many footers, in threads: for each id of a file in one folder its footer, or what is wrong with it.
 
-    Parameters
-    ----------
-    paths : mapping of int to Path
-        The files by id, all in one folder.
-    cache_dir : Path, optional
-        Where to keep what was read, so that the next call opens only files whose size or time of change differ.
-    n_threads : int
-        How many files are read at a time; the wait for a disk or a network is what they share.
-
-    Returns
-    -------
-    dict of int to Footer or UserError
-        For each id the footer, or what is wrong with the file.
+    What was read is kept in `cache_dir`, so that the next call opens only files whose size or time of change differ.
+    The wait for a disk or a network is what the threads share.
     """
     if not paths:
         return {}

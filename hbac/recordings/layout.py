@@ -36,62 +36,32 @@ PARTS = ("train", "test")
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """One part of a data set, checked.
-
-    Parameters
-    ----------
-    root : Path
-        The data set's folder.
-    part : {"train", "test"}
-        Which part.
-    rows : pandas.DataFrame
-        One row for each labelled window, numbered from 0. Train: the columns of ``train.csv`` (ids and votes
-        int64, offsets float64 seconds). Test: ``eeg_id, spectrogram_id, patient_id``.
-    eeg_dir : Path
-        The folder of EEG files.
-    spectrogram_dir : Path or None
-        The folder of spectrogram files; None for a data set without them.
-    eeg_footers : mapping of int to Footer
-        Footer of every EEG file the rows name, by ``eeg_id``.
-    spectrogram_footers : mapping of int to Footer
-        The same for the spectrogram files, by ``spectrogram_id``; empty for a data set without them.
-    masked : numpy.ndarray of bool, shape (n_rows,), or None
-        Rows whose official spectrogram cannot be read and counts as missing throughout; None where that would have
-        been an error.
-    declared : Declared
-        Rate and unit of the EEG files.
-    """
+    """One part of a data set, checked."""
 
     root: Path
-    part: str
+    part: str  # train or test
+    # One row for each labelled window, numbered from 0. Train: the columns of train.csv (ids and votes int64,
+    # offsets float64 seconds). Test: eeg_id, spectrogram_id, patient_id.
     rows: pd.DataFrame
     eeg_dir: Path
-    spectrogram_dir: Path | None
+    spectrogram_dir: Path | None  # None for a data set without them
+    # Of every EEG file the rows name, by eeg_id.
     eeg_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
+    # By spectrogram_id; empty for a data set without them.
     spectrogram_footers: Mapping[int, Footer] = field(repr=False, default_factory=dict)
+    # (n_rows,): rows whose official spectrogram cannot be read and counts as missing throughout; None where that would
+    # have been an error.
     masked: NDArray[np.bool_] | None = field(repr=False, default=None)
-    declared: Declared = UNDECLARED
+    declared: Declared = UNDECLARED  # rate and unit of the EEG files
 
     def eeg_starts(self) -> NDArray[np.int64]:
-        """Return where the window of each row begins in its EEG.
-
-        Returns
-        -------
-        numpy.ndarray of int64, shape (n_rows,)
-            Samples at 200 Hz; 0 for the test part.
-        """
+        """Return where the window of each row begins in its EEG: samples at 200 Hz; 0 for the test part."""
         if self.part == "test":
             return np.zeros(len(self.rows), np.int64)
         return eeg_starts(self.rows)
 
     def spectrogram_starts(self) -> NDArray[np.int64]:
-        """Return where the window of each row begins in its spectrogram file.
-
-        Returns
-        -------
-        numpy.ndarray of int64, shape (n_rows,)
-            Rows of 2 s; 0 for the test part.
-        """
+        """Return where the window of each row begins in its spectrogram file: rows of 2 s; 0 for the test part."""
         if self.part == "test":
             return np.zeros(len(self.rows), np.int64)
         return spectrogram_starts(self.rows)
@@ -120,8 +90,8 @@ def read_recordings(
 ) -> Recordings:
     """Read and check one part of a data set.
 
-    No samples are read: tables and footers say enough to find missing files, wrong columns and types,
-    recordings shorter than their labels claim and, as far as that can be known, other rates and units.
+    No samples are read: tables and footers say enough to find missing files, wrong columns and types, recordings
+    shorter than their labels claim and, as far as that can be known, other rates and units.
 
     Parameters
     ----------
@@ -130,21 +100,16 @@ def read_recordings(
     part : {"train", "test"}
         Which part.
     spectrograms : bool, optional
-        True demands the official spectrogram files and their columns in the csv, False leaves them alone, None takes
-        them if their folder is there.
+        True demands the official spectrogram files and their columns in the csv, False leaves them alone, None
+        takes them if their folder is there.
     mask_spectrograms : bool
         Whether spectrograms that are missing, unreadable or too short are no error: their rows are marked in
         `Recordings.masked`, and a warning counts them.
     cache_dir : Path or str, optional
-        Where to keep what the footers said, which makes the next call quick (the 28,000 files of HMS: a second
-        in place of one minute). The folder of the stores is a good place.
+        Where to keep what the footers said, which makes the next call quick (the 28,000 files of HMS: a second in
+        place of one minute). The folder of the stores is a good place.
     declared : Declared
         Rate and unit of the EEG files, where they are not 200 Hz and microvolt.
-
-    Returns
-    -------
-    Recordings
-        The rows and where their files are.
 
     Raises
     ------

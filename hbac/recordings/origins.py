@@ -39,28 +39,10 @@ def write_origins(folder: Path, files: Sequence[tuple[int, int, str]]) -> None:
 
 
 def changed_files(folder: Path, footers: Sequence[Footer], n_threads: int = 4) -> list[Path]:
-    """Find the files that are not what a store was made from.
+    """Find the files that are not what a store was made from; none for one of an earlier version, which did not know.
 
-    Where all are, though some were copied or touched since, that is noted, and they are not read again next time.
-
-    Parameters
-    ----------
-    folder : Path
-        The store's folder.
-    footers : sequence of Footer
-        The files as they are now, in the order of the store's ids.
-    n_threads : int
-        Files read at a time.
-
-    Returns
-    -------
-    list of Path
-        Those with another content; empty for a store of an earlier version, which did not know.
-
-    Raises
-    ------
-    UserError
-        When a file cannot be read.
+    `footers` are those of the files as they are now, in the order of the store's ids. Where all have the content that
+    they had, though some were copied or touched since, that is noted, and they are not read again next time.
     """
     try:
         content = (folder / ORIGINS_NAME).read_bytes()

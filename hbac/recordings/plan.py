@@ -22,33 +22,16 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes where in a store: recordings in rising order of their ids, one behind the other.
+    """What goes where in a store: recordings in rising order of their ids, one behind the other."""
 
-    Parameters
-    ----------
-    kind : str
-        ``"eeg"`` or ``"spectrogram"``.
-    columns : tuple of str
-        The store's columns.
-    ids : tuple of int
-        The recordings, rising.
-    footers : tuple of Footer
-        The footer of each one's file.
-    names : tuple of tuple of str or None
-        For each one, what its file calls the columns; None for an EKG that it has not.
-    declared : Declared
-        Rate and unit of the files.
-    fingerprint : str
-        Hex sha256 of all this.
-    """
-
-    kind: str
+    kind: str  # eeg or spectrogram
     columns: tuple[str, ...]
-    ids: tuple[int, ...]
+    ids: tuple[int, ...]  # rising
     footers: tuple[Footer, ...]
+    # For each recording, what its file calls the columns; None for an EKG that it has not.
     names: tuple[tuple[str | None, ...], ...]
-    declared: Declared
-    fingerprint: str
+    declared: Declared  # rate and unit of the files
+    fingerprint: str  # hex sha256 of all this
 
     @property
     def row_bytes(self) -> int:
@@ -74,26 +57,10 @@ def stored_rows(n_rows: int, kind: str, declared: Declared) -> int:
 def fingerprint(
     footers: Mapping[int, Footer], columns: Sequence[str], kind: str, declared: Declared = UNDECLARED
 ) -> str:
-    """Hash which files a store is made of.
+    """Hash (hex sha256) which files a store is made of, by id, with its columns, kind, and the declared rate and unit.
 
     Files count with name, size, rows and the hash of their footers: a data set may be moved or copied and keeps its
     store. What is in them is not read for this; a store knows it of its own files (`hbac.recordings.origins`).
-
-    Parameters
-    ----------
-    footers : mapping of int to Footer
-        The files by id.
-    columns : sequence of str
-        The store's columns.
-    kind : str
-        ``"eeg"`` or ``"spectrogram"``.
-    declared : Declared
-        Rate and unit of EEGs.
-
-    Returns
-    -------
-    str
-        Hex sha256.
     """
     described = declared.described() if kind == "eeg" else []
     digest = hashlib.sha256(json.dumps([_VERSION, kind, list(columns), *described]).encode())
@@ -111,32 +78,10 @@ def make_plan(
     footers: Mapping[int, Footer] | None,
     declared: Declared = UNDECLARED,
 ) -> Plan:
-    """Find out what a store of these files will be.
+    """Find out what a store of these files, by id, will be; `folder`, the store's, is for messages.
 
-    Parameters
-    ----------
-    files : mapping of int to Path
-        The parquet file of each recording, by id.
-    columns : sequence of str
-        The store's columns.
-    folder : Path
-        The store's folder, for messages.
-    kind : {"eeg", "spectrogram"}
-        How columns are found.
-    footers : mapping of int to Footer or None
-        The files' footers where they have been read already.
-    declared : Declared
-        Rate and unit of EEGs.
-
-    Returns
-    -------
-    Plan
-        What goes where.
-
-    Raises
-    ------
-    UserError
-        For all files that cannot be read or lack a column, in one message.
+    Footers that have not been read already are read. A `UserError` names all files that cannot be read or lack a
+    column.
     """
     if not files:
         raise UserError(f"no files to build the store {folder} from")

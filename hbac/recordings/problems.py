@@ -10,17 +10,10 @@ SHOWN = 20
 
 
 class Problems:
-    """Collect what is wrong, and raise it as one `UserError`.
+    """Collect what is wrong, and raise it as one `UserError`, whose message `title` opens.
 
-    Somebody who mends a data set wants the whole list, not one line for each run. The first problems are
+    Somebody who mends a data set wants the whole list, not one line for each run. The first `shown` problems are
     written out; of the rest, the message counts how many there are of each kind.
-
-    Parameters
-    ----------
-    title : str
-        What was checked: opens the message.
-    shown : int
-        How many problems the message writes out.
 
     Examples
     --------
@@ -53,13 +46,7 @@ class Problems:
             self.rest[kind] += 1
 
     def raise_if_any(self) -> None:
-        """Raise what was collected.
-
-        Raises
-        ------
-        UserError
-            When there is at least one problem.
-        """
+        """Raise what was collected, if anything was."""
         n = len(self)
         if not n:
             return

@@ -13,23 +13,11 @@ _STRETCH = 1 << 16
 
 
 def resample(pieces: Iterable[NDArray[np.float32]], ratio: Fraction) -> Iterator[NDArray[np.float32]]:
-    """Resample a signal that comes in pieces, antialiased, with memory that does not grow with its length.
+    """Resample a signal (channels, n) that comes in pieces, antialiased, in memory that does not grow with its length.
 
     scipy's polyphase filter (zero phase). Before the first and behind the last sample the signal is taken to stay as it
-    is, so that an offset makes no step. Missing samples are bridged for the filter, and missing again in what comes
-    out.
-
-    Parameters
-    ----------
-    pieces : iterable of ndarray of float32, shape (channels, n)
-        The signal, piece by piece; NaN where missing.
-    ratio : Fraction
-        Samples out for each sample in.
-
-    Yields
-    ------
-    ndarray of float32, shape (channels, m)
-        In all ceil(n · ratio) samples.
+    is, so that an offset makes no step. Missing samples, NaN, are bridged for the filter, and missing again in what
+    comes out: in all ceil(n · ratio) samples.
     """
     if ratio == 1:
         yield from pieces
@@ -68,20 +56,7 @@ def _polyphase(x_CT: NDArray[np.float32], up: int, down: int, margin: int, n: in
 
 
 def bridged(x_CT: NDArray[np.float32], missing_CT: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Draw a straight line over what is missing.
-
-    Parameters
-    ----------
-    x_CT : ndarray of float32, shape (channels, n)
-        A signal.
-    missing_CT : ndarray of bool, shape (channels, n)
-        Where it has no value.
-
-    Returns
-    -------
-    ndarray of float32, shape (channels, n)
-        A copy; 0 throughout for a channel without any value.
-    """
+    """Draw a straight line over what is missing; a copy, 0 throughout for a channel without any value."""
     x_CT = x_CT.copy()
     place = np.arange(x_CT.shape[1])
     for x_T, missing_T in zip(x_CT, missing_CT, strict=True):

@@ -39,50 +39,19 @@ _UNCHECKED = 1  # the format before there were blocks; still read
 class Store:
     """Recordings of one kind, read-only; make one with `Store.open` or `hbac.recordings.dataset_stores.build_store`.
 
-    Pickled, it is its folder's name: a worker process opens it anew. Forked, it may be used as it is, since
-    reading moves no file position that processes would share.
-
-    Parameters
-    ----------
-    folder : Path or str
-        The store's folder.
-
-    Attributes
-    ----------
-    folder : Path
-        The store's folder.
-    kind : str
-        ``"eeg"`` or ``"spectrogram"``.
-    columns : tuple of str
-        What the columns are: channels, or regions and frequencies.
-    ids : numpy.ndarray of int64, shape (n_ids,)
-        The recordings' ids, rising.
-    lengths : numpy.ndarray of int64, shape (n_ids,)
-        Rows of each recording.
-    empty : numpy.ndarray of bool, shape (n_ids, n_columns)
-        True where a recording's column is NaN throughout.
-    looks : numpy.ndarray of int64, shape (n_ids, 6)
-        How many windows of each EEG look like what (`hbac.recordings.amplitudes`).
-    fingerprint : str
-        Hex sha256 of which files the store was made from.
-    content : str
-        Hex sha256 of what is in it.
-
-    Raises
-    ------
-    UserError
-        When the folder is no store, or a damaged one.
+    Pickled, it is its folder's name: a worker process opens it anew. Forked, it may be used as it is, since reading
+    moves no file position that processes would share. A `UserError` where the folder is no store, or a damaged one.
     """
 
     folder: Path
-    kind: str
-    columns: tuple[str, ...]
-    ids: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-    empty: NDArray[np.bool_]
-    looks: NDArray[np.int64]
-    fingerprint: str
-    content: str
+    kind: str  # eeg or spectrogram
+    columns: tuple[str, ...]  # channels, or regions and frequencies
+    ids: NDArray[np.int64]  # (n_ids,), rising
+    lengths: NDArray[np.int64]  # (n_ids,), rows of each recording
+    empty: NDArray[np.bool_]  # (n_ids, n_columns): a recording's column is NaN throughout
+    looks: NDArray[np.int64]  # (n_ids, 6): how many windows of each EEG look like what (`hbac.recordings.amplitudes`)
+    fingerprint: str  # hex sha256 of which files the store was made from
+    content: str  # hex sha256 of what is in it
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -140,28 +109,9 @@ class Store:
         return int(self.lengths[self._positions(np.array([recording_id], np.int64))[0]])
 
     def window(self, recording_id: int, start: int, n: int) -> NDArray[np.float16]:
-        """Return a view of some rows, without copying.
+        """Return a read-only view (n, n_columns) of `n` rows from `start` on, without copying.
 
-        Parameters
-        ----------
-        recording_id : int
-            One of `ids`.
-        start : int
-            First row.
-        n : int
-            Number of rows.
-
-        Returns
-        -------
-        numpy.ndarray of float16, shape (n, n_columns)
-            Read-only view of the map.
-
-        Raises
-        ------
-        KeyError
-            When the store has no such recording.
-        IndexError
-            When the rows are not all in the recording.
+        A `KeyError` where the store has no such recording, an `IndexError` where the rows are not all in it.
         """
         row = int(self.rows_of([recording_id], [start], n)[0])
         self._check(recording_id, start, n)
@@ -170,8 +120,8 @@ class Store:
     def copy_windows(self, ids: ArrayLike, starts: ArrayLike, n: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Copy windows of one length, one behind the other, into an array: what feeds training.
 
-        Rows go from the file's pages straight to their place; nothing stays mapped, so the memory that the
-        process shows does not grow with what it has read.
+        Rows go from the file's pages straight to their place; nothing stays mapped, so the memory that the process
+        shows does not grow with what it has read.
 
         Parameters
         ----------
@@ -182,13 +132,8 @@ class Store:
         n : int
             Rows of a window.
         out : numpy.ndarray, shape (B, n, n_columns), optional
-            Where to write, for instance the array of a pinned torch tensor. float16 is quickest; other float
-            types are converted to.
-
-        Returns
-        -------
-        numpy.ndarray, shape (B, n, n_columns)
-            `out`, or a new array of float16.
+            Where to write, for instance the array of a pinned torch tensor; a new array of float16 where absent.
+            float16 is quickest; other float types are converted to.
 
         Raises
         ------
@@ -231,13 +176,7 @@ class Store:
         return rows
 
     def damaged_ids(self) -> list[int]:
-        """Read everything and compare it with the checksums of when the store was made.
-
-        Returns
-        -------
-        list of int
-            Ids of the recordings whose bytes have changed since; empty for a sound store.
-        """
+        """Read everything, and return the recordings whose bytes have changed since the store was made."""
         damaged = []
         for recording_id, length in zip(self.ids.tolist(), self.lengths.tolist(), strict=True):
             try:
@@ -301,13 +240,7 @@ def _damaged(folder: Path, what: str) -> UserError:
 
 
 def discard(folder: Path) -> None:
-    """Take the index away from a store, so that the next run builds it again.
-
-    Parameters
-    ----------
-    folder : Path
-        The store's folder; where it may not be written to, nothing happens.
-    """
+    """Take the index away from a store, so that the next run builds it again; if it may be written to."""
     with suppress(OSError):
         (folder / INDEX_NAME).unlink(missing_ok=True)
 

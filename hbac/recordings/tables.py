@@ -44,24 +44,10 @@ def read_table(path: Path, part: str, problems: Problems, spectrograms: bool = F
     """Read the csv of one part.
 
     Columns may stand in any order, and others may be among them (they are left out). What is wrong is added to
-    `problems`; the rows that have nothing wrong with them are returned, so that their files can be checked too.
-
-    Parameters
-    ----------
-    path : Path
-        ``train.csv`` or ``test.csv``.
-    part : {"train", "test"}
-        Which columns it must have.
-    problems : Problems
-        Where faults are noted.
-    spectrograms : bool
-        Whether it must have the columns of spectrograms; where it has none of them, ids are otherwise −1 and offsets 0.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The sound rows: ids and votes int64, offsets float64, the consensus as text. The index is the line of
-        the file (the header's is 1). A patient id that is text becomes a number of its own (`number_of_name`).
+    `problems`; the rows that have nothing wrong with them are returned, so that their files can be checked too: ids and
+    votes int64, offsets float64, the consensus as text. The index is the line of the file (the header's is 1). A
+    patient id that is text becomes a number of its own (`number_of_name`). Without `spectrograms`, where there are none
+    of their columns, ids are −1 and offsets 0.
     """
     wanted = TRAIN_COLUMNS if part == "train" else TEST_COLUMNS
     fields, lines = _read_fields(path, wanted, problems, () if spectrograms else SPECTROGRAM_COLUMNS)
@@ -236,18 +222,7 @@ def _integer(text: str) -> int | None:
 
 
 def patient_number(text: str) -> int | None:
-    """Read a patient's id.
-
-    Parameters
-    ----------
-    text : str
-        A whole number, or a name.
-
-    Returns
-    -------
-    int or None
-        The number, or that of the name (`number_of_name`); None for what is neither: empty, ``nan``, 1.5.
-    """
+    """Read a patient's id, a whole number or a name (`number_of_name`); None for neither: empty, ``nan``, 1.5."""
     text = text.strip()
     if (value := _integer(text)) is not None:
         return value

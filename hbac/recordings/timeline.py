@@ -24,18 +24,10 @@ _TOLERANCE = 1e-3
 
 
 def time_column(schema: Iterable[tuple[str, str]]) -> str | None:
-    """Find the column that says when a row was.
+    """Find the column that says when a row was, by name and Arrow type of the columns of a file.
 
-    Parameters
-    ----------
-    schema : iterable of (str, str)
-        Name and Arrow type of columns of a file.
-
-    Returns
-    -------
-    str or None
-        ``time``, ``times``, ``timestamp``, ``seconds``, ``t`` …, in any case, with or without a unit behind it; or a
-        pandas index without a name, where it is none of whole numbers, which may count anything.
+    That is ``time``, ``times``, ``timestamp``, ``seconds``, ``t`` …, in any case, with or without a unit behind it; or
+    a pandas index without a name, where it is none of whole numbers, which may count anything.
 
     Examples
     --------
@@ -50,17 +42,10 @@ def time_column(schema: Iterable[tuple[str, str]]) -> str | None:
 
 
 class Timeline:
-    """Check that rows are in order, and as far apart as they should be.
+    """Check that rows are in order, and as far apart as they should be; `name` is the column's, for messages.
 
-    Parameters
-    ----------
-    name : str
-        The column, for messages.
-    kind : {"eeg", "spectrogram"}
-        What the file is. Times of a spectrogram are seconds; those of an EEG seconds, milliseconds, microseconds, dates
-        or the number of the sample, whichever fits.
-    rate_hz : float
-        Samples of an EEG per second.
+    Times of a ``spectrogram`` are seconds; those of an ``eeg``, of `rate_hz`, seconds, milliseconds, microseconds,
+    dates or the number of the sample, whichever fits.
     """
 
     def __init__(self, name: str, kind: str, rate_hz: float) -> None:
@@ -97,13 +82,7 @@ class Timeline:
         self.n += len(step_T)
 
     def finish(self) -> None:
-        """Compare the mean step with what it must be.
-
-        Raises
-        ------
-        UserError
-            Says which rate the file has.
-        """
+        """Compare the mean step with what it must be; a `UserError` says which rate the file has."""
         if self.n < 2:
             return
         step = (self.last - self.first) / (self.n - 1)

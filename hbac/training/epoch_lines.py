@@ -19,7 +19,7 @@ from hbac.training.metrics import TRAIN_LOSS
 class Place:
     """Where a training stands in a sweep."""
 
-    what: str  # ``fold``, or ``job`` where the sweep is over more than folds
+    what: str  # fold, or job where the sweep is over more than folds
     number: int  # of this one, from 0
     total: int  # how many there are
 
