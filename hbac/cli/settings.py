@@ -171,6 +171,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "labels.n_folds": Rule("whole", 2, 1000),
     "labels.seed": SEED,
     "labels.pseudo": TEXT_OR_NULL,
+    "labels.opinions": TEXT_OR_NULL,
     "data.batch_size": COUNT,
     "data.num_workers": Rule("whole", 0, 1024, words=("auto",)),
     "data.resident": TEXT,

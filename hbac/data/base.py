@@ -76,6 +76,8 @@ class WindowDataModule(L.LightningDataModule):
         shares of their votes. Held-out rows are all scored, on their votes.
     pseudo : PseudoLabels, optional
         What other models said, of rows of `part`, or of another part, whose rows are then trained on too.
+    opinions : ndarray, shape (n_rows, 6), optional
+        Second opinions on rows of `part`, in votes; only their targets in training know them.
     augment : mapping of str to torch.nn.Module, optional
         What training batches go through, by the stage's name, one of `STAGES`. A callable that is no module is given
         the front-end's ``sfreq`` and returns the module.
@@ -108,6 +110,7 @@ class WindowDataModule(L.LightningDataModule):
         fold: int = -1,
         labels: LabelRecipe | None = None,
         pseudo: PseudoLabels | None = None,
+        opinions: np.ndarray | None = None,
         augment: Mapping[str, Any] | None = None,
         batch_size: int = 32,
         num_workers: int | str = 0,
@@ -130,7 +133,7 @@ class WindowDataModule(L.LightningDataModule):
         held_out = folds == fold
         recipe = LabelRecipe() if labels is None else labels
         others = pseudo is not None and pseudo.part.fingerprint != part.fingerprint
-        trained = recipe.labels(part.rows, ~held_out, None if pseudo is None or others else pseudo.probs)
+        trained = recipe.labels(part.rows, ~held_out, None if pseudo is None or others else pseudo.probs, opinions)
         self.rows_held_out = part.rows[held_out].reset_index(drop=True)
         self.rows_trained = part.rows.iloc[trained.rows].reset_index(drop=True)
         self.sources: tuple[str, ...] = front_end.sources  # type: ignore[assignment]

@@ -26,7 +26,8 @@ from hbac.vocabulary import CLASSES, MANY_VOTES, N_CHANNELS, N_CLASSES, VOTE_COL
 # N window, T sample, C channel, K class
 
 _BATCH = 32  # windows that are predicted at a time
-_OF_COMMANDS = ("init_from", "ema", "patience", "callbacks", "labels.pseudo")  # what `_train` does without
+# What `_train` does without.
+_OF_COMMANDS = ("init_from", "ema", "patience", "callbacks", "labels.pseudo", "labels.opinions")
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

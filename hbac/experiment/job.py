@@ -277,6 +277,7 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
     """Name the files that decide predictions by what is in them: a run is the same wherever they lie."""
     from hbac.common.files import hash_of_file
     from hbac.predictions.pseudo import pseudo_hash
+    from hbac.predictions.rater_votes import read_raters
     from hbac.runs.folder import WEIGHTS_FILE, read_facts
 
     learned_from = {name: stage.labels.pseudo for name, stage in stages.items() if stage.labels.pseudo is not None}
@@ -284,6 +285,10 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
         f"pseudo {name}".rstrip(): pseudo if pseudo in stages else pseudo_hash(Path(str(pseudo)))
         for name, pseudo in learned_from.items()
     }
+    for name, stage in stages.items():
+        if (opinions := stage.labels.opinions) is not None:
+            read_raters(Path(str(opinions)))  # its problems are said before any data is read
+            content[f"opinions {name}".rstrip()] = hash_of_file(Path(str(opinions)))
     if start is not None:
         # Of all its folds, where it is known.
         content["init_from"] = read_facts(start).get("config_hash") or hash_of_file(start / WEIGHTS_FILE)

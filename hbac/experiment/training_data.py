@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from hbac.cli.settings import blamed_on
@@ -20,6 +21,7 @@ from hbac.labels.leaks import Audit, check_apart
 from hbac.labels.lineage import check_unseen, lineage_of
 from hbac.labels.targets import count_votes, population_of
 from hbac.predictions.pseudo import read_pseudo
+from hbac.predictions.rater_votes import read_opinions
 from hbac.runs.folder import read_facts
 from hbac.runs.model import load_weights
 
@@ -93,6 +95,8 @@ class TrainingData:
         Its folds.
     pseudo : mapping of str to PseudoLabels
         By the stage that learns from them.
+    opinions : mapping of str to ndarray, shape (n_rows, 6)
+        Second opinions in votes, by the stage that learns from them.
     lineage : list of TrainedOn
         The runs that went into what this one begins with and learns from.
     part_of : callable
@@ -102,6 +106,7 @@ class TrainingData:
     part: Part
     folds: FoldTable
     pseudo: dict[str, PseudoLabels]
+    opinions: dict[str, np.ndarray]
     lineage: list[TrainedOn]
     part_of: Callable[[str], Part]
 
@@ -147,8 +152,14 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> TrainingD
         log.info("fold %d of %s starts from the weights of %s", cfg.fold, job.member, job.start)
     elif (start := weights_at_start(job.config["model"])) is not None:
         log.info("fold %d of %s starts from %s", cfg.fold, job.member, start)
-    pseudo = {}
+    pseudo, opinions = {}, {}
+    is_trained = folds.fold_of(part.rows["patient_id"]) != cfg.fold
     for stage in job.stages:
+        if (said := stage.cfg.labels.opinions) is not None:
+            opinions[stage.name] = read_opinions(Path(str(said)), part.rows)
+            on_rows = opinions[stage.name].any(axis=1)
+            log.info("labels.opinions=%s: on %d rows, %d of them to train on", said, on_rows.sum(),
+                     (on_rows & is_trained).sum())  # fmt: skip
         if stage.cfg.labels.pseudo is not None and not stage.teacher:
             path = Path(str(stage.cfg.labels.pseudo))
             pseudo[stage.name], learned_from = read_pseudo(path, cfg.fold, folds.hash, job.dataset, part_of)
@@ -158,7 +169,7 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> TrainingD
     if lineage:
         n_runs = len(set(lineage))
         log.info("leak audit: 0 of %d runs behind its weights and pseudo-labels that saw fold %d", n_runs, cfg.fold)
-    return TrainingData(part, folds, pseudo, lineage, part_of)
+    return TrainingData(part, folds, pseudo, opinions, lineage, part_of)
 
 
 def make_data(stage: Stage, job: Job, training_data: TrainingData) -> Any:
@@ -195,6 +206,7 @@ def make_data(stage: Stage, job: Job, training_data: TrainingData) -> Any:
             fold=cfg.fold,
             labels=stage.labels,
             pseudo=pseudo,
+            opinions=training_data.opinions.get(stage.name),
             augment={name: build(node, "augment", cfg.allow) for name, node in cfg.augment.items() if node is not None},
             seed=stage.seed,
             cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,

@@ -106,6 +106,7 @@ class LabelRecipe:
     pseudo_hard: bool = False  # the pseudo-label is the likeliest class alone
     pseudo_min_confidence: float = 0.0  # of the likeliest class; pseudo-labels below it are not used
     pseudo_weight: float = 1.0  # of rows with a pseudo-label, in place of the one that their votes would give
+    opinions_replace: bool = False  # second opinions take the place of the row's votes, as many as they were
 
     def __post_init__(self) -> None:
         for name, valid in (
@@ -138,8 +139,9 @@ class LabelRecipe:
             raise UserError(
                 f"labels.max_votes={most}: must be a whole number, at least labels.min_votes={self.min_votes}, or null"
             )
-        if not isinstance(self.pseudo_hard, bool):
-            raise UserError(f"labels.pseudo_hard={self.pseudo_hard}: must be true or false")
+        for name in ("pseudo_hard", "opinions_replace"):
+            if not isinstance(flag := getattr(self, name), bool):
+                raise UserError(f"labels.{name}={flag}: must be true or false")
 
     @classmethod
     def from_config(cls, labels: Mapping[str, Any]) -> LabelRecipe:
@@ -147,12 +149,18 @@ class LabelRecipe:
         return cls(**{field.name: labels[field.name] for field in fields(cls)})
 
     def labels(
-        self, rows: pd.DataFrame, mask: NDArray[np.bool_] | None = None, pseudo_NK: NDArray[np.floating] | None = None
+        self,
+        rows: pd.DataFrame,
+        mask: NDArray[np.bool_] | None = None,
+        pseudo_NK: NDArray[np.floating] | None = None,
+        opinions_NK: NDArray[np.floating] | None = None,
     ) -> TrainingLabels:
         """Choose the rows to train on, and make their targets and weights.
 
         Of label rows (or test rows, which have no votes) those that `mask` lets in are trained on if their number of
         votes lies within the bounds, or if they have a pseudo-label: `pseudo_NK`, NaN where there is none.
+        `opinions_NK`, second opinions in votes, 0 where there is none, change targets alone: bounds, weights and
+        populations go by the experts' votes.
         """
         n_rows = len(rows)
         has_votes = VOTE_COLUMNS[0] in rows
@@ -167,7 +175,7 @@ class LabelRecipe:
         rows, votes_N, pseudo_N = rows[chosen_N], votes_N[chosen_N], pseudo_N[chosen_N]
         target_NK = np.zeros((len(rows), N_CLASSES))
         if has_votes and len(rows):
-            target_NK = self._from_votes(rows, votes_N)
+            target_NK = self._from_votes(rows, 0 if opinions_NK is None else opinions_NK[chosen_N])
         if pseudo_NK is not None:
             prediction_NK = np.asarray(pseudo_NK, np.float64)[chosen_N][pseudo_N]
             if self.pseudo_hard:
@@ -194,15 +202,19 @@ class LabelRecipe:
             decay=np.where(few_N, self.few_votes_decay, 1.0).astype(np.float32),
         )
 
-    def _from_votes(self, rows: pd.DataFrame, votes_N: NDArray[np.int32]) -> NDArray[np.float64]:
+    def _from_votes(self, rows: pd.DataFrame, opinions_NK: NDArray[np.floating] | float) -> NDArray[np.float64]:
         """Return targets (n, 6) of rows that all have votes."""
-        count_NK = rows.loc[:, list(VOTE_COLUMNS)].to_numpy(np.float64)
+        voted_NK = rows.loc[:, list(VOTE_COLUMNS)].to_numpy(np.float64)
+        count_NK = voted_NK + opinions_NK
+        if self.opinions_replace:
+            said_N1 = np.sum(opinions_NK, axis=-1, keepdims=True)
+            scaled_NK = opinions_NK * voted_NK.sum(axis=1, keepdims=True) / np.where(said_N1 > 0, said_N1, 1)
+            count_NK = np.where(said_N1 > 0, scaled_NK, voted_NK)
         eeg_N = np.unique(rows["eeg_id"].to_numpy(), return_inverse=True)[1]
-        total_N = votes_N.astype(np.float64)
         if self.target == "eeg_sum":
             count_NK = _sum_by(eeg_N, count_NK)[eeg_N]
-            total_N = count_NK.sum(axis=1)
-        count_NK = count_NK + (self.vote_prior * VOTE_SMOOTHING[self.vote_smoothing](total_N))[:, None]
+        smoothing_N = VOTE_SMOOTHING[self.vote_smoothing](count_NK.sum(axis=1))
+        count_NK = count_NK + (self.vote_prior * smoothing_N)[:, None]
         share_NK = count_NK / count_NK.sum(axis=1, keepdims=True)
         if self.target == "eeg_mean":
             share_NK = (_sum_by(eeg_N, share_NK) / np.bincount(eeg_N)[:, None])[eeg_N]

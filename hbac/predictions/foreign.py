@@ -83,7 +83,7 @@ def read_table(
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
-        frame = _read_csv(path)
+        frame = read_csv(path)
     else:
         arrow = read_parquet(path)
         if _has_metadata(arrow):
@@ -113,9 +113,10 @@ def _has_metadata(arrow: pa.Table) -> bool:
     return any(key.startswith(_PREFIX) for key in (arrow.schema.metadata or {}))
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, what: str = "prediction table") -> pd.DataFrame:
+    """Read a table with one header line; `UserError` says what is wrong with `what`."""
     if not path.is_file():
-        raise UserError(f"{path}: no such prediction table")
+        raise UserError(f"{path}: no such {what}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = [name.strip() for name in next(csv.reader(file), [])]

@@ -19,6 +19,7 @@ import pandas as pd
 from hbac.common.errors import UserError
 from hbac.evaluation.agreement import NOT_RATED, count_votes_by_rater
 from hbac.evaluation.metric import check_distribution
+from hbac.predictions.foreign import read_csv
 from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.parquet import read_parquet
 from hbac.predictions.table import ID_COLUMNS, NO_ID, PredictionTable
@@ -47,6 +48,8 @@ class RaterTable:
         ``label_id`` and ``patient_id`` of each row, and other ids; −1 where the file has none.
     probs : ndarray of float64, shape (rows, 6), or None
         Probabilities.
+    certainty : ndarray of float64, shape (rows, raters), or None
+        How sure a rater was, 0 to 100; None where the file does not say.
     """
 
     title: str
@@ -54,6 +57,7 @@ class RaterTable:
     votes: npt.NDArray[np.int64]
     ids: pd.DataFrame
     probs: npt.NDArray[np.float64] | None = None
+    certainty: npt.NDArray[np.float64] | None = None
 
     @property
     def patients(self) -> npt.NDArray[np.int64]:
@@ -90,7 +94,8 @@ def read_raters(path: str | Path) -> RaterTable:
     ----------
     path : str or Path
         Parquet or csv. Wide: columns ``rater_…`` of class names, or of codes (0 other, 1 seizure, 2 LPD, 3 GPD, 4 LRDA,
-        5 GRDA, −1 not rated); ids and the six ``_prob`` columns where there are any. Long: ``rater, label_id, class``.
+        5 GRDA, −1 not rated); ids and the six ``_prob`` columns where there are any. Long: ``rater, label_id, class``,
+        and ``certainty``, other ids where there are any.
         Rows that nobody rated are left out.
 
     Returns
@@ -130,15 +135,10 @@ def read_raters(path: str | Path) -> RaterTable:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    if path.suffix.lower() != ".csv":
-        frame: pd.DataFrame = read_parquet(path).to_pandas(ignore_metadata=True)
-        return frame
-    if not path.is_file():
-        raise UserError(f"{path}: no such table of raters")
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as csv ({str(error).splitlines()[0]})") from error
+    if path.suffix.lower() == ".csv":
+        return read_csv(path, "table of raters")
+    frame: pd.DataFrame = read_parquet(path).to_pandas(ignore_metadata=True)
+    return frame
 
 
 def _classes(values: pd.Series, path: Path) -> npt.NDArray[np.int64]:
@@ -187,15 +187,60 @@ def _from_long(frame: pd.DataFrame, path: Path) -> RaterTable:
     if repeated.any():
         row = int(np.argmax(repeated))
         raise UserError(f"{path}: row {row}: {rater.iloc[row]} has voted on label_id {label_id[row]} before")
-    names, labels = sorted(rater.unique()), np.unique(label_id)
-    votes = np.full((len(labels), len(names)), NOT_RATED, np.int64)
-    votes[np.searchsorted(labels, label_id), np.searchsorted(names, rater.to_numpy(str))] = k
-    ids = pd.DataFrame(dict.fromkeys(ID_COLUMNS, np.full(len(labels), NO_ID))).assign(label_id=labels)
-    if "patient_id" in frame.columns:
-        patient = pd.Series(_ids(frame, "patient_id", path), index=label_id)
-        ids["patient_id"] = patient[~patient.index.duplicated()].reindex(labels).to_numpy()
+    names, (labels, first) = sorted(rater.unique()), np.unique(label_id, return_index=True)
+    at = np.searchsorted(labels, label_id), np.searchsorted(names, rater.to_numpy(str))
+    votes, certainty = np.full((len(labels), len(names)), NOT_RATED, np.int64), None
+    votes[at] = k
+    ids = pd.DataFrame({column: _ids(frame, column, path)[first] for column in ID_COLUMNS})
     rated = (votes != NOT_RATED).any(axis=1)
-    return RaterTable(path.stem, tuple(names), votes[rated], ids[rated].reset_index(drop=True))
+    if "certainty" in frame.columns:
+        sure = pd.to_numeric(frame["certainty"], errors="coerce")
+        if not (fits := sure.between(0, 100)).all():
+            row = int(np.argmin(fits))
+            raise UserError(f"{path}: row {row}, column certainty: {frame['certainty'].iloc[row]}; it is 0 to 100")
+        certainty = np.zeros(votes.shape)
+        certainty[at] = sure
+        certainty = certainty[rated]
+    return RaterTable(path.stem, tuple(names), votes[rated], ids[rated].reset_index(drop=True), certainty=certainty)
+
+
+def read_opinions(path: Path, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Read second opinions on label rows as votes.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read_raters`.
+    rows : DataFrame
+        Those of the data set.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows, 6)
+        Votes of each row; who was less certain than 100 has a smaller one.
+
+    Raises
+    ------
+    UserError
+        For a table that cannot be read, or a row that the data set does not have.
+    """
+    table = read_raters(path)
+    at = pd.Index(rows["label_id"]).get_indexer(table.ids["label_id"])
+    own = rows.iloc[at]
+    for column in ("label_id", "eeg_id"):
+        given = table.ids[column].to_numpy()
+        bad = (given != own[column].to_numpy()) & ((given != NO_ID) | (column == "label_id"))
+        if bad.any():
+            wrong = table.ids.loc[bad, ["label_id", "eeg_id"]].iloc[0]
+            raise UserError(
+                f"labels.opinions={path}: label_id {wrong['label_id']} of eeg_id {wrong['eeg_id']}: no row of this "
+                f"data set, as {bad.sum()} of the table's {len(bad)}; it has to be of the rows that are trained on"
+            )
+    votes_NK = np.zeros((len(rows), len(CLASSES)))
+    weight_NJ = np.ones(table.votes.shape) if table.certainty is None else table.certainty / 100
+    for k in range(len(CLASSES)):
+        votes_NK[at, k] = np.where(table.votes == k, weight_NJ, 0).sum(axis=1)
+    return votes_NK
 
 
 def vote_counts(table: RaterTable) -> pd.DataFrame:

@@ -21,7 +21,7 @@ _NOT_HASHED_INSIDE = {
     "model": ("pretrained_file",),
     "data": ("num_workers", "resident"),
     "trainer": ("strategy",),
-    "labels": ("pseudo",),
+    "labels": ("pseudo", "opinions"),
     "callbacks": ("device_stats", "throughput"),
 }  # fmt: skip
 

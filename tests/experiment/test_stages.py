@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from hbac.labels.targets import votes_to_shares
 from hbac.predictions import PredictionTable
 from tests.helpers import write_hms_layout
 from tests.test_commands import SMALL_NET, command
@@ -71,6 +72,7 @@ def test_a_stage_goes_on_from_the_one_before(root: Path, tmp_path: Path) -> None
         ("+stages.a.labels.n_folds=4", "stages.a.labels.n_folds: all stages share the run's folds"),
         ("+stages.a.labels.min_vote=4", "stages.a: Key 'min_vote' is not in struct"),
         ("+stages.a.labels.temperature=0", "labels.temperature=0: must be a number above 0"),
+        ("labels.opinions=nowhere.csv", "nowhere.csv: no such table of raters"),
         ("init_from=nowhere", "nowhere: neither a finished run (with model.json) nor a folder of them with fold0"),
         ("labels.pseudo=nowhere", "labels.pseudo=nowhere: neither a prediction table nor a folder with folds/fold0"),
     ],
@@ -153,6 +155,34 @@ def test_predictions_of_other_recordings_are_refused(swept: Path, tmp_path: Path
     result = command(tmp_path, "hbac.train", *settings(elsewhere), f"labels.pseudo={swept / 'test'}", ok=False)
     assert result.returncode == 2
     assert "was trained with another fold table" in result.stderr or "of other recordings" in result.stderr
+
+
+def test_second_opinions_are_learned_from_and_name_the_run(root: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(root / "train.csv")
+    rows["patient"] = rows["patient_id"].rank(method="dense")
+    said = tmp_path / "said.csv"
+    opinions = rows.groupby("patient").head(1)[["label_id", "eeg_id", "patient_id"]].assign(rater="bo")
+    opinions.assign(**{"class": "lpd"}).to_csv(said, index=False)
+    plain = settings(root)
+    learn = [*plain, f"labels.opinions={said}", "labels.opinions_replace=true"]
+    told = command(tmp_path, "hbac.train", *learn).stderr
+    (run,) = tmp_path.glob("outputs/runs/*/fold0")
+    table = PredictionTable.read(run / "predictions.parquet")
+    n_held_out = opinions["label_id"].isin(table.frame["label_id"]).sum()
+    assert n_held_out > 0
+    assert f"said.csv: on {len(opinions)} rows, {len(opinions) - n_held_out} of them to train on" in told
+    shares = votes_to_shares(rows.set_index("label_id").loc[table.frame["label_id"]])
+    np.testing.assert_allclose(table.targets, shares, rtol=1e-6)  # what scores knows none of it
+    opinions.assign(**{"class": "gpd"}).to_csv(said, index=False)
+    command(tmp_path, "hbac.train", *learn)
+    command(tmp_path, "hbac.train", *plain)
+    assert len(list(tmp_path.glob("outputs/runs/*"))) == 3
+
+    opinions.assign(label_id=opinions["label_id"] + 10**9, **{"class": "gpd"}).to_csv(said, index=False)
+    result = command(tmp_path, "hbac.train", *learn, ok=False)
+    assert result.returncode == 2
+    assert f"labels.opinions={said}: label_id" in result.stderr
+    assert "no row of this data set" in result.stderr
 
 
 def test_a_teacher_in_the_same_run(root: Path, tmp_path: Path) -> None:

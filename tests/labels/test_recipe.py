@@ -169,6 +169,35 @@ def test_rows_without_votes_learn_from_their_pseudo_label_alone():
 
 
 @pytest.mark.parametrize(
+    ("settings", "target"),
+    [
+        ({}, [0.5, 0.4, 0, 0, 0, 0.1]),
+        ({"opinions_replace": True}, [0, 0.8, 0, 0, 0, 0.2]),
+        (
+            {"opinions_replace": True, "vote_smoothing": "constant", "vote_prior": 1},
+            [1 / 11, 5 / 11, *[1 / 11] * 3, 2 / 11],
+        ),
+    ],
+)
+def test_second_opinions_change_the_target_of_their_row_alone(settings, target):
+    rows = label_rows([[5, 0, 0, 0, 0, 0], OTHER], [7, 8])
+    opinions = np.zeros((2, 6))
+    opinions[0, [1, 5]] = 4, 1
+    recipe = LabelRecipe(**settings, weight="votes", max_votes=5)
+    said, plain = recipe.labels(rows, opinions_NK=opinions), recipe.labels(rows)
+    np.testing.assert_allclose(said.target[0], target, rtol=1e-6)
+    np.testing.assert_array_equal(said.target[1], plain.target[1])
+    np.testing.assert_array_equal(said.weight, plain.weight)
+    assert said.rows.tolist() == [0, 1]
+
+
+def test_opinions_count_among_the_votes_of_an_eeg():
+    opinions = np.array([[0, 2, 0, 0, 0, 0], [0] * 6], float)
+    labels = LabelRecipe(target="eeg_sum").labels(label_rows([SEIZURE, SEIZURE], [7, 7]), opinions_NK=opinions)
+    np.testing.assert_allclose(labels.target[:, :2], [[0.5, 0.5]] * 2)
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         (
@@ -184,6 +213,7 @@ def test_rows_without_votes_learn_from_their_pseudo_label_alone():
         ({"min_votes": 0}, "labels.min_votes=0: must be a whole number"),
         ({"min_votes": 9, "max_votes": 7}, "labels.max_votes=7: .* labels.min_votes=9"),
         ({"pseudo_hard": "soft"}, "labels.pseudo_hard=soft: must be true or false"),
+        ({"opinions_replace": 1}, "labels.opinions_replace=1: must be true or false"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -199,5 +229,6 @@ def test_the_config_shows_the_defaults(conf):
         "seed",
         "pseudo",
         "pseudo_split",
+        "opinions",
     }
     assert ROWS[0] == config["rows"]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.predictions.rater_votes import RaterTable, read_raters, vote_counts
+from hbac.predictions.rater_votes import RaterTable, read_opinions, read_raters, vote_counts
 from hbac.vocabulary import CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 SZ, LPD, GPD, LRDA, GRDA, OTHER = range(6)
@@ -111,3 +111,40 @@ def test_the_twenty_raters_of_sparcnet(raters_path: Path) -> None:
     assert (len(found.names), found.votes.shape) == (20, (35_740, 20))
     majority_share = np.bincount(vote_counts(found)[list(VOTE_COLUMNS)].to_numpy().argmax(axis=1), minlength=6) / 35_740
     assert majority_share[CLASSES.index("gpd")] == pytest.approx(0.272, abs=0.01)
+
+
+def test_opinions_are_votes_of_the_data_sets_rows(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"label_id": [3, 8, 9], "eeg_id": [30, 80, 80]})
+    said = pd.DataFrame(
+        {
+            "rater": ["bo", "ann", "bo"],
+            "label_id": [8, 8, 3],
+            "eeg_id": [80, 80, 30],
+            "class": ["lpd", "Other", "GRDA"],
+            "certainty": [80, 50, 100],
+        }
+    )
+    votes = read_opinions(write(tmp_path / "said.csv", said), rows)
+    assert votes.tolist() == [[0, 0, 0, 0, 1, 0], [0, 0.8, 0, 0, 0, 0.5], [0] * 6]
+    sure = read_opinions(write(tmp_path / "said.csv", said.drop(columns=["certainty", "eeg_id"])), rows)
+    assert sure.tolist() == [[0, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 1], [0] * 6]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("certainty", 101, "said.csv: row 1, column certainty: 101; it is 0 to 100"),
+        ("certainty", "sure", "said.csv: row 1, column certainty: sure"),
+        ("class", "spike", "said.csv: row 1, column class: spike; a vote is"),
+        ("label_id", 5, r"labels.opinions=.*said.csv: label_id 5 of eeg_id 80: no row of this data set, as 1 of the"),
+        ("eeg_id", 7, r"labels.opinions=.*said.csv: label_id 8 of eeg_id 7: no row of this data set, as 1 of the"),
+    ],
+)
+def test_opinions_that_are_refused(column: str, value: object, message: str, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"label_id": [3, 8], "eeg_id": [30, 80]})
+    said = pd.DataFrame(
+        {"rater": "bo", "label_id": [3, 8], "eeg_id": [30, 80], "class": ["lpd", "gpd"], "certainty": [80, 50]}
+    ).astype({column: object})
+    said.loc[1, column] = value
+    with pytest.raises(UserError, match=message):
+        read_opinions(write(tmp_path / "said.csv", said), rows)

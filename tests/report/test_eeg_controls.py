@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hbac.data import EEGDataModule
+from hbac.labels.recipe import LabelRecipe
 from hbac.labels.targets import votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.metadata import TableMetadata
-from hbac.predictions.rater_votes import read_raters
+from hbac.predictions.rater_votes import read_opinions, read_raters
 from hbac.recordings.datasets import HMS, Part
 from hbac.report.eeg_page import write_eeg_page
+from hbac.signal import EEGFrontEnd
 from hbac.vocabulary import CLASSES, ELECTRODES
 from tests.browser import Browser
 
@@ -148,7 +151,9 @@ def test_a_channel_is_hidden_and_has_its_own_gain(opened: Browser) -> None:
     assert opened.console() == []
 
 
-def test_a_second_opinion_is_a_table_that_raters_reads(opened: Browser, part: Part, tmp_path: Path) -> None:
+def test_a_second_opinion_is_a_table_that_raters_and_trainings_read(
+    opened: Browser, part: Part, tmp_path: Path
+) -> None:
     opened.click("#eeg-classes button[value=lrda]")
     opened.run("document.getElementById('eeg-certainty').value = 55")
     opened.run("document.getElementById('eeg-certainty').dispatchEvent(new Event('change'))")
@@ -169,6 +174,13 @@ def test_a_second_opinion_is_a_table_that_raters_reads(opened: Browser, part: Pa
     said = dict(zip(found.ids["label_id"], found.votes[:, 0], strict=True))
     assert said == dict(zip(rows["label_id"], [CLASSES.index("lrda"), CLASSES.index("seizure")], strict=True))
     assert found.patients.tolist() == rows.sort_values("label_id")["patient_id"].tolist()
+    opinions = read_opinions(path, part.rows)
+    recipe = LabelRecipe(opinions_replace=True)
+    fold = np.zeros(len(part.rows), int)
+    data = EEGDataModule(part, EEGFrontEnd("public_8", "0.5-20"), fold, labels=recipe, opinions=opinions)
+    assert data.train_set.labels is not None
+    np.testing.assert_allclose(data.train_set.labels.target[[0, 3]], np.eye(6)[[CLASSES.index("lrda"), 0]], atol=1e-6)
+    np.testing.assert_allclose(data.train_set.labels.target[1:3], votes_to_shares(part.rows)[1:3], atol=1e-6)
     assert "save 2 as csv" in text(opened, "save")
     listed = "return [...document.querySelectorAll('.eeg-list em')].map(e => e.textContent)"
     assert opened.run(listed) == ["said: LRDA", "said: Seizure"]

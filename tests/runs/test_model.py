@@ -54,7 +54,7 @@ def changed(**changes: object) -> dict[str, object]:
         {"dataset__root": "x"},
         {"dataset__sfreq": 256, "dataset__unit": "V"},  # what they make of the files is in content.data
         {"model__pretrained_file": "/there"},
-        {"stages": {"first": {"labels": {"pseudo": "there"}, "data": {"num_workers": 2}}}},
+        {"stages": {"first": {"labels": {"pseudo": "there", "opinions": "a.csv"}, "data": {"num_workers": 2}}}},
         {"dataset__n_jobs": 8},
         {"data__num_workers": 4},
         {"population": "all"},
