@@ -81,23 +81,11 @@ class ImageAugment(nn.Module):
 
     @torch.no_grad()
     def forward(self, image_BIHW: Tensor, key_B: Tensor, reversed_rows: Sequence[int] | None = None) -> Tensor:
-        """Change a batch.
+        """Change a batch (B, channels, frequency, time), which is not written to, by the rows' keys.
 
-        Parameters
-        ----------
-        image_BIHW : Tensor
-            Shape (B, channels, frequency, time); not written to. Sources of the same window that share a time
-            axis are changed alike when they come with the same keys.
-        key_B : Tensor
-            The rows' keys, int64, shape (B,), on the same device.
-        reversed_rows : sequence of int, optional
-            Order of the picture's rows in a window that runs backwards, where it is another one
-            (`hbac.signal.RawImage`).
-
-        Returns
-        -------
-        Tensor
-            As `image_BIHW`.
+        Sources of the same window that share a time axis are changed alike when they come with the same keys.
+        `reversed_rows` is the order of the picture's rows in a window that runs backwards, where it is another one
+        (`hbac.signal.RawImage`).
         """
         s = self.settings
         numbers = {"reverse": {}, **{name: {name: 2 * s["n_masks"]} for name in ("time_mask", "frequency_mask")}}
@@ -135,16 +123,6 @@ class Mixup(nn.Module):
         Probability of a mixture.
     share_max : float
         Largest share of the partner, drawn evenly from 0; at most one half, so that a row stays mostly itself.
-
-    Attributes
-    ----------
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
-
-    Raises
-    ------
-    UserError
-        If a number cannot be.
 
     Examples
     --------

@@ -31,19 +31,11 @@ _CPU_WINDOWS = 4
 
 
 def fill_missing_(x_BCT: Tensor) -> Tensor:
-    """Replace, in place, samples that are not finite by the mean of the channel's valid samples in the window.
+    """Replace, in place, samples that are not finite by the mean of the channel's valid samples in the window, or 0.
 
-    Parameters
-    ----------
-    x_BCT : Tensor
-        Shape (..., T), floating point of at least 32 bits. An infinity is a sample beyond the range of the
-        float16 store and counts as missing.
-
-    Returns
-    -------
-    Tensor
-        The same tensor; 0 throughout where a channel has no valid sample. On a CPU only the channels that miss
-        something are worked on; on other devices asking which would stall the queue, so that all are.
+    `x_BCT`, (..., T), has at least 32 bits. An infinity is a sample beyond the range of the float16 store and counts as
+    missing. On a CPU only the channels that miss something are worked on; on other devices asking which would stall the
+    queue, so that all are.
 
     Examples
     --------

@@ -174,33 +174,17 @@ def _side(side: str, chosen: int | None, pictures: Mapping[str, nn.Module]) -> i
 
 
 def official_mirror() -> Tensor:
-    """Return the permutation of an official spectrogram's columns that exchanges left and right.
-
-    Returns
-    -------
-    Tensor
-        int64, shape (400,).
-    """
+    """Return the permutation, int64 (400,), of an official spectrogram's columns that exchanges left and right."""
     partners = [SPECTROGRAM_REGIONS.index(REGION_MIRROR[region]) for region in SPECTROGRAM_REGIONS]
     first_K1 = torch.tensor(partners)[:, None] * N_FREQUENCIES
     return (first_K1 + torch.arange(N_FREQUENCIES)).flatten()
 
 
 class RegionSwap(nn.Module):
-    """Exchange left and right regions of official spectrograms.
+    """Exchange left and right regions of official spectrograms, with a probability from 0 to 1.
 
     The choice of a row is that of `hbac.signal.RawAugment` with the same probability, so that EEG and official
     spectrogram of a window are exchanged together or not at all.
-
-    Parameters
-    ----------
-    swap_p : float
-        Probability, from 0 to 1.
-
-    Raises
-    ------
-    UserError
-        If it is none.
 
     Examples
     --------

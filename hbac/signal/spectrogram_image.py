@@ -233,21 +233,13 @@ def _pairs(matrix_DC: Tensor) -> dict[str, Tensor]:
 class FramedPower:
     """Power of many frames at given frequencies: a Fourier transform as two thin matrix products.
 
-    Cosines and sines under a short window, up to a frequency far below Nyquist, span a space of far fewer
-    dimensions than the window has samples. Its singular vectors give the transform in two steps, first into
-    that space, then to the frequencies, at a third of the arithmetic and to the same rounding: singular values
-    below that of the precision are dropped.
+    Cosines and sines under a short window, up to a frequency far below Nyquist, span a space of far fewer dimensions
+    than the window has samples. Its singular vectors give the transform in two steps, first into that space, then to
+    the frequencies, at a third of the arithmetic and to the same rounding: singular values below that of the precision
+    are dropped.
 
-    Parameters
-    ----------
-    windows : Tensor
-        Float64, shape (n_windows, length): one window, or several tapers whose powers are summed.
-    frequency_hz : Tensor
-        Float64, shape (H,).
-    sfreq : float
-        Sampling rate in hertz.
-    centre : float or None
-        Sample about which the windows are even or odd; None for half the length, as of periodic windows.
+    `windows` are float64 (n_windows, length): one window, or several tapers whose powers are summed; they are even or
+    odd about the sample `centre`, None for half the length, as of periodic windows.
     """
 
     # Singular values relative to the largest that are kept, just above the rounding of each precision.

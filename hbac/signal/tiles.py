@@ -24,24 +24,12 @@ KINDS = ("tiles", "stack")
 
 @dataclass(frozen=True)
 class Tile:
-    """Where one channel of one source lies.
+    """Where one channel of one source lies on the finished image."""
 
-    Parameters
-    ----------
-    source, channel : str
-        Which picture: ``"eeg"``, ``"LL"``.
-    index : int
-        Number of the channel in its source.
-    plane : int or None
-        Channel of the finished image; None where all its channels are equal.
-    rows, columns : slice
-        The part of the finished image.
-    """
-
-    source: str
-    channel: str
-    index: int
-    plane: int | None
+    source: str  # which picture: eeg …
+    channel: str  # and its channel: LL
+    index: int  # number of the channel in its source
+    plane: int | None  # channel of the finished image; None where all its channels are equal
     rows: slice
     columns: slice
 
@@ -148,23 +136,9 @@ class ImageLayout(nn.Module):
         return image_BCHW[:, planes, tile.rows, tile.columns]
 
     def forward(self, images: Mapping[str, Tensor]) -> Tensor:
-        """Compose the image.
+        """Compose the image (B, n_chans, height, width) of tensors (B, channels of the source, any height, any width).
 
-        Parameters
-        ----------
-        images : mapping of str to Tensor
-            For each source a tensor of shape (B, its channels, any height, any width).
-
-        Returns
-        -------
-        Tensor
-            Shape (B, n_chans, height, width); zeros where there is no tile. Equal channels share their memory: clone
-            before writing into it.
-
-        Raises
-        ------
-        ValueError
-            If a source is missing or has another number of channels.
+        There are zeros where there is no tile. Equal channels share their memory: clone before writing into it.
         """
         sized = {}
         for source in self.sources:
@@ -187,13 +161,7 @@ class ImageLayout(nn.Module):
         return image_BCHW.expand(-1, self.n_chans, -1, -1)
 
     def mirror(self, image_BCHW: Tensor) -> Tensor:
-        """Return the image of the mirrored head: each region takes the place of its partner.
-
-        Raises
-        ------
-        UserError
-            If the partner of a channel is not on the image, or channels are neither regions nor derivations.
-        """
+        """Return the image of the mirrored head: each region takes its partner's place, which must be there."""
         mirrored = image_BCHW.clone()
         partners = {source: _mirror(source, names) for source, names in self.channels.items()}
         places = {(tile.source, tile.index): tile for tile in self.tiles}
