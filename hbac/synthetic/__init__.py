@@ -2,8 +2,8 @@
 
 Labels come first: `reference` (the competition's figures), `population` and `raters`, `labels`, `votes` (the floor),
 `comparison`. Then the EEG that has to look like them: `head` (geometry), `patient`, `background`, `patterns` and
-`seizures`, `looks`, `artefacts` and `electrodes`, `recording` (the plan and its rendering), `spectrogram`. Both go into
-`dataset`.
+`seizures` at their `fields`, `looks`, `artefacts` and `electrodes`, `recording` (the plan and its rendering),
+`spectrogram_file`. Both go into `dataset`; `window` and `hours` make one window, or one long recording.
 """
 
 from __future__ import annotations

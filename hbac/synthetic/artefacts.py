@@ -38,46 +38,24 @@ RHYTHMIC_ARTEFACTS = {
 
 @dataclass(frozen=True)
 class Artefacts:
-    """The body's artefacts in one recording.
-
-    Attributes
-    ----------
-    blink_hz, blink_uv, gaze_hz, gaze_uv, roving_uv : float
-        Rates and heights of blinks and side glances; height of slow roving eyes.
-    muscle_uv : float
-        Muscle noise at the temporal electrodes.
-    muscle_bursts : float
-        0 steady, 1 all in bursts.
-    muscle_mix : numpy.ndarray
-        (19, 6) how six muscles reach the electrodes.
-    movement_hz, movement_uv : float
-        Rate and height of movement transients.
-    rhythmic : str
-        One of `RHYTHMIC_ARTEFACTS`, or an empty string.
-    rhythmic_hz, rhythmic_uv, rhythmic_variation : float
-        Its rate, height and irregularity.
-    rhythmic_field : numpy.ndarray
-        (19,) where it is.
-    rhythmic_duty : float
-        Share of the time it is on.
-    """
+    """The body's artefacts in one recording: rates, heights in microvolt, places."""
 
     blink_hz: float
     blink_uv: float
-    gaze_hz: float
+    gaze_hz: float  # side glances
     gaze_uv: float
-    roving_uv: float
-    muscle_uv: float
-    muscle_bursts: float
-    muscle_mix: Array
-    movement_hz: float
+    roving_uv: float  # slow roving eyes
+    muscle_uv: float  # noise at the temporal electrodes
+    muscle_bursts: float  # 0 steady, 1 all in bursts
+    muscle_mix: Array  # (19, 6) how six muscles reach the electrodes
+    movement_hz: float  # transients
     movement_uv: float
-    rhythmic: str
+    rhythmic: str  # one of `RHYTHMIC_ARTEFACTS`, or an empty string
     rhythmic_hz: float
     rhythmic_uv: float
     rhythmic_variation: float
-    rhythmic_field: Array
-    rhythmic_duty: float
+    rhythmic_field: Array  # (19,)
+    rhythmic_duty: float  # share of the time it is on
 
 
 def _eyes(front_back: float) -> tuple[Array, Array]:
@@ -110,22 +88,7 @@ def _local_field(rng: np.random.Generator, kind: str) -> Array:
 
 
 def draw_artefacts(rng: np.random.Generator, patient: Patient, *, rhythmic: float = 0.12) -> Artefacts:
-    """Draw the artefacts of one recording.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    rhythmic : float
-        Probability of a rhythmic artefact.
-
-    Returns
-    -------
-    Artefacts
-        The recording's artefacts.
-    """
+    """Draw the artefacts of one recording; `rhythmic` is the probability of a rhythmic one."""
     muscle_mix = np.abs(rng.standard_normal((N_ELECTRODES, 6))) ** 2 * 0.25
     outer = 1 - np.clip(ELECTRODE_XYZ[:, 2], 0, 1) + 0.05  # muscle is at the rim, not at the vertex
     muscle_mix *= outer[:, None] * rng.choice([-1, 1], muscle_mix.shape)
@@ -253,27 +216,9 @@ def _movement(rng: np.random.Generator, a: Artefacts, n: int, sfreq: float) -> A
 def render_artefacts(
     rng: np.random.Generator, patient: Patient, artefacts: Artefacts, tense: Array, sfreq: float
 ) -> tuple[Array, Array]:
-    """Make the body's artefacts and the EKG's heart wave.
+    """Return the body's artefacts (19, n), to be added to the EEG, and the EKG's heart wave (n,): float32, microvolt.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    artefacts : Artefacts
-        Which recording.
-    tense : numpy.ndarray
-        (n,) factor on the muscles' noise: 1, and more in some seizures.
-    sfreq : float
-        Samples per second.
-
-    Returns
-    -------
-    eeg : numpy.ndarray
-        (19, n) float32, microvolt, to be added to the EEG.
-    ekg : numpy.ndarray
-        (n,) float32, microvolt.
+    `tense` (n,) is a factor on the muscles' noise: 1, and more in some seizures.
     """
     n = tense.size
     out = _ocular(rng, artefacts, n, sfreq)

@@ -32,53 +32,20 @@ CONTINUITY = {"continuous": 0.74, "attenuated": 0.08, "discontinuous": 0.08, "bu
 
 @dataclass(frozen=True)
 class Background:
-    """The background of one recording.
+    """The background of one recording."""
 
-    Attributes
-    ----------
-    level_uv : float
-        Standard deviation in the median bipolar derivation.
-    exponents, knees_hz : tuple of float
-        Spectral shape of the two states.
-    balance : float
-        Mean share of the second state, 0 to 1.
-    fading_s : float
-        How slowly the states cross-fade.
-    continuity : str
-        One of `CONTINUITY`, or ``sleep``.
-    rhythm_gain : float
-        Reactivity: factor on the patient's rhythms in this recording.
-    wandering : float
-        Strength of the slow change of amplitude.
-    """
-
-    level_uv: float
-    exponents: tuple[float, float]
+    level_uv: float  # standard deviation in the median bipolar derivation
+    exponents: tuple[float, float]  # spectral shape of the two states
     knees_hz: tuple[float, float]
-    balance: float
-    fading_s: float
-    continuity: str
-    rhythm_gain: float
-    wandering: float
+    balance: float  # mean share of the second state, 0 to 1
+    fading_s: float  # how slowly the states cross-fade
+    continuity: str  # one of `CONTINUITY`, or ``sleep``
+    rhythm_gain: float  # reactivity: factor on the patient's rhythms in this recording
+    wandering: float  # strength of the slow change of amplitude
 
 
 def draw_background(rng: np.random.Generator, patient: Patient, sleep: float = 0.05) -> Background:
-    """Draw the background of one recording of a patient.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    sleep : float
-        Weight of sleep beside those of `CONTINUITY`.
-
-    Returns
-    -------
-    Background
-        The background.
-    """
+    """Draw the background of one recording; `sleep` is its weight beside those of `CONTINUITY`."""
     shift = 0.35 * rng.standard_normal(2)
     exponents = np.clip(patient.exponent + shift, 1.0, 4.6)
     continuity = pick(rng, {**CONTINUITY, "sleep": sleep})
@@ -109,28 +76,7 @@ def _density(f: NDArray[np.float64], exponent: float, knee: float, high: float, 
 def render_background(
     rng: np.random.Generator, patient: Patient, background: Background, t0_s: float, n: int, sfreq: float
 ) -> Array:
-    """Make the background.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    background : Background
-        Which recording.
-    t0_s : float
-        Time of the first sample on the recording's clock.
-    n : int
-        Samples.
-    sfreq : float
-        Samples per second.
-
-    Returns
-    -------
-    numpy.ndarray
-        (19, n) float32, microvolt.
-    """
+    """Return the background, (19, n) float32 in microvolt, from `t0_s` on the recording's clock."""
     f = frequencies(n, sfreq)
     parts = [
         spectrum_noise(rng, mix, _density(f, exponent, knee, patient.highpass_hz, patient.lowpass_hz), n, sfreq)

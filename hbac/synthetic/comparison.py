@@ -14,20 +14,7 @@ COMPARED = ("medium", "large")
 
 
 def simulated_figures(size: str, seed: int = 0) -> dict[str, VoteFigures]:
-    """Return what the votes of the simulated training part are like; no EEG is made for it.
-
-    Parameters
-    ----------
-    size : str
-        A size of the data set.
-    seed : int
-        Its seed.
-
-    Returns
-    -------
-    dict of str to VoteFigures
-        By vote population.
-    """
+    """Return what the votes of a size's training part are like, by population; no EEG is made for it."""
     eegs = [eeg for patient in SIZES[size].labels("train", seed) for eeg in patient]
     votes = np.concatenate([eeg.votes for eeg in eegs])
     of_eeg = np.repeat(np.arange(len(eegs)), [len(eeg.votes) for eeg in eegs])
@@ -35,18 +22,7 @@ def simulated_figures(size: str, seed: int = 0) -> dict[str, VoteFigures]:
 
 
 def votes_table(seed: int = 0) -> str:
-    """Return the table: the competition's figures, and those of the sizes that are to have them.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the data sets.
-
-    Returns
-    -------
-    str
-        Lines of text.
-    """
+    """Return the table: the competition's figures, and those of the sizes that are to have them."""
     found = {"HMS": HMS_FIGURES} | {size: simulated_figures(size, seed) for size in COMPARED}
     return "\n".join(line for population in HMS_FIGURES for line in _section(found, population))
 

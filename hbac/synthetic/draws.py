@@ -43,25 +43,9 @@ def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
 
 
 def wander(rng: np.random.Generator, n: int, sfreq: float, tau_s: float, k: int = 1) -> Array:
-    """Draw slow random processes of unit variance (an autoregression on a coarse grid, joined by lines).
+    """Draw `k` slow random processes of unit variance and correlation time `tau_s`, float32 of shape (k, n).
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    n : int
-        Samples.
-    sfreq : float
-        Samples per second.
-    tau_s : float
-        Correlation time in seconds.
-    k : int
-        How many independent processes.
-
-    Returns
-    -------
-    numpy.ndarray
-        Float32 of shape (k, n).
+    They are autoregressions on a coarse grid, joined by lines.
     """
     step_s = max(tau_s / 2.5, 1 / sfreq)
     m = int(np.ceil(n / sfreq / step_s)) + 2
@@ -92,27 +76,11 @@ def frequencies(n: int, sfreq: float) -> NDArray[np.float64]:
 def spectrum_noise(
     rng: np.random.Generator, mix: Array, density: ArrayLike, n: int, sfreq: float
 ) -> NDArray[np.complex64]:
-    """Draw the Fourier coefficients of Gaussian noise with a given density, mixed over channels.
+    """Draw the Fourier coefficients of Gaussian noise, complex64 of shape (channels, n // 2 + 1).
 
-    Coefficients (not samples) are returned so that several components can be added before one inverse transform.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    mix : numpy.ndarray
-        (channels, sources) weights.
-    density : array_like
-        One-sided power density per source at `frequencies(n, sfreq)`, in squared units per hertz.
-    n : int
-        Samples of the signal.
-    sfreq : float
-        Samples per second.
-
-    Returns
-    -------
-    numpy.ndarray
-        Complex64 of shape (channels, n // 2 + 1).
+    Coefficients (not samples) are returned so that several components can be added before one inverse transform. `mix`
+    is (channels, sources); `density` the one-sided power density of the sources at `frequencies(n, sfreq)`, in squared
+    units per hertz.
     """
     amplitude = np.sqrt(np.asarray(density) * (sfreq * n / 4)).astype(np.float32)
     amplitude[0] = 0
@@ -146,21 +114,9 @@ def pulses(
     sigma_s: NDArray[np.floating],
     height: NDArray[np.floating],
 ) -> Array:
-    """Add Gaussian pulses on a time grid.
+    """Add Gaussian pulses on a time grid, float32 of shape (n,).
 
-    Parameters
-    ----------
-    n : int
-        Samples.
-    sfreq : float
-        Samples per second.
-    centre_s, sigma_s, height : numpy.ndarray
-        Place, width (standard deviation) and signed height of each pulse; equal shapes.
-
-    Returns
-    -------
-    numpy.ndarray
-        Float32 of shape (n,).
+    Each has a place, a width (standard deviation) and a signed height.
     """
     out = np.zeros(n)
     centre, sigma, tall = (np.ravel(a).astype(np.float32) for a in (centre_s, sigma_s, height))
@@ -183,23 +139,9 @@ def pulses(
 def renewal(
     rng: np.random.Generator, start_s: float, stop_s: float, rate_hz: float, variation: float
 ) -> NDArray[np.float64]:
-    """Draw event times with gamma-distributed intervals.
+    """Draw rising times of events in a stretch, with gamma-distributed intervals.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    start_s, stop_s : float
-        Stretch to fill.
-    rate_hz : float
-        Events per second.
-    variation : float
-        Coefficient of variation of the intervals; 1 is a Poisson process, 0.05 nearly a clock.
-
-    Returns
-    -------
-    numpy.ndarray
-        Rising times within the stretch.
+    `variation` is the coefficient of variation of the intervals: 1 is a Poisson process, 0.05 nearly a clock.
     """
     expected = max(stop_s - start_s, 0.0) * rate_hz
     count = int(expected + 6 * np.sqrt(expected) * max(variation, 0.1) + 8)

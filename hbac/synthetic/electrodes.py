@@ -54,39 +54,17 @@ class Fault:
 
 @dataclass(frozen=True)
 class Recorder:
-    """The technical side of one recording.
+    """The technical side of one recording; 20 channels, the EKG last."""
 
-    Attributes
-    ----------
-    mains_uv : numpy.ndarray
-        (20,) amplitude of the mains in every channel.
-    mains_phase : numpy.ndarray
-        (20,) radians.
-    reference_uv : float
-        Noise of the common reference.
-    drift_uv : numpy.ndarray
-        (19,) slow drift (sweat) of every electrode.
-    faults : tuple of Fault
-        Bad electrodes.
-    clip_uv : float
-        Where the recorder clips.
-    ekg : str
-        ``good``, ``noisy``, ``flat`` or ``eeg`` (the channel carries the reference and little heart).
-    offset_uv : numpy.ndarray
-        (20,) constant offsets.
-    spread : numpy.ndarray
-        (19, 19) how the scalp's potentials reach the electrodes: each sits somewhat beside its place, with a gain.
-    """
-
-    mains_uv: Array
-    mains_phase: Array
-    reference_uv: float
-    drift_uv: Array
+    mains_uv: Array  # (20,) amplitude of the mains
+    mains_phase: Array  # (20,) radians
+    reference_uv: float  # noise of the common reference
+    drift_uv: Array  # (19,) slow drift (sweat)
     faults: tuple[Fault, ...]
-    clip_uv: float
-    ekg: str
-    offset_uv: Array
-    spread: Array
+    clip_uv: float  # where the recorder clips
+    ekg: str  # ``good``, ``noisy``, ``flat`` or ``eeg`` (the reference and little heart)
+    offset_uv: Array  # (20,)
+    spread: Array  # (19, 19) from the scalp to the electrodes: each sits somewhat beside its place, with a gain
 
 
 def _spread(rng: np.random.Generator) -> Array:
@@ -169,27 +147,9 @@ def _fault(rng: np.random.Generator, fault: Fault, eeg: Array, mains_hz: float, 
 def apply_recorder(
     rng: np.random.Generator, patient: Patient, recorder: Recorder, eeg: Array, heart_uv: Array, sfreq: float
 ) -> Array:
-    """Turn the scalp's potentials into what a recorder stores.
+    """Turn the scalp's potentials (19, n), changed in place, and the heart wave (n,) into what a recorder stores.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    recorder : Recorder
-        Which recording.
-    eeg : numpy.ndarray
-        (19, n) potentials, microvolt; changed in place.
-    heart_uv : numpy.ndarray
-        (n,) heart wave of the EKG channel, microvolt.
-    sfreq : float
-        Samples per second.
-
-    Returns
-    -------
-    numpy.ndarray
-        (20, n) float32, microvolt, without gaps.
+    That is (20, n) float32 without gaps; all in microvolt.
     """
     n = eeg.shape[1]
     out = np.empty((N_ELECTRODES + 1, n), dtype=np.float32)

@@ -34,21 +34,9 @@ def lateral_fields(rng: np.random.Generator, patient: Patient) -> tuple[list[Arr
 def with_mirror(fields: list[Array], gains: list[float], lateral: float) -> tuple[Array, Array, Array]:
     """Let the other side take part so much that a pattern is as lateral as wanted.
 
-    Parameters
-    ----------
-    fields : list of numpy.ndarray
-        (19,) fields of a lateral pattern: the main one, and that of its slow part.
-    gains : list of float
-        Their strengths.
-    lateral : float
-        The wanted absolute lateralisation, 0 to 1 (`head.lateralisation`); less where the field itself is less.
-
-    Returns
-    -------
-    fields : numpy.ndarray
-        (parts, 19).
-    gains, lags_s : numpy.ndarray
-        (parts,).
+    `fields` and `gains` are of the main part and the slow one; `lateral` is the absolute lateralisation, 0 to 1
+    (`head.lateralisation`), and becomes less where the field itself is less. Returns fields (4, 19), gains and lags
+    (4,).
     """
     stack = np.stack([*fields[:2], fields[0][MIRROR_INDEX], fields[1][MIRROR_INDEX]])
     low, high = 0.0, 1.0

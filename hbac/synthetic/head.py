@@ -67,21 +67,10 @@ ELECTRODE_XYZ = np.stack([on_sphere(*POSITIONS[name]) for name in ELECTRODES])  
 def lead_field(
     source_xyz: NDArray[np.float64], moment_xyz: NDArray[np.float64], depth: float = _CORTEX
 ) -> NDArray[np.float64]:
-    """Return the potentials of dipoles at the electrodes.
+    """Return the potentials of dipoles at the electrodes, (19, sources), in an arbitrary unit.
 
-    Parameters
-    ----------
-    source_xyz : numpy.ndarray
-        (sources, 3) unit vectors to the dipoles.
-    moment_xyz : numpy.ndarray
-        (sources, 3) dipole moments.
-    depth : float
-        Distance of the dipoles from the centre, in head radii, below 0.95.
-
-    Returns
-    -------
-    numpy.ndarray
-        (19, sources) potentials, arbitrary unit.
+    `source_xyz` (sources, 3) are unit vectors to the dipoles, `moment_xyz` (sources, 3) their moments, `depth` their
+    distance from the centre in head radii, below 0.95.
     """
     cosine = np.clip(ELECTRODE_XYZ @ source_xyz.T, -1, 1)
     n = np.arange(1, _ORDER + 1)
@@ -125,23 +114,11 @@ def _coherent(width_rad: float) -> tuple[Array, Array]:
 
 
 def random_mix(rng: np.random.Generator, towards: NDArray[np.float64] | None, focus: float, patch: float) -> Array:
-    """Draw how the many independent sources of a background rhythm reach the electrodes.
+    """Draw how the many independent sources of a background rhythm reach the electrodes: a mixing matrix (19, 19).
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    towards : numpy.ndarray or None
-        Direction (3,) the activity leans to (posterior for alpha), or None for an even spread.
-    focus : float
-        How strongly it leans: 0 not at all, 3 a clear hill.
-    patch : float
-        0 to 1: how much of the activity comes from coherent patches rather than single sources.
-
-    Returns
-    -------
-    numpy.ndarray
-        (19, 19) mixing matrix; the median bipolar derivation has unit variance under white sources.
+    The activity leans to the direction `towards` (posterior for alpha; None for an even spread): not at all with a
+    `focus` of 0, in a clear hill with 3. `patch`, 0 to 1, is how much of it comes from coherent patches rather than
+    single sources. The median bipolar derivation has unit variance under white sources.
     """
     xyz, _, _ = cortex()
     field = np.zeros(len(xyz))
@@ -185,21 +162,10 @@ def midline_place(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def hill(rng: np.random.Generator, centre: NDArray[np.float64], width_rad: float) -> Array:
-    """Draw a field around a place: a Gaussian hill, or that of a cortical patch with some tangential tilt.
+    """Draw a field (19,) around a place: a Gaussian hill, or that of a cortical patch with some tangential tilt.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    centre : numpy.ndarray
-        (3,) unit vector.
-    width_rad : float
-        Width (standard deviation) on the scalp in radians, 0.3 to 1.6.
-
-    Returns
-    -------
-    numpy.ndarray
-        (19,) float32; largest bipolar difference 1.
+    `centre` is a unit vector, `width_rad` a standard deviation on the scalp, 0.3 to 1.6; the largest bipolar difference
+    is 1.
     """
     if chance(rng, 0.5):
         angle = np.arccos(np.clip(ELECTRODE_XYZ @ centre, -1, 1))

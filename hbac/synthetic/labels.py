@@ -60,58 +60,26 @@ class Evidence:
 
 @dataclass(frozen=True)
 class LabelledEEG:
-    """One EEG with its rows.
+    """One EEG of a patient, with its rows; neighbouring rows have the same votes."""
 
-    Attributes
-    ----------
-    number : int
-        Which of the patient's EEGs.
-    evidence : Evidence
-        What it shows, in all its rows.
-    offsets_s : numpy.ndarray
-        (rows,) starts of the 50 s windows.
-    votes : numpy.ndarray
-        (rows, 6) counts; neighbouring rows have the same ones.
-    many : numpy.ndarray
-        (rows,) whether the panel for many votes gave them.
-    """
-
-    number: int
-    evidence: Evidence
-    offsets_s: NDArray[np.int64]
-    votes: NDArray[np.int64]
-    many: NDArray[np.bool_]
+    number: int  # which of the patient's EEGs
+    evidence: Evidence  # in all its rows
+    offsets_s: NDArray[np.int64]  # (rows,) starts of the 50 s windows
+    votes: NDArray[np.int64]  # (rows, 6)
+    many: NDArray[np.bool_]  # (rows,) whether the panel for many votes gave them
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many EEGs, of whom, with how many rows.
-
-    Attributes
-    ----------
-    patients : int
-        Patients.
-    eegs : tuple of float
-        Chances of 1, 2, 3 … EEGs for a patient.
-    max_rows : int
-        Most rows of an EEG; 1 for one each.
-    clarity : float
-        0 for the ambiguity that windows have, towards 1 for less of it.
-    only_many : bool
-        All are voted on by many.
-    more_rows : float
-        Factor on the number of rows beyond the first.
-    matched : bool
-        Several draws are made, and the one is taken whose figures are near those of the competition.
-    """
+    """How many EEGs, of whom, with how many rows."""
 
     patients: int
-    eegs: tuple[float, ...]
-    max_rows: int
-    clarity: float
-    only_many: bool = False
-    more_rows: float = 1.0
-    matched: bool = False
+    eegs: tuple[float, ...]  # chances of 1, 2, 3 … EEGs for a patient
+    max_rows: int  # of an EEG
+    clarity: float  # 0 for the ambiguity that windows have, towards 1 for less of it
+    only_many: bool = False  # all are voted on by many
+    more_rows: float = 1.0  # factor on the number of rows beyond the first
+    matched: bool = False  # of several draws, take the one whose figures are near those of the competition
 
 
 def _shuffled(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
@@ -164,23 +132,10 @@ def _votes(
 
 
 def vote_distribution(evidence: Evidence, count: int, *, many: bool) -> tuple[NDArray[np.float64], float]:
-    """Return the mean share of `count` votes given the evidence, and the KL that predicting it is expected to have.
+    """Return the mean share (6,) of `count` votes given the evidence, and the KL in nats to expect of predicting it.
 
-    Parameters
-    ----------
-    evidence : Evidence
-        What the window shows.
-    count : int
-        Number of votes.
-    many : bool
-        Whose: of the panel for many votes, or for few, whose windows were kept by agreement.
-
-    Returns
-    -------
-    shares : numpy.ndarray
-        (6,) the best prediction of the votes' shares.
-    floor : float
-        Its expected KL in nats, exactly: over the experts who may vote and over what they may say.
+    The KL is exact: over the experts who may vote and over what they may say. The votes are those of the panel for
+    `many`, or for few, whose windows were kept by agreement.
     """
     each = panel(many).shares(evidence.shares[None])
     if many:
@@ -217,20 +172,7 @@ class _Draw:
 
 @cache
 def draw_labels(seed: tuple[int, ...], plan: Plan) -> tuple[tuple[LabelledEEG, ...], ...]:
-    """Draw the labels of a part of a data set.
-
-    Parameters
-    ----------
-    seed : tuple of int
-        Decides everything.
-    plan : Plan
-        How much.
-
-    Returns
-    -------
-    tuple
-        For each patient the EEGs.
-    """
+    """Draw the labels of a part of a data set: for each patient the EEGs. `seed` decides everything."""
     best, nearest = 0, np.inf
     for attempt in range(_ATTEMPTS if plan.matched else 0):
         distance = _draw(np.random.default_rng([*seed, attempt]), plan).distance()

@@ -77,23 +77,9 @@ def _logistic(x: float) -> float:
 
 
 def draw_pattern(rng: np.random.Generator, patient: Patient, label: int, clarity: float = 0.0) -> Pattern:
-    """Draw a pattern that most experts would give a label.
+    """Draw a pattern that most experts would give a label: the index of LPD, GPD, LRDA or GRDA.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    label : int
-        Index of LPD, GPD, LRDA or GRDA in `hbac.vocabulary.CLASSES`.
-    clarity : float
-        0 for patterns as they come, up to 1 for tall ones far from the borders between the classes.
-
-    Returns
-    -------
-    Pattern
-        The pattern.
+    `clarity` is 0 for patterns as they come, up to 1 for tall ones far from the borders between the classes.
     """
     general = label in (_GPD, _GRDA)
     draw = draw_periodic if label in (_LPD, _GPD) else draw_rhythmic
@@ -117,25 +103,10 @@ def draw_pattern(rng: np.random.Generator, patient: Patient, label: int, clarity
 def show(
     rng: np.random.Generator, patient: Patient, wish: Wish, start_s: float, stop_s: float, clarity: float
 ) -> Shown:
-    """Draw what an EEG shows.
+    """Draw what an EEG shows: episodes for `recording.Session`.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    wish : Wish
-        The evidence.
-    start_s, stop_s : float
-        The part of the session that is free for it, around the stretch of the labels.
-    clarity : float
-        Towards 1 patterns are taller and steadier.
-
-    Returns
-    -------
-    Shown
-        Episodes for `recording.Session`.
+    From `start_s` to `stop_s`, around the stretch of the labels, the session is free for it. Towards a `clarity` of 1
+    patterns are taller and steadier.
     """
     label, second = wish.evidence.label, wish.evidence.second
     shares = wish.evidence.shares
@@ -187,23 +158,9 @@ def show(
 
 
 def bounds(rng: np.random.Generator, kind: type[Pattern], seen: float, clarity: float) -> tuple[float, float]:
-    """Return how far a pattern has to stand out to be seen by so many experts.
+    """Return `Episode.least` and `Episode.most` of a pattern that a share `seen` of the experts sees.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    kind : type of Pattern
-        Periodic, rhythmic or a seizure.
-    seen : float
-        Share of the experts, 0 to 1.
-    clarity : float
-        Towards 1 it stands out farther.
-
-    Returns
-    -------
-    least, most : float
-        Of its peak over the spread of all else; see `Episode`.
+    Towards a `clarity` of 1 it stands out farther.
     """
     half, steep = _HALF_SEEN[kind]
     least = (1 + 2 * clarity) * half * float(np.exp(_logit(seen) / steep)) * lognormal(rng, 1, 0.2)

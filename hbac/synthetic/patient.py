@@ -16,109 +16,51 @@ from hbac.synthetic.head import ELECTRODE_XYZ, N_ELECTRODES, hill, lateral_place
 
 @dataclass(frozen=True)
 class Rhythm:
-    """A band-limited background rhythm: alpha, mu, theta, beta or a focal slow band.
-
-    Attributes
-    ----------
-    name : str
-        Which rhythm.
-    peak_hz, width_hz : float
-        Centre and standard deviation of its spectral hump.
-    ratio : float
-        Its amplitude in units of the background's level.
-    mix : numpy.ndarray
-        (19, sources) weights on the scalp.
-    waxing : float
-        Strength of its slow waxing and waning, 0 to 1.
-    """
+    """A band-limited background rhythm: alpha, mu, theta, beta or a focal slow band."""
 
     name: str
     peak_hz: float
-    width_hz: float
-    ratio: float
-    mix: Array
-    waxing: float
+    width_hz: float  # standard deviation of the spectral hump
+    ratio: float  # amplitude in units of the background's level
+    mix: Array  # (19, sources) weights on the scalp
+    waxing: float  # strength of the slow waxing and waning, 0 to 1
 
 
 @dataclass(frozen=True)
 class Heart:
-    """Heart rhythm and how it shows: in the EKG channel, and as QRS leak or pulse wave in the EEG.
-
-    Attributes
-    ----------
-    rate_hz, variation : float
-        Beats per second and the coefficient of variation of their intervals.
-    waves : tuple of tuple of float
-        (lag s, width s, height) of the P, Q, R, S and T waves; R is 1 high.
-    ekg_uv : float
-        Height of R in the EKG channel.
-    leak_uv : float
-        Height of R in the EEG; 0 in many patients.
-    leak : numpy.ndarray
-        (19,) how the leak lies over the electrodes.
-    """
+    """Heart rhythm and how it shows: in the EKG channel, and as QRS leak or pulse wave in the EEG."""
 
     rate_hz: float
-    variation: float
-    waves: tuple[tuple[float, float, float], ...]
-    ekg_uv: float
-    leak_uv: float
-    leak: Array
+    variation: float  # coefficient of variation of the intervals
+    waves: tuple[tuple[float, float, float], ...]  # (lag s, width s, height) of P, Q, R, S, T; R is 1 high
+    ekg_uv: float  # height of R in the EKG channel
+    leak_uv: float  # height of R in the EEG; 0 in many patients
+    leak: Array  # (19,) how the leak lies over the electrodes
 
 
 @dataclass(frozen=True)
 class Patient:
-    """All that a patient's recordings share.
+    """All that a patient's recordings share."""
 
-    Attributes
-    ----------
-    level_uv : float
-        Standard deviation of the background in the median bipolar derivation, 2 to 45 µV.
-    exponent, knee_hz : float
-        Spectrum ``1 / (knee^exponent + f^exponent)``.
-    highpass_hz, lowpass_hz : float
-        Corners of the recorder.
-    mixes : tuple of numpy.ndarray
-        Two (19, 19) mixing matrices of the broad-band background, which recordings blend.
-    rhythms : tuple of Rhythm
-        Rhythms on top of it.
-    wandering : float
-        Strength of the slow change of the background's amplitude.
-    gains : numpy.ndarray
-        (19,) electrode gains: asymmetry, breach, small differences of contact.
-    mains_hz, mains_uv : float
-        Mains frequency and its median amplitude at an electrode.
-    reference_uv : float
-        Noise of the common reference, cancelled by bipolar montages.
-    heart : Heart
-        Heart rhythm.
-    blink_hz, muscle, sweat, rough : float
-        How much of these artefacts the patient brings: blinks per second, and factors of about 0 to 1.
-    side : int
-        Side of a lesion: -1 left, +1 right; lateral patterns are mostly there.
-    lesion : numpy.ndarray
-        (3,) where.
-    """
-
-    level_uv: float
-    exponent: float
+    level_uv: float  # standard deviation of the background in the median bipolar derivation, 2 to 45
+    exponent: float  # spectrum ``1 / (knee^exponent + f^exponent)``
     knee_hz: float
-    highpass_hz: float
+    highpass_hz: float  # corners of the recorder
     lowpass_hz: float
-    mixes: tuple[Array, Array]
+    mixes: tuple[Array, Array]  # (19, 19) each, of the broad-band background; recordings blend them
     rhythms: tuple[Rhythm, ...]
-    wandering: float
-    gains: Array
+    wandering: float  # strength of the slow change of the background's amplitude
+    gains: Array  # (19,) of electrodes: asymmetry, breach, small differences of contact
     mains_hz: float
-    mains_uv: float
-    reference_uv: float
+    mains_uv: float  # median amplitude at an electrode
+    reference_uv: float  # noise of the common reference, cancelled by bipolar montages
     heart: Heart
-    blink_hz: float
+    blink_hz: float  # how much of these artefacts the patient brings; the others are factors of about 0 to 1
     muscle: float
     sweat: float
     rough: float
-    side: int
-    lesion: NDArray[np.float64]
+    side: int  # of a lesion: -1 left, +1 right; lateral patterns are mostly there
+    lesion: NDArray[np.float64]  # (3,)
 
 
 _BACK = np.array([0.0, -0.88, 0.47])
@@ -192,18 +134,7 @@ def _gains(rng: np.random.Generator, side: int) -> Array:
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
-    """Draw one patient.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance; the patient is a function of its state.
-
-    Returns
-    -------
-    Patient
-        With every range as wide as recordings of critically ill patients are.
-    """
+    """Draw one patient, with every range as wide as recordings of critically ill patients are."""
     side = -1 if chance(rng, 0.5) else 1
     lesion = lateral_place(rng, side)
     level = lognormal(rng, 10.0, 0.62, 2.0, 45.0)

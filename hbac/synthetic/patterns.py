@@ -1,7 +1,7 @@
 """Periodic discharges and rhythmic delta: what they look like and where on the head they are.
 
 A pattern is a few fields on the scalp, each with its own wave over time. Classes are not templates: how lateral, how
-sharp, how fast a pattern is varies without steps, and the votes (`votes.leaning`) follow from just that.
+sharp, how fast a pattern is varies without steps; `looks` chooses it for the evidence.
 
 References
 ----------
@@ -35,40 +35,18 @@ from hbac.synthetic.patient import Patient
 
 @dataclass(frozen=True)
 class Pattern:
-    """What every pattern has.
+    """What every pattern has."""
 
-    Attributes
-    ----------
-    fields : numpy.ndarray
-        (parts, 19) fields on the scalp; the first is the main one, its largest bipolar difference is 1.
-    gains, lags_s : numpy.ndarray
-        (parts,) strength and delay of each part.
-    rate_hz : float
-        Discharges or waves per second.
-    height : float
-        Peak in the best bipolar derivation, in units of the background's level.
-    floor_uv : float
-        Least peak in microvolt, whatever the background.
-    calm : float
-        Factor on the background while the pattern is on, 0 to 1.
-    roundness : float
-        0 for sharp discharges with quiet between them, 1 for a sinusoid; about 0.5 is in dispute.
-    ictal : float
-        0 for no evolution, 1 for one that nobody disputes.
-    ragged : float
-        Irregular slow activity at the pattern's place and rate while it is on, as a share of its height.
-    """
-
-    fields: Array
-    gains: Array
-    lags_s: Array
-    rate_hz: float
-    height: float
-    floor_uv: float
-    calm: float
-    roundness: float
-    ictal: float
-    ragged: float
+    fields: Array  # (parts, 19); the first is the main one, its largest bipolar difference is 1
+    gains: Array  # (parts,)
+    lags_s: Array  # (parts,)
+    rate_hz: float  # discharges or waves per second
+    height: float  # peak in the best bipolar derivation, in units of the background's level
+    floor_uv: float  # least peak, whatever the background
+    calm: float  # factor on the background while the pattern is on, 0 to 1
+    roundness: float  # 0 for sharp discharges with quiet between them, 1 for a sinusoid; about 0.5 is in dispute
+    ictal: float  # 0 for no evolution, 1 for one that nobody disputes
+    ragged: float  # irregular slow activity at its place and rate while it is on, as a share of its height
     seen_at: ClassVar[float] = 92.0  # percentile of the samples by whose height the eye goes
 
     @property
@@ -88,35 +66,19 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Periodic(Pattern):
-    """Periodic discharges.
+    """Periodic discharges."""
 
-    Attributes
-    ----------
-    variation : float
-        Coefficient of variation of the intervals.
-    missing : float
-        Share of discharges left out.
-    bumps : numpy.ndarray
-        (bumps, 4): lag s, width s, height, and 1 for what belongs to the slow part.
-    restless : float
-        How much discharges differ from each other.
-    fast_hz, fast : float
-        Superimposed fast activity: frequency and strength (0 for none).
-    rhythmic : float
-        Superimposed rhythmic delta between the discharges (0 for none).
-    """
-
-    variation: float
-    missing: float
-    bumps: NDArray[np.float64]
-    restless: float
+    variation: float  # coefficient of variation of the intervals
+    missing: float  # share of discharges left out
+    bumps: NDArray[np.float64]  # (bumps, 4): lag s, width s, height, and 1 for what belongs to the slow part
+    restless: float  # how much discharges differ from each other
     fast_hz: float
-    fast: float
-    rhythmic: float
+    fast: float  # strength of superimposed fast activity (0 for none)
+    rhythmic: float  # superimposed rhythmic delta between the discharges (0 for none)
     seen_at: ClassVar[float] = 97.5
 
     def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
-        """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
+        """See `Pattern.waves`."""
         at = renewal(rng, -1.5, n / sfreq + 1.5, self.rate_hz, self.variation)
         at += 0.15 / self.rate_hz * uniform(rng, 0, 1) * np.sin(at / loguniform(rng, 4, 40) + uniform(rng, 0, 6.28))
         at = at[rng.random(at.size) >= self.missing]
@@ -146,39 +108,20 @@ class Periodic(Pattern):
 
 @dataclass(frozen=True)
 class Rhythmic(Pattern):
-    """Rhythmic delta activity.
+    """Rhythmic delta activity: a wandering oscillation, or single waves with a height of their own."""
 
-    Attributes
-    ----------
-    unrest : float
-        Wandering of the frequency, as a share of it.
-    harmonics : tuple of tuple of float
-        (order, height, phase) beyond the fundamental.
-    waxing : float
-        Strength of waxing and waning.
-    single : float
-        0: a wandering oscillation. Above: single waves one after the other, each with a height of its own; this is how
-        much their widths differ.
-    notch : float
-        Depth of a notch in the waves (0 for none).
-    sharp : float
-        Height of sharp waves that ride on some of them (0 for none).
-    fast_hz, fast : float
-        Superimposed fast activity: frequency and strength (0 for none).
-    """
-
-    unrest: float
-    harmonics: tuple[tuple[int, float, float], ...]
-    waxing: float
-    single: float
-    notch: float
-    sharp: float
+    unrest: float  # wandering of the frequency, as a share of it
+    harmonics: tuple[tuple[int, float, float], ...]  # (order, height, phase) beyond the fundamental
+    waxing: float  # strength of waxing and waning
+    single: float  # 0 for an oscillation; above, how much the widths of single waves differ
+    notch: float  # depth of a notch in the waves (0 for none)
+    sharp: float  # height of sharp waves that ride on some of them (0 for none)
     fast_hz: float
-    fast: float
+    fast: float  # strength of superimposed fast activity (0 for none)
     seen_at: ClassVar[float] = 85.0
 
     def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
-        """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
+        """See `Pattern.waves`."""
         out = self._single(rng, n, sfreq) if self.single > 0 else self._oscillation(rng, n, sfreq)
         swing = np.exp(self.waxing * (0.7 * wander(rng, n, sfreq, 1.2)[0] + 0.7 * wander(rng, n, sfreq, 6.0)[0]))
         out *= np.minimum(swing, 2.5) * on
@@ -277,22 +220,7 @@ def _bumps(rng: np.random.Generator, general: bool) -> NDArray[np.float64]:
 
 
 def draw_periodic(rng: np.random.Generator, patient: Patient, *, general: bool) -> Periodic:
-    """Draw lateralised or generalised periodic discharges.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose; lateral ones are mostly at the patient's lesion.
-    general : bool
-        Generalised rather than lateralised.
-
-    Returns
-    -------
-    Periodic
-        The pattern.
-    """
+    """Draw periodic discharges: generalised ones, or lateral ones, mostly at the patient's lesion."""
     bumps = _bumps(rng, general)
     rate = lognormal(rng, 1.05, 0.38, 0.4, 2.8)
     if general:
@@ -334,22 +262,7 @@ def at_rate(pattern: Pattern, rate_hz: float) -> Pattern:
 
 
 def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) -> Rhythmic:
-    """Draw lateralised or generalised rhythmic delta activity.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    general : bool
-        Generalised rather than lateralised.
-
-    Returns
-    -------
-    Rhythmic
-        The pattern.
-    """
+    """Draw rhythmic delta activity, generalised or lateral."""
     rate = lognormal(rng, 1.65, 0.34, 0.8, 3.3)
     if general:
         fields, gains, lags = general_fields(rng, uniform(rng, 0, 0.12) if chance(rng, 0.6) else 0.0)

@@ -14,30 +14,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Mix:
-    """One population.
+    """One population, by class (6,)."""
 
-    Attributes
-    ----------
-    labels : numpy.ndarray
-        (6,) how often EEGs show each class most.
-    rows_per_eeg : numpy.ndarray
-        (6,) mean number of their rows.
-    seconds : numpy.ndarray
-        (6, 6) how often the class of the row is mixed with that of the column; 0 on the diagonal.
-    ambiguity : numpy.ndarray
-        (6,) mean part of the second class in the evidence.
-    spread : numpy.ndarray
-        (6,) how much of that part is spread over all classes it could be mixed with.
-    steady : numpy.ndarray
-        (6,) how little that part varies: the two parameters of its beta distribution add up to this.
-    """
-
-    labels: NDArray[np.float64]
-    rows_per_eeg: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    ambiguity: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    steady: NDArray[np.float64]
+    labels: NDArray[np.float64]  # how often EEGs show each class most
+    rows_per_eeg: NDArray[np.float64]  # mean
+    seconds: NDArray[np.float64]  # (6, 6) how often the row's class is mixed with the column's; 0 on the diagonal
+    ambiguity: NDArray[np.float64]  # mean part of the second class in the evidence
+    spread: NDArray[np.float64]  # how much of that part is spread over all classes it could be mixed with
+    steady: NDArray[np.float64]  # how little that part varies: the sum of its beta distribution's parameters
 
 
 MANY_CHANCE = 1 / 3  # of the EEGs

@@ -37,17 +37,9 @@ class Panel:
     noise: NDArray[np.float64]
 
     def shares(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how each expert's vote on windows is distributed.
+        """Return how each expert's vote on windows is distributed, (windows, experts, 6).
 
-        Parameters
-        ----------
-        evidence : numpy.ndarray
-            (windows, 6) shares, all above 0, that an expert without bias would draw from.
-
-        Returns
-        -------
-        numpy.ndarray
-            (windows, experts, 6) shares.
+        `evidence` (windows, 6), all above 0, is what an expert without bias would draw from.
         """
         score = (np.log(evidence)[:, None, :] + self.bias) / self.noise[:, None]
         return np.asarray(softmax(score, axis=2))
@@ -83,21 +75,10 @@ def outcomes(count: int) -> NDArray[np.int64]:
 
 
 def agreed(share: NDArray[np.float64], count: int, keep: float) -> NDArray[np.float64]:
-    """Return how probable each of `outcomes` is where windows without agreement were kept with probability `keep`.
+    """Return how probable each of `outcomes` is, (windows, outcomes), rows of sum 1.
 
-    Parameters
-    ----------
-    share : numpy.ndarray
-        (windows, 6) distribution of one vote.
-    count : int
-        Votes on each.
-    keep : float
-        Probability of keeping a window whose votes disagree, against those whose votes agree.
-
-    Returns
-    -------
-    numpy.ndarray
-        (windows, outcomes), rows sum to 1.
+    `share` (windows, 6) is the distribution of one vote. Windows whose `count` votes disagree were kept with
+    probability `keep`, against those whose votes agree.
     """
     votes = outcomes(count)
     ways = np.ones(len(votes))
@@ -111,19 +92,10 @@ def agreed(share: NDArray[np.float64], count: int, keep: float) -> NDArray[np.fl
 
 
 def mean_xlogx(shares: NDArray[np.float64], count: int) -> float:
-    """Return the mean of the sum of ``s log s`` over the shares `s` of votes, exactly.
+    """Return the mean of the sum of ``s log s`` over the shares `s` of votes, exactly (nats).
 
-    Parameters
-    ----------
-    shares : numpy.ndarray
-        (experts, 6) how each expert's vote is distributed.
-    count : int
-        How many different experts of these vote, drawn at random.
-
-    Returns
-    -------
-    float
-        The negative mean entropy in nats.
+    `shares` (experts, 6) is how each expert's vote is distributed; `count` different ones of them vote, drawn at
+    random.
     """
     # ways[c, m, v]: elementary symmetric sums, m of the experts chosen, v of them for class c
     ways = np.zeros((N_CLASSES, count + 1, count + 1))

@@ -34,33 +34,15 @@ _TALLEST_UV = 700.0
 
 @dataclass(frozen=True)
 class Session:
-    """The plan of a session.
-
-    Attributes
-    ----------
-    patient : Patient
-        Whose.
-    background : Background
-        Its background.
-    artefacts : Artefacts
-        The body's artefacts.
-    recorder : Recorder
-        The technical side.
-    episodes : tuple of Episode
-        Patterns over time.
-    after : tuple of tuple of float
-        (start s, stop s, factor): stretches of changed background, as after a seizure.
-    labelled : tuple of tuple of float
-        (start s, stop s): what the labels of each EEG concern.
-    """
+    """The plan of a session; its times are in seconds on its own clock."""
 
     patient: Patient
     background: Background
     artefacts: Artefacts
     recorder: Recorder
     episodes: tuple[Episode, ...]
-    after: tuple[tuple[float, float, float], ...]
-    labelled: tuple[tuple[float, float], ...]
+    after: tuple[tuple[float, float, float], ...]  # (start, stop, factor) of changed background, as after a seizure
+    labelled: tuple[tuple[float, float], ...]  # (start, stop): what the labels of each EEG concern
 
 
 @dataclass(frozen=True)
@@ -87,26 +69,10 @@ class Rendered:
 def draw_session(
     rng: np.random.Generator, patient: Patient, wishes: list[Wish], span_s: float, clarity: float = 0.0
 ) -> Session:
-    """Draw the plan of a session.
+    """Draw the plan of a session of `span_s` seconds that shows what is wished for, in the order of time.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose.
-    wishes : list of Wish
-        What each EEG of the session is to show, in their order in time.
-    span_s : float
-        Length of the session in seconds.
-    clarity : float
-        0 for the whole range of what occurs; towards 1 patterns are taller, steadier and less in dispute, and
-        artefacts fewer.
-
-    Returns
-    -------
-    Session
-        The plan.
+    `clarity` is 0 for the whole range of what occurs; towards 1 patterns are taller, steadier and less in dispute, and
+    artefacts fewer.
     """
     shown = any(CLASSES[wish.evidence.label] != "other" for wish in wishes)
     background = draw_background(rng, patient, sleep=0.05 if shown else 0.16)
@@ -165,26 +131,7 @@ def _envelope(episodes: tuple[Episode, ...], t0_s: float, n: int, sfreq: float) 
 
 
 def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfreq: float) -> Rendered:
-    """Make the signals of a stretch of a session.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    session : Session
-        The plan.
-    t0_s : float
-        Time of the first sample on the session's clock.
-    n : int
-        Samples.
-    sfreq : float
-        Samples per second.
-
-    Returns
-    -------
-    Rendered
-        Channels without gaps, and the patterns apart.
-    """
+    """Make `n` samples of a session from `t0_s` on its clock: channels without gaps, and the patterns apart."""
     patient = session.patient
     wanted, n = n, scipy.fft.next_fast_len(n, real=True)
     eeg = render_background(rng, patient, session.background, t0_s, n, sfreq)
@@ -240,24 +187,11 @@ def _factor(session: Session, layer: Layer, rest: Array, t0_s: float, sfreq: flo
 
 
 def stands_out(part_uv: Array, rest_uv: Array, sfreq: float, at: float = 97.5) -> float:
-    """Return a pattern's height over the spread of all else, mean of the three best derivations.
+    """Return a pattern's height over the spread of all else, mean of the three best derivations (seen from about 2 on).
 
     The eye takes the better of two: how far the pattern stands out, and how far its steep flanks do from slow waves.
-
-    Parameters
-    ----------
-    part_uv, rest_uv : numpy.ndarray
-        (derivations, n) the pattern and all else, bipolar, microvolt.
-    sfreq : float
-        Samples per second.
-    at : float
-        The percentile of the pattern's samples that is taken for its height: high where it is peaks with nothing
-        between them.
-
-    Returns
-    -------
-    float
-        0 or more; about 2 is where experts begin to see it.
+    `part_uv` and `rest_uv` are (derivations, n), bipolar. `at` is the percentile of the pattern's samples that is taken
+    for its height: high where it is peaks with nothing between them.
     """
     block = max(1, round(sfreq / 25))
     usable = part_uv.shape[1] // block * block

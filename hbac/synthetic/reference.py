@@ -18,33 +18,17 @@ from hbac.vocabulary import FEW_VOTES, MANY_VOTES, N_CLASSES
 
 @dataclass(frozen=True)
 class VoteFigures:
-    """What the votes of one population are like.
-
-    Attributes
-    ----------
-    rows, eegs : int
-        How many label rows, of how many EEGs.
-    top, unanimous, entropy : float
-        Mean share of the class with the most votes; share of rows whose votes agree; mean entropy in nats.
-    shares : numpy.ndarray
-        (6,) mean share of the votes, over rows.
-    first : numpy.ndarray
-        (6,) consensus of an EEG's first row of the population, as a share of the EEGs.
-    rows_per_eeg : numpy.ndarray
-        (6,) mean number of rows of EEGs, by that consensus.
-    by_consensus : numpy.ndarray
-        (6, 6) mean share of the votes (columns) of rows by their consensus.
-    """
+    """What the votes of one population are like; NaN where there is nothing to count."""
 
     rows: int
     eegs: int
-    top: float
-    unanimous: float
-    entropy: float
-    shares: NDArray[np.float64]
-    first: NDArray[np.float64]
-    rows_per_eeg: NDArray[np.float64]
-    by_consensus: NDArray[np.float64]
+    top: float  # mean share of the class with the most votes
+    unanimous: float  # share of rows whose votes agree
+    entropy: float  # mean, nats
+    shares: NDArray[np.float64]  # (6,) mean share of the votes, over rows
+    first: NDArray[np.float64]  # (6,) consensus of an EEG's first row of the population, as a share of the EEGs
+    rows_per_eeg: NDArray[np.float64]  # (6,) mean number of rows of EEGs, by that consensus
+    by_consensus: NDArray[np.float64]  # (6, 6) mean share of the votes (columns) of rows by their consensus
 
     def distances(self, wanted: VoteFigures) -> dict[str, float]:
         """Return the largest difference from other figures, by kind, in units of what simulated votes may differ by."""
@@ -119,23 +103,9 @@ def vote_figures(
     population: str,
     weight: NDArray[np.floating] | None = None,
 ) -> VoteFigures:
-    """Count what `HMS_FIGURES` holds, on other votes.
+    """Count what `HMS_FIGURES` holds, on other votes (rows, 6).
 
-    Parameters
-    ----------
-    votes : numpy.ndarray
-        (rows, 6) counts.
-    eeg_ids : numpy.ndarray
-        (rows,) which EEG each row is of; the rows of an EEG in their order in time.
-    population : str
-        ``up_to_7`` or ``10_or_more``.
-    weight : numpy.ndarray, optional
-        (rows,) how many rows each stands for; 1 where not given.
-
-    Returns
-    -------
-    VoteFigures
-        NaN where there is nothing to count.
+    The rows of an EEG stand in their order in time; each counts `weight` (rows,) times, once where that is not given.
     """
     low, high = POPULATIONS[population]
     count = votes.sum(axis=1)

@@ -27,46 +27,22 @@ SEIZURE_KINDS = {"spike-wave": 0.2, "evolving": 0.42, "discharges": 0.2, "slow":
 
 @dataclass(frozen=True)
 class Seizure(Pattern):
-    """One seizure, from its own start to its own end.
+    """One seizure, from its own start to its own end on the recording's clock."""
 
-    Attributes
-    ----------
-    kind : str
-        One of `SEIZURE_KINDS`.
-    start_s, stop_s : float
-        On the recording's clock.
-    last_hz : float
-        Frequency at the end; `rate_hz` is that at the start.
-    build_up : float
-        Share of its length over which the amplitude grows.
-    spread : float
-        How far through the seizure it spreads; above 1 it stays where it began.
-    spike_width : float
-        Width of the spikes as a share of the period.
-    wave : float
-        Height of the slow wave against the spike.
-    unrest : float
-        Irregularity of the frequency.
-    onset_fast : float
-        Strength of the low-voltage fast activity in the first seconds (0 for none).
-    tense : float
-        How much more muscle there is in it (0 for no more).
-    """
-
-    kind: str
+    kind: str  # one of `SEIZURE_KINDS`
     start_s: float
     stop_s: float
-    last_hz: float
-    build_up: float
-    spread: float
-    spike_width: float
-    wave: float
-    unrest: float
-    onset_fast: float
-    tense: float
+    last_hz: float  # frequency at the end; `rate_hz` is that at the start
+    build_up: float  # share of its length over which the amplitude grows
+    spread: float  # how far through the seizure it spreads; above 1 it stays where it began
+    spike_width: float  # as a share of the period
+    wave: float  # height of the slow wave against the spike
+    unrest: float  # irregularity of the frequency
+    onset_fast: float  # strength of the low-voltage fast activity in the first seconds (0 for none)
+    tense: float  # how much more muscle there is in it (0 for no more)
 
     def waves(self, rng: np.random.Generator, t0_s: float, n: int, sfreq: float, on: Array) -> Array:
-        """Return the parts' waves, (parts, n), about 1 high where the envelope `on` (n,) is 1."""
+        """See `Pattern.waves`."""
         t = t0_s + np.arange(n) / sfreq
         u = np.clip((t - self.start_s) / (self.stop_s - self.start_s), 0, 1)
         pace = self.rate_hz * (self.last_hz / self.rate_hz) ** (u**0.8)
@@ -98,23 +74,9 @@ class Seizure(Pattern):
 def draw_seizure(
     rng: np.random.Generator, patient: Patient, start_s: float, stop_s: float, disputed: float = 0.0
 ) -> Seizure:
-    """Draw one seizure.
+    """Draw one seizure; focal ones start mostly at the patient's lesion.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    patient : Patient
-        Whose; focal seizures start mostly at the patient's lesion.
-    start_s, stop_s : float
-        When, on the recording's clock.
-    disputed : float
-        How many experts, of those who see it, would not call it a seizure, 0 to 1.
-
-    Returns
-    -------
-    Seizure
-        The pattern.
+    `disputed`, 0 to 1: how many experts, of those who see it, would not call it a seizure.
     """
     kind = pick(rng, SEIZURE_KINDS) if disputed < 0.1 else "discharges"
     general = kind == "spike-wave" or (kind == "discharges" and chance(rng, 0.5)) or chance(rng, 0.1)

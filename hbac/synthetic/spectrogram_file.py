@@ -50,17 +50,9 @@ assert len(DERIVATIONS) == len(_DIFFERENCES) + 2
 
 
 def multitaper(eeg_uv: Array) -> Array:
-    """Return the power of the four regions.
+    """Return the power of the four regions, (n seconds // 2, 400) float32 in µV²/Hz, columns as `COLUMNS`.
 
-    Parameters
-    ----------
-    eeg_uv : numpy.ndarray
-        (19 or more, n) electrodes in the order of `hbac.vocabulary.ELECTRODES`, microvolt, at `SFREQ_LOW`, no NaN.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n seconds // 2, 400) float32, µV²/Hz, columns as `COLUMNS`.
+    `eeg_uv` (19 or more, n) are electrodes in the order of `hbac.vocabulary.ELECTRODES`, at `SFREQ_LOW`, no NaN.
     """
     window, step = round(_WINDOW_S * SFREQ_LOW), round(SPECTROGRAM_ROW_S * SFREQ_LOW)
     signal = _DIFFERENCES @ eeg_uv[: len(ELECTRODES)]

@@ -12,20 +12,7 @@ from hbac.vocabulary import FEW_VOTES, MANY_VOTES, N_CLASSES
 
 
 def kl(votes: NDArray[np.integer], shares: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return KL(votes / n || shares) of every row.
-
-    Parameters
-    ----------
-    votes : numpy.ndarray
-        (rows, 6) counts, no row all zero.
-    shares : numpy.ndarray
-        (rows, 6) probabilities, all above 0.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows,) in nats.
-    """
+    """Return KL(votes / n || shares) of every row in nats: (rows, 6) counts, and probabilities above 0."""
     found = votes / votes.sum(axis=1, keepdims=True)
     return np.asarray(np.sum(xlogy(found, found) - xlogy(found, shares), axis=1))
 
@@ -33,23 +20,12 @@ def kl(votes: NDArray[np.integer], shares: NDArray[np.floating]) -> NDArray[np.f
 def floors(
     votes: NDArray[np.int64], shares: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> dict[str, dict[str, Any]]:
-    """Return what can be scored at best, for all rows and for both vote populations.
+    """Return what can be scored at best, for ``all`` rows, and those with ``up_to_7`` and ``10_or_more`` votes.
 
-    Parameters
-    ----------
-    votes : numpy.ndarray
-        (rows, 6) counts.
-    shares : numpy.ndarray
-        (rows, 6) their means, given what the EEG shows.
-    expected : numpy.ndarray
-        (rows,) the mean KL of these `shares` over all votes there could have been.
-
-    Returns
-    -------
-    dict
-        For ``all``, ``up_to_7`` and ``10_or_more`` votes: ``rows``; ``bayes_floor``, the KL of `shares` on these votes;
-        ``bayes_floor_expected``, its mean over all draws of as many votes; ``uniform``, the KL of 1/6 each; and
-        ``vote_shares``, the mean share of votes by class. None where a population has no rows.
+    Each has ``rows``; ``bayes_floor``, the KL of `shares` on these votes; ``bayes_floor_expected``, its mean over all
+    draws of as many votes; ``uniform``, the KL of 1/6 each; and ``vote_shares``, the mean share of votes by class. None
+    where a population has no rows. `votes` (rows, 6) are counts, `shares` (rows, 6) their means given what the EEG
+    shows, and `expected` (rows,) the mean KL of these over all votes there could have been.
     """
     count = votes.sum(axis=1)
     realised = kl(votes, shares)
