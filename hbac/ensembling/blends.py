@@ -91,20 +91,9 @@ def blend_from_dict(content: Mapping[str, Any]) -> Blend:
 
 
 def centred_logs(prob_MNK: Probs) -> npt.NDArray[np.float32]:
-    """Take logarithms, less their mean over the classes.
+    """Take logarithms of (members, rows, classes), less their mean over the classes; below `FLOOR` counts as `FLOOR`.
 
-    Centring changes no softmax of one weight per member, and treats the classes alike where each has its own
-    weight.
-
-    Parameters
-    ----------
-    prob_MNK : ndarray, shape (members, rows, classes)
-        Probabilities; those below `FLOOR` count as `FLOOR`.
-
-    Returns
-    -------
-    ndarray of float32, shape (members, rows, classes)
-        Each row's classes sum to 0.
+    Centring changes no softmax of one weight per member, and treats the classes alike where each has its own weight.
 
     Examples
     --------
@@ -171,7 +160,7 @@ class Arithmetic:
         return self.weights > 0
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend; as `Blend.apply`."""
+        """See `Blend.apply`."""
         total_NK = np.zeros(prob_MNK.shape[1:])
         mass_N = np.zeros(prob_MNK.shape[1])
         for m, weight in enumerate(self.weights):
@@ -186,15 +175,15 @@ class Arithmetic:
         return np.asarray(total_NK / total_NK.sum(axis=1, keepdims=True))
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Arithmetic:
-        """Keep some members; as `Blend.restrict`."""
+        """See `Blend.restrict`."""
         return Arithmetic(self.weights[kept])
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> Arithmetic:
-        """Make room for members without weight; as `Blend.spread`."""
+        """See `Blend.spread`."""
         return Arithmetic(spread_rows(self.weights, place, n_members))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers."""
+        """See `Blend.to_dict`."""
         return {"kind": "arithmetic", "weights": self.weights.tolist()}
 
 
@@ -227,17 +216,17 @@ class LogLinear:
         return logit_NK
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend; as `Blend.apply`."""
+        """See `Blend.apply`."""
         return np.asarray(softmax(self.logits(centred_logs(fill_missing(prob_MNK, present_MN))), axis=1))
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> LogLinear:
-        """Keep some members; as `Blend.restrict`."""
+        """See `Blend.restrict`."""
         return LogLinear(self.weights[kept], self.bias)
 
     def spread(self, place: npt.NDArray[np.int64], n_members: int) -> LogLinear:
-        """Make room for members without weight; as `Blend.spread`."""
+        """See `Blend.spread`."""
         return LogLinear(spread_rows(self.weights, place, n_members), self.bias)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers."""
+        """See `Blend.to_dict`."""
         return {"kind": "log_linear", "weights": self.weights.tolist(), "bias": self.bias.tolist()}

@@ -40,33 +40,15 @@ COMMAND = "hbac.ensemble"  # who an ensemble's files are said to be of; a sweep'
 
 @dataclass(frozen=True)
 class EnsembleResult:
-    """What `build_ensemble` wrote.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-        As in ``ensemble.json``.
-    table : PredictionTable
-        The nested out-of-fold predictions, as in ``oof.parquet``.
-    summary : DataFrame
-        A row for the blend and each member, best first, as in ``summary.csv``.
-    compared : dict of str to NestedFit
-        The methods that were tried, best first.
-    path : Path
-        The ensemble file.
-    notes : tuple of str
-        What a user should know, such as folds that are missing.
-    audit : Audit
-        What was looked at for leaks between the folds of the joined tables.
-    """
+    """What `build_ensemble` wrote."""
 
     ensemble: Ensemble
-    table: PredictionTable
-    summary: pd.DataFrame
-    compared: dict[str, NestedFit]
-    path: Path
-    notes: tuple[str, ...] = ()
-    audit: Audit = field(default_factory=Audit)
+    table: PredictionTable  # the nested out-of-fold predictions, as in ``oof.parquet``
+    summary: pd.DataFrame  # a row for the blend and each member, best first, as in ``summary.csv``
+    compared: dict[str, NestedFit]  # the methods that were tried, best first
+    path: Path  # the ensemble file
+    notes: tuple[str, ...] = ()  # what a user should know, such as folds that are missing
+    audit: Audit = field(default_factory=Audit)  # of leaks between the folds of the joined tables
 
     @property
     def nested_kl(self) -> float:

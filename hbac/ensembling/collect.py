@@ -17,18 +17,10 @@ JOBS = "jobs"  # a sweep's list of its runs, one file a job
 
 
 def find_tables(path: Path) -> list[Path]:
-    """List the prediction tables that a path stands for.
+    """List the prediction tables that a path stands for; runs of a sweep that have not finished have none.
 
-    Parameters
-    ----------
-    path : Path
-        A table (``.parquet`` or ``.csv``); a run folder; the folder of a member's folds, or of several members
-        (``outputs/runs``); a sweep folder; an ensemble folder.
-
-    Returns
-    -------
-    list of Path
-        Table files. Runs of a sweep that have not finished have none and are left out.
+    It may be a table (``.parquet`` or ``.csv``); a run folder; the folder of a member's folds, or of several members
+    (``outputs/runs``); a sweep folder; an ensemble folder.
 
     Raises
     ------
@@ -79,20 +71,11 @@ def newest_ensemble(outputs: Path) -> Path:
 
 
 def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> Iterator[PredictionTable]:
-    """Read everything that some paths stand for, one out-of-fold table a member.
+    """Read all that some paths stand for (`find_tables`): one out-of-fold table a member, its folds put together.
 
-    Parameters
-    ----------
-    paths : sequence of str or Path
-        See `find_tables`. A table reached on two ways counts once. A table of other code is a member of its own,
-        called after its file, and after its folder too where two files have one name.
-    folds : str or Path, optional
-        The fold table of those of them that say no fold.
-
-    Yields
-    ------
-    PredictionTable
-        One a member, its folds put together, in the order of first appearance. Only one is read at a time.
+    Members come in the order of first appearance, and only one is read at a time. A table reached on two ways counts
+    once. A table of other code is a member of its own, called after its file, and after its folder too where two files
+    have one name; `folds` is the fold table of those of them that say no fold.
 
     Raises
     ------

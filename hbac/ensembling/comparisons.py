@@ -53,34 +53,13 @@ def score_table(
     n_resamples_rank: int = N_RESAMPLES_RANK,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score predictions of the same rows by every metric, each with its 95 % patient bootstrap.
+    """Score predictions of the same rows by every metric, each with its 95 % patient bootstrap; a line a prediction.
 
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, 6)
-        Vote shares.
-    probs : dict of str to ndarray, shape (rows, 6)
-        Predictions by name; rows of NaN where there is none.
-    n_votes_N : ndarray of int, shape (rows,)
-        Number of votes.
-    patient_id_N : ndarray of int, shape (rows,)
-        Patient of each row.
-    population : str
-        The one whose columns come first.
-    n_resamples : int
-        Resamples.
-    n_resamples_rank : int
-        Resamples for AUROC and AUPRC.
-    seed : int
-        Seed; all predictions and metrics share the draws.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by name; for each metric ``<metric>, <metric>_low, <metric>_high``: ``kl_<population>``, and on all
-        rows ``kl_class_<class>`` (the contributions, which sum to ``kl_all``), ``log_loss, accuracy,
-        balanced_accuracy, auroc, auprc, ece``; those again for each vote population that has rows, with
-        ``_<population>`` behind the metric.
+    Columns are ``<metric>, <metric>_low, <metric>_high``: ``kl_<population>``, that of `population` first, and on all
+    rows ``kl_class_<class>`` (the contributions, which sum to ``kl_all``), ``log_loss, accuracy, balanced_accuracy,
+    auroc, auprc, ece``; those again for each vote population that has rows, with ``_<population>`` behind the metric.
+    Predictions are (rows, 6), with rows of NaN where there is none. All share the draws, of which AUROC and AUPRC get
+    `n_resamples_rank`.
     """
     kl_JN = np.stack([_kl_where_present(target_NK, prob) for prob in probs.values()])
     tables = [population_scores(kl_JN, n_votes_N, patient_id_N, population, n_resamples, seed)]
@@ -190,10 +169,8 @@ def compare_with_best(
         Of the predictions.
     patient_id_N : ndarray of int, shape (rows,)
         Patient of each row.
-    n_resamples : int
-        Resamples.
-    seed : int
-        Seed of the draws.
+    n_resamples, seed : int
+        Of the bootstrap.
 
     Returns
     -------
@@ -216,18 +193,10 @@ def compare_with_best(
 
 
 def disagreement(probs: dict[str, Array]) -> pd.DataFrame:
-    """Measure how far apart predictions are, pair by pair.
+    """Measure how far apart predictions (rows, classes) are, pair by pair: a symmetric table, names by names.
 
-    Parameters
-    ----------
-    probs : dict of str to ndarray, shape (rows, classes)
-        Predictions by name; rows of NaN where there is none.
-
-    Returns
-    -------
-    DataFrame
-        Symmetric, names by names: mean Jensen-Shannon divergence in nats over the rows that both have; 0 for
-        the same prediction, log 2 where they exclude each other.
+    It holds mean Jensen-Shannon divergences in nats over the rows that both have (those of NaN they have not): 0 for
+    the same prediction, log 2 where they exclude each other.
 
     References
     ----------
@@ -245,23 +214,10 @@ def disagreement(probs: dict[str, Array]) -> pd.DataFrame:
 
 
 def leave_one_out(data: BlendData, names: tuple[str, ...], patient_id_N: npt.NDArray[np.int64]) -> pd.DataFrame:
-    """Fit the convex blend again without each member, to see what it adds.
+    """Fit the convex blend again without each member, to see what it adds: ``name, gain, low, high``, best first.
 
-    Parameters
-    ----------
-    data : BlendData
-        Rows and members.
-    names : tuple of str
-        Of the members.
-    patient_id_N : ndarray of int, shape (rows,)
-        Patient of each row.
-
-    Returns
-    -------
-    DataFrame
-        The most useful first: ``name, gain, low, high``; the nested score without the member less that with it,
-        in nats, on the rows that count, with its paired 95 % bootstrap. 0 for a member that no fit gives any weight,
-        NaN for the only member.
+    The gain is the nested score without the member less that with it, in nats, on the rows that count, with its paired
+    95 % bootstrap over patients. It is 0 for a member that no fit gives any weight, and NaN for the only member.
     """
     if len(names) == 1:
         return pd.DataFrame({"name": names} | {key: [np.nan] for key in ("gain", "low", "high")})

@@ -35,21 +35,11 @@ _BLOCK = 1 << 15  # pairs at a time, so that double precision never holds the wh
 
 @dataclass(frozen=True)
 class ConvexFit:
-    """Weights and how near they are to the best.
+    """Weights and how near they are to the best."""
 
-    Parameters
-    ----------
-    weights : ndarray of float64, shape (members,)
-        0 or more, sum 1.
-    gap : float
-        The score of the best weights is at most this much lower, in nats.
-    steps : int
-        Newton steps taken.
-    """
-
-    weights: Array
-    gap: float
-    steps: int
+    weights: Array  # (members,) 0 or more, sum 1
+    gap: float  # the score of the best weights is at most this much lower, in nats
+    steps: int  # Newton steps taken
 
 
 def fit_convex(
@@ -61,23 +51,9 @@ def fit_convex(
 ) -> ConvexFit:
     """Find the weights of the mixture with the lowest mean KL divergence.
 
-    Parameters
-    ----------
-    prob_MNK : ndarray, shape (members, rows, classes)
-        Probabilities in [0, 1]. Single precision is enough and saves memory.
-    target_NK : ndarray of float64, shape (rows, classes)
-        Vote shares.
-    row_weight_N : ndarray of float64, shape (rows,), optional
-        Weight of each row in the mean; equal by default.
-    gap : float
-        Certified distance to the optimum at which to stop, in nats.
-    prune_below : float
-        Members that get less are left out and the rest is fitted again; 0 keeps all.
-
-    Returns
-    -------
-    ConvexFit
-        The optimum.
+    `prob_MNK` are in [0, 1]; single precision is enough and saves memory. `gap` is the certified distance to the
+    optimum at which to stop, in nats. Members that get less than `prune_below` are left out and the rest is fitted
+    again; 0 keeps all.
 
     Examples
     --------

@@ -41,28 +41,13 @@ _SHAPE = {
 
 @dataclass(frozen=True)
 class Member:
-    """One member of an ensemble.
+    """One member of an ensemble. Paths are absolute in memory, and relative to the file in it."""
 
-    Parameters
-    ----------
-    name : str
-        The same as in its prediction table.
-    runs : tuple of Path
-        Run folders whose networks' probabilities are averaged, in the order of their folds; in memory absolute,
-        in the file relative to it. Empty for a table of other code.
-    table : Path or None
-        Its out-of-fold table; absolute and relative as `runs`.
-    config_hash : str
-        Hash of its config without the fold.
-    kl : float
-        Its own out-of-fold score, on the ensemble's population.
-    """
-
-    name: str
-    runs: tuple[Path, ...] = ()
-    table: Path | None = None
-    config_hash: str = ""
-    kl: float = float("nan")
+    name: str  # the same as in its prediction table
+    runs: tuple[Path, ...] = ()  # averaged, in the order of their folds; none for a table of other code
+    table: Path | None = None  # out of fold
+    config_hash: str = ""  # without the fold
+    kl: float = float("nan")  # out of fold, on the ensemble's population
 
 
 @dataclass(frozen=True)

@@ -34,18 +34,10 @@ _TOLERANCE = 1e-9  # change of the loss, in nats and relative, at which to stop
 
 @dataclass(frozen=True)
 class Strength:
-    """How strongly weights are drawn toward the plain mean; loss per row and unit of squared deviation, times members.
+    """How strongly weights are drawn toward the plain mean: loss per row and squared deviation, times members."""
 
-    Parameters
-    ----------
-    members : float
-        On the differences among members.
-    classes : float
-        On the differences among a member's classes; infinite for one weight per member.
-    """
-
-    members: float
-    classes: float = float("inf")
+    members: float  # on the differences among members
+    classes: float = float("inf")  # on those among a member's classes; infinite for one weight per member
 
 
 def fit_log_linear(
@@ -56,23 +48,10 @@ def fit_log_linear(
 ) -> list[LogLinear]:
     """Find the weights and biases with the lowest penalised KL divergence, for each of several strengths.
 
-    Parameters
-    ----------
-    log_MNK : ndarray of float32, shape (members, rows, classes)
-        Of `hbac.ensembling.blends.centred_logs`.
-    target_NK : ndarray of float64, shape (rows, classes)
-        Vote shares.
-    strengths : sequence of Strength
-        Penalties, all with one weight per member or all with one per member and class. From strong to weak is
-        fastest: each fit starts where the one before ended.
-    prune_below : float
-        Members whose largest weight is less than this share of the largest of all are left out, and the rest is
-        fitted again; 0 keeps all.
-
-    Returns
-    -------
-    list of LogLinear
-        The optimum for each strength.
+    `log_MNK` are those of `hbac.ensembling.blends.centred_logs`. The strengths are all with one weight per member, or
+    all with one per member and class; from strong to weak is fastest, since each fit starts where the one before ended.
+    Members whose largest weight is less than the share `prune_below` of the largest of all are left out, and the rest
+    is fitted again; 0 keeps all.
 
     Examples
     --------

@@ -104,21 +104,7 @@ METHODS = (*SINGLE, "auto")
 
 
 def fit_nested(data: BlendData, method: str = "convex", quiet: bool = False) -> dict[str, NestedFit]:
-    """Fit a method and score it nested by fold.
-
-    Parameters
-    ----------
-    data : BlendData
-        Rows and members.
-    method : str
-        One of `METHODS`.
-    quiet : bool
-        Whether to show no progress.
-
-    Returns
-    -------
-    dict of str to NestedFit
-        By name, the best nested score first; more than one for ``auto``, all that were compared.
+    """Fit one of `METHODS` and score it nested by fold; of ``auto`` all that it compares, the best score first.
 
     Raises
     ------
@@ -145,22 +131,13 @@ def fit_nested(data: BlendData, method: str = "convex", quiet: bool = False) -> 
 def best_of(data: BlendData, fits: Mapping[str, NestedFit]) -> NestedFit:
     """Take the best of several methods, with a score that doesn't profit from having been the best.
 
-    For each fold the method is chosen by its nested predictions of the other folds, and it is these choices that
-    are scored: with the lowest of several scores as its own, a blend would look better than it is. (The choice
-    itself saw this fold through the weights behind those predictions; fitting all once more without any two
-    folds would shut that out, too.)
+    For each fold the method is chosen by its nested predictions of the other folds, and it is these choices that are
+    scored: with the lowest of several scores as its own, a blend would look better than it is. (The choice itself saw
+    this fold through the weights behind those predictions; fitting all once more without any two folds would shut that
+    out, too.)
 
-    Parameters
-    ----------
-    data : BlendData
-        What they were fitted on.
-    fits : mapping of str to NestedFit
-        Of `fit_nested`, by name, best first.
-
-    Returns
-    -------
-    NestedFit
-        The blend of the best method under its name; `nested` and `nested_kl` are those of the choices.
+    `fits` are those of `fit_nested`. Returned is the blend of the best under its name, with `nested` and `nested_kl` of
+    the choices.
     """
     ranked = list(fits.values())
     if len(ranked) == 1:

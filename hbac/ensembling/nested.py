@@ -37,27 +37,13 @@ _LARGE_BYTES = 100 * 2**20
 
 @dataclass(frozen=True)
 class BlendData:
-    """What a blend is fitted on.
+    """What a blend is fitted on."""
 
-    Parameters
-    ----------
-    probs : ndarray of float32, shape (members, rows, classes)
-        Members' out-of-fold probabilities.
-    targets : ndarray of float64, shape (rows, classes)
-        Vote shares.
-    fold : ndarray of int, shape (rows,)
-        Fold of each row.
-    present : ndarray of bool, shape (members, rows), optional
-        Whether the member has the row; None where all have all.
-    counts : ndarray of bool, shape (rows,), optional
-        The rows that are fitted on, chosen by and scored; all where absent. The others are only predicted.
-    """
-
-    probs: npt.NDArray[np.float32]
-    targets: Array
-    fold: npt.NDArray[np.int16]
-    present: Rows | None = None
-    counts: Rows | None = None
+    probs: npt.NDArray[np.float32]  # (members, rows, classes) out of fold
+    targets: Array  # (rows, classes) vote shares
+    fold: npt.NDArray[np.int16]  # (rows,)
+    present: Rows | None = None  # (members, rows) whether the member has the row; None where all have all
+    counts: Rows | None = None  # (rows,) that are fitted on, chosen by and scored; the others are only predicted
 
     @property
     def folds(self) -> list[int]:
@@ -112,33 +98,15 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class NestedFit:
-    """A method fitted on all rows that count, and its predictions for rows it wasn't fitted on.
+    """A method fitted on all rows that count, and its predictions for rows it wasn't fitted on."""
 
-    Parameters
-    ----------
-    name : str
-        The method.
-    blend : Blend
-        Fitted on the rows of all folds; what is used for new ones.
-    setting : object
-        The strength chosen for it.
-    nested : ndarray, shape (rows, classes)
-        Each fold's rows by weights from the other folds, whether they count or not.
-    nested_kl : float
-        Mean divergence of `nested` on the rows that count, the score to report.
-    in_sample_kl : float
-        Mean divergence of `blend` on the rows that it was fitted on.
-    by_fold : mapping of int to Blend
-        What predicted each fold's rows.
-    """
-
-    name: str
-    blend: Blend
-    setting: Any
-    nested: Array
-    nested_kl: float
-    in_sample_kl: float
-    by_fold: Mapping[int, Blend]
+    name: str  # of the method
+    blend: Blend  # fitted on the rows of all folds; what is used for new ones
+    setting: Any  # the strength chosen for it
+    nested: Array  # (rows, classes) each fold's rows by weights from the other folds, whether they count or not
+    nested_kl: float  # of `nested` on the rows that count, the score to report
+    in_sample_kl: float  # of `blend` on the rows that it was fitted on
+    by_fold: Mapping[int, Blend]  # what predicted each fold's rows
 
     @property
     def used(self) -> Rows:
@@ -147,17 +115,7 @@ class NestedFit:
 
 
 class FoldFits:
-    """All fits of one method that nesting needs, each made once.
-
-    Parameters
-    ----------
-    data : BlendData
-        Rows and folds; every row counts.
-    method : Method
-        What to fit.
-    quiet : bool
-        Whether to show no progress.
-    """
+    """All fits of one method that nesting needs, each made once; every row of `data` counts."""
 
     def __init__(self, data: BlendData, method: Method, quiet: bool = False) -> None:
         self.data = data
@@ -201,20 +159,10 @@ class FoldFits:
         return self._losses[key]
 
     def best(self, outer: Excluded) -> tuple[Blend, Any]:
-        """Fit without some folds, under the setting that is best inside the others.
+        """Return the blend fitted without some folds, at most one, and its setting, the best inside the others.
 
-        Parameters
-        ----------
-        outer : frozenset of int
-            Folds that must not be looked at, at most one; empty for the final fit.
-
-        Returns
-        -------
-        blend : Blend
-            Fitted on the rows of all other folds.
-        setting : object
-            The one with the lowest divergence on folds left out in turn. Where too few folds are left to leave one
-            out, the strongest shrinkage.
+        That is the one with the lowest divergence on folds left out in turn. Where too few folds are left to leave one
+        out, it is the strongest shrinkage.
         """
         inner = [fold for fold in self.data.folds if fold not in outer]
         chosen = 0

@@ -57,47 +57,23 @@ _SHAPE = {
 
 @dataclass(frozen=True)
 class ClassPoints:
-    """What is known of one class.
+    """What is known of one class."""
 
-    Parameters
-    ----------
-    rows : int
-        Rows of the class.
-    calibration_error : float
-        `hbac.evaluation.operating.equal_mass_error`.
-    jitter : float
-        `hbac.evaluation.operating.jitter`; NaN where no EEG has two windows.
-    points : tuple of OperatingPoint
-        By rising recall; none where no row is of the class.
-    """
-
-    rows: int
-    calibration_error: float
-    jitter: float
-    points: tuple[OperatingPoint, ...]
+    rows: int  # of the class
+    calibration_error: float  # `hbac.evaluation.operating.equal_mass_error`
+    jitter: float  # `hbac.evaluation.operating.jitter`; NaN where no EEG has two windows
+    points: tuple[OperatingPoint, ...]  # by rising recall; none where no row is of the class
 
 
 @dataclass(frozen=True)
 class OperatingPoints:
-    """Operating points of all classes.
+    """Operating points of all classes."""
 
-    Parameters
-    ----------
-    population : str
-        The setting: the rows that they are of.
-    rows, patients : int
-        How many these are.
-    classes : mapping of str to ClassPoints
-        By class, in the order of `hbac.vocabulary.CLASSES`.
-    answered : mapping of float to Interval
-        By accuracy, the share of the rows that can be answered so well (`hbac.evaluation.operating.answered`).
-    """
-
-    population: str
+    population: str  # the setting: the rows that they are of
     rows: int
     patients: int
-    classes: Mapping[str, ClassPoints]
-    answered: Mapping[float, Interval]
+    classes: Mapping[str, ClassPoints]  # in the order of `hbac.vocabulary.CLASSES`
+    answered: Mapping[float, Interval]  # by accuracy, the share of rows answered so well (`evaluation.operating`)
 
     @classmethod
     def of(
@@ -108,24 +84,7 @@ class OperatingPoints:
         n_resamples: int = N_RESAMPLES,
         seed: int = 0,
     ) -> OperatingPoints:
-        """Compute the operating points of out-of-fold predictions.
-
-        Parameters
-        ----------
-        table : PredictionTable
-            Out-of-fold rows, with targets.
-        counts : ndarray of bool, shape (rows,)
-            The rows that count.
-        population : str
-            How the setting calls these.
-        n_resamples, seed : int
-            Of the bootstrap over patients.
-
-        Returns
-        -------
-        OperatingPoints
-            Of these rows.
-        """
+        """Compute those of the rows of out-of-fold predictions that `counts` marks, the `population`."""
         frame = table.frame[counts]
         target_N, prob_NK = table.targets[counts].argmax(axis=1), table.probs[counts]
         patient_N, fold_N = frame["patient_id"].to_numpy(), frame["fold"].to_numpy()
@@ -143,19 +102,7 @@ class OperatingPoints:
         return cls(population, len(frame), len(np.unique(patient_N)), classes, shares)
 
     def threshold(self, name: str, recall: float) -> float:
-        """Return the threshold of a class.
-
-        Parameters
-        ----------
-        name : str
-            The class.
-        recall : float
-            One of those that were computed.
-
-        Returns
-        -------
-        float
-            A probability of this or more is called the class.
+        """Return the threshold of a class: a probability of this or more is called the class.
 
         Raises
         ------

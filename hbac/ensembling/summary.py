@@ -31,28 +31,11 @@ def population_scores(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score several predictions of the same rows on each vote population.
+    """Score several predictions of the same rows on each vote population; a row a prediction.
 
-    Parameters
-    ----------
-    kl_JN : ndarray, shape (predictions, rows)
-        Divergence of each row in nats, NaN where there is no prediction.
-    n_votes_N : ndarray of int, shape (rows,)
-        Number of votes.
-    patient_id_N : ndarray of int, shape (rows,)
-        Patients, over whom the bootstrap draws.
-    population : str
-        The one whose columns come first.
-    n_resamples : int
-        Resamples.
-    seed : int
-        Seed of the draws.
-
-    Returns
-    -------
-    DataFrame
-        A row per prediction; for each population ``kl_<name>, kl_<name>_low, kl_<name>_high``, NaN where it has
-        no rows.
+    Columns are ``kl_<name>, kl_<name>_low, kl_<name>_high`` for each, NaN where it has no rows, those of `population`
+    first. `kl_JN` is the divergence of each row in nats, NaN where there is no prediction; the bootstrap draws
+    patients.
     """
     columns: dict[str, npt.NDArray[np.float64]] = {}
     for name, group in counted_first(population).items():
@@ -86,16 +69,8 @@ def _intervals(
 def calibrated_kl(data: BlendData) -> npt.NDArray[np.float64]:
     """Score each member after its calibration to the rows that count, nested by fold.
 
-    Parameters
-    ----------
-    data : BlendData
-        Rows and members.
-
-    Returns
-    -------
-    ndarray, shape (members, rows)
-        Divergence of each row that counts in nats, NaN elsewhere, where the member lacks the row, and for a member with
-        such rows of one fold only.
+    Returned is the divergence in nats (members, rows): NaN in rows that don't count or the member lacks, and for a
+    member with such rows of one fold only.
 
     References
     ----------
@@ -120,30 +95,11 @@ def summarise(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Rank the blend and its members.
+    """Rank the blend, which comes first with its nested score, and the members by their score on the `population`.
 
-    Parameters
-    ----------
-    joined : JoinedTables
-        Members' predictions.
-    data : BlendData
-        The same as what the blend was fitted on.
-    fit : NestedFit
-        The blend.
-    population : str
-        The rows that it was fitted on, by which members are ranked.
-    n_resamples : int
-        Resamples of the patient bootstrap.
-    seed : int
-        Seed of the bootstrap.
-
-    Returns
-    -------
-    DataFrame
-        The blend first (its nested score, ``kind`` "ensemble"), then the members by their score on the population:
-        ``name, kind, used, folds, rows``; the columns of `population_scores`; ``kl_calibrated`` with its interval, each
-        member's score on the population after `calibrated_kl`, empty for the blend; and the columns of
-        `hbac.ensembling.swept.swept_settings`, empty for the blend.
+    Columns are ``name, kind, used, folds, rows``; those of `population_scores`; ``kl_calibrated`` with its interval,
+    each member's score on the population after `calibrated_kl`; and those of `hbac.ensembling.swept.swept_settings`.
+    The last two are empty for the blend. `data` is what the blend of `joined` was fitted on.
     """
     target = joined.targets
     kl = np.full((len(joined.members) + 1, len(target)), np.nan)

@@ -19,22 +19,12 @@ _NOT_THERE = ""
 
 
 def swept_settings(members: Sequence[TableMetadata], everything: bool = False) -> pd.DataFrame:
-    """Tabulate the settings that tell members apart.
+    """Tabulate the settings that tell members apart: one row a member, one column of text a setting.
 
-    Parameters
-    ----------
-    members : sequence of TableMetadata
-        Whose run folders have the configs. Members of other code, or whose runs are gone, get empty cells.
-    everything : bool
-        Whether settings that only follow another one are named, too.
-
-    Returns
-    -------
-    DataFrame
-        One row a member, one column of text a setting: ``model`` (or any other choice among classes) first, then
-        from the top of the config downwards, called as one types them (``band, model.kernels``). No columns where
-        members don't differ. Settings that only follow another one are left out: a copy of its values, or what
-        comes with another kind of model.
+    ``model`` (or any other choice among classes) comes first, then from the top of the config downwards, called as one
+    types them (``band, model.kernels``). There are no columns where members don't differ, and empty cells for members
+    of other code, or whose runs are gone. Settings that only follow another one are left out, but with `everything`: a
+    copy of its values, or what comes with another kind of model.
     """
     configs = [_config(member) for member in members]
     known = [config for config in configs if config is not None]
