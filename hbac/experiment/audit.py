@@ -35,23 +35,10 @@ QUICK_BYTES = 2_000_000_000
 
 
 def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = None) -> Audit:
-    """Look for everything that a data set and its folds could leak.
+    """Look for everything that a data set and its folds could leak; results are kept below `outputs`.
 
-    Parameters
-    ----------
-    part : Part
-        The training part.
-    folds : FoldTable
-        Its folds.
-    outputs : Path
-        Where results are kept.
-    compare : bool, optional
-        Whether to compare the recordings with one another where nobody has done so yet; None: where that is quick.
-
-    Returns
-    -------
-    Audit
-        All checks. Whether a leak stops the command is the caller's affair (`Audit.require_none`).
+    `compare` says whether to compare the recordings with one another where nobody has done so yet; None: where that is
+    quick. Whether a leak stops the command is the caller's affair (`Audit.require_none`).
     """
     fold = folds.fold_of(part.rows["patient_id"])
     checks = [*check_folds(part.rows, fold), *check_owners(part.rows)]
@@ -69,15 +56,6 @@ def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = No
 def require_no_leak(part: Part, folds: FoldTable, outputs: Path) -> None:
     """Audit before a training: say what was checked, once in a process, and stop at a leak.
 
-    Parameters
-    ----------
-    part : Part
-        The training part.
-    folds : FoldTable
-        Its folds.
-    outputs : Path
-        Where results are kept.
-
     Raises
     ------
     UserError
@@ -92,21 +70,9 @@ def require_no_leak(part: Part, folds: FoldTable, outputs: Path) -> None:
 
 
 def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
-    """Read what a comparison of the recordings found, or compare them.
+    """Read from a file what a comparison of the recordings found, or else, where that is wanted, compare them.
 
-    Parameters
-    ----------
-    part : Part
-        The training part.
-    path : Path
-        The file in which the result is kept.
-    compare : bool
-        Whether to compare them when there is no result yet. Of several processes one does, the others wait.
-
-    Returns
-    -------
-    Duplicates or None
-        None when there is no result and none is wanted.
+    Of several processes one does, the others wait.
     """
     if (found := _read(part, path)) is not None or not compare:
         return found
@@ -122,7 +88,6 @@ def kept_duplicates(part: Part, path: Path, compare: bool) -> Duplicates | None:
 
 
 def _read(part: Part, path: Path) -> Duplicates | None:
-
     if not path.is_file():
         return None
     try:

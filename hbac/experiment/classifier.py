@@ -153,12 +153,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Predict the shares of the experts' votes.
-
-        Parameters
-        ----------
-        X : array, shape (n_windows, 10000, 20)
-            As `fit` takes it.
+        """Predict the shares of the experts' votes on windows as `fit` takes them.
 
         Returns
         -------
@@ -171,35 +166,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return prob_NK
 
     def predict(self, X: ArrayLike) -> NDArray[np.str_]:
-        """Predict the class that most experts would vote for.
-
-        Parameters
-        ----------
-        X : array, shape (n_windows, 10000, 20)
-            As `fit` takes it.
-
-        Returns
-        -------
-        ndarray of str, shape (n_windows,)
-            Of `classes_`.
-        """
+        """Predict the class, of `classes_`, that most experts would vote for; windows as `fit` takes them."""
         prob_NK = self.predict_proba(X)
         return cast("NDArray[np.str_]", self.classes_[prob_NK.argmax(axis=1)])
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the negative KL divergence, so that more is better: the competition's metric, in nats.
 
-        Parameters
-        ----------
-        X, y : array
-            As `fit` takes them.
-        sample_weight : array, shape (n_windows,), optional
-            How much each window counts.
-
-        Returns
-        -------
-        float
-            0 at most.
+        Windows and votes are as `fit` takes them; each counts `sample_weight` (n_windows,) times.
         """
         return _score(_votes(y), self.predict_proba(X), sample_weight)
 

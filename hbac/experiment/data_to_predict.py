@@ -15,19 +15,9 @@ if TYPE_CHECKING:
 
 
 def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
-    """Choose the data set: the one that was named, else the one that the runs were trained on.
+    """Choose the data set's config: that of the one that was named, else of the one that the runs were trained on.
 
-    Parameters
-    ----------
-    cfg : DictConfig
-        With ``dataset``.
-    runs : iterable of Path
-        Run folders of one ensemble.
-
-    Returns
-    -------
-    DictConfig or dict
-        A data set's config. With ``dataset.root=PATH`` alone it is the known one in another place.
+    With ``dataset.root=PATH`` alone it is the known one in another place.
 
     Raises
     ------
@@ -62,22 +52,7 @@ def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
 
 
 def folds_of(run: Path, conf: Path) -> tuple[int, list[str]]:
-    """Say how many folds a run is one of, and the settings that make these folds.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-    conf : Path
-        Folder of the configs.
-
-    Returns
-    -------
-    n_folds : int
-        Number of folds.
-    settings : list of str
-        Those that differ from the defaults.
-    """
+    """Say how many folds a run is one of, and the settings that make these folds, where not the defaults."""
     import yaml
 
     from hbac.common.files import read_json

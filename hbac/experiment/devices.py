@@ -45,10 +45,7 @@ def was_started_here() -> bool:
 def join(cfg: DictConfig) -> None:
     """Take this process's place among those of a run: torchrun says how many there are, and one of them speaks.
 
-    Parameters
-    ----------
-    cfg : DictConfig
-        Its ``trainer`` gets the number of devices where torchrun decides it.
+    ``trainer`` gets the number of devices where torchrun decides it.
 
     Raises
     ------
@@ -79,11 +76,6 @@ def train_on_each(n_devices: int) -> None:
     """Run this very command once for each device, and wait for all of them.
 
     What the first one says is shown; of the others, the end of what one said that failed.
-
-    Parameters
-    ----------
-    n_devices : int
-        How many.
 
     Raises
     ------
@@ -151,13 +143,7 @@ def _tell(failed: int, processes: Sequence[subprocess.Popen[bytes]], said: IO[by
 
 @contextmanager
 def others_may_go() -> Iterator[None]:
-    """Say in a line that the process of another device is gone, of which the libraries make a traceback.
-
-    Raises
-    ------
-    SystemExit
-        In its place.
-    """
+    """End, with a line that the process of another device is gone, where the libraries make a traceback of it."""
     try:
         yield
     except RuntimeError as error:  # NCCL's errors are of a subclass
@@ -169,18 +155,7 @@ def others_may_go() -> Iterator[None]:
 
 
 def refuse_in_sweep(devices: object) -> None:
-    """Refuse more than one device for each job of a sweep.
-
-    Parameters
-    ----------
-    devices : object
-        The setting ``trainer.devices``, or how many there are.
-
-    Raises
-    ------
-    UserError
-        Names the launchers.
-    """
+    """Refuse more than one device, ``trainer.devices`` or how many, for each job of a sweep."""
     n_devices = devices if isinstance(devices, int) else len(devices) if isinstance(devices, Sequence) else 1
     by_torchrun = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
     if isinstance(devices, str) or max(n_devices, by_torchrun) <= 1:

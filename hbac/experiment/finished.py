@@ -13,20 +13,10 @@ log = logging.getLogger("hbac.train")
 
 
 def score_of_finished(folder: Path, population: str) -> float | None:
-    """Return the score of a run that is complete and undamaged.
+    """Return the score of a run that is complete and undamaged, None where it is to be trained.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    population : str
-        Name of the one that counts, in `hbac.labels.targets.POPULATIONS`.
-
-    Returns
-    -------
-    float or None
-        KL divergence of its held-out rows of that population, NaN where there is none; None where it is to be trained.
-        A warning says what is wrong with a run that had been finished.
+    That is the KL divergence of its held-out rows of a population (a name in `hbac.labels.targets.POPULATIONS`), NaN
+    where there is none. A warning says what is wrong with a run that had been finished.
     """
     if not (folder / DONE_FILE).is_file():
         return None

@@ -59,24 +59,7 @@ log = logging.getLogger("hbac.train")
 
 
 def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
-    """Train, keep the weights, write the out-of-fold table and the metrics.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config.
-    job : Job
-        What it describes.
-    part : Part
-        The training part of the data set.
-    folds : FoldTable
-        Its folds.
-
-    Returns
-    -------
-    float
-        KL divergence of the held-out rows that count.
-    """
+    """Train, keep the weights, write the out-of-fold table and metrics; return the KL of held-out rows that count."""
     folder = job.folder
     training_data = gather(cfg, job, part, folds)
     metadata = TableMetadata(
@@ -147,25 +130,7 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
 def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: list[Any], *callbacks: Any) -> L.Trainer:
     """Train one stage, from its last checkpoint where there is one, and put the weights that it keeps into the network.
 
-    Parameters
-    ----------
-    stage : Stage
-        What to train.
-    job : Job
-        The run that it belongs to.
-    task : Classifier
-        Around the run's network.
-    data : hbac.data.base.WindowDataModule
-        The stage's rows.
-    loggers : list of Logger
-        The run's.
-    *callbacks
-        Further callbacks.
-
-    Returns
-    -------
-    lightning.Trainer
-        After the last epoch.
+    `task` is around the run's network. The Trainer is returned as it is after the last epoch.
     """
     cfg = stage.cfg
     if not cfg.resume and is_first():
@@ -193,21 +158,9 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
 
 
 def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
-    """Make a stage's Trainer.
+    """Make a stage's Trainer: one that writes whole checkpoints, and predicts with the weights that it is given.
 
-    Parameters
-    ----------
-    stage : Stage
-        Its settings.
-    job : Job
-        Has the precision.
-    **settings
-        Further arguments of ``lightning.Trainer``.
-
-    Returns
-    -------
-    lightning.Trainer
-        That writes whole checkpoints, and predicts with the weights that it is given.
+    `settings` are further arguments of ``lightning.Trainer``.
     """
     trainer: L.Trainer = build(
         stage.cfg.trainer,
@@ -226,13 +179,7 @@ def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Let what interrupts a Trainer through, of which Lightning makes an exit with status 1.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        Of Ctrl-C, or of a signal (`hbac.common.processes.Stopped`).
-    """
+    """Let Ctrl-C and signals (`hbac.common.processes`) through a Trainer, of which Lightning makes an exit with 1."""
     try:
         yield
     except SystemExit as error:
@@ -241,23 +188,9 @@ def interrupts() -> Iterator[None]:
 
 
 def train_before(stage: Stage, job: Job, training_data: TrainingData, loggers: list[Any]) -> pd.DataFrame:
-    """Train a stage that another one goes on from; one that has been trained is only read.
+    """Train a stage that another one goes on from, and return the label rows that it was trained on.
 
-    Parameters
-    ----------
-    stage : Stage
-        A stage with a name.
-    job : Job
-        Its network has the stage's weights in the end.
-    training_data : TrainingData
-        Where the rows come from.
-    loggers : list of Logger
-        The run's.
-
-    Returns
-    -------
-    DataFrame
-        The label rows that it was trained on.
+    One that has been trained is only read. The job's network has the stage's weights in the end.
     """
     data = make_data(stage, job, training_data)
     trained = stage.cfg.resume and (stage.folder / WEIGHTS_FILE).is_file()
@@ -283,21 +216,7 @@ def train_before(stage: Stage, job: Job, training_data: TrainingData, loggers: l
 def predict_for(pupil: Stage, teacher: Stage, job: Job, training_data: TrainingData) -> PseudoLabels:
     """Predict what a later stage learns from; never rows of the fold, nor with weights that saw its patients.
 
-    Parameters
-    ----------
-    pupil : Stage
-        Says which rows it wants.
-    teacher : Stage
-        The stage whose weights are in the network.
-    job : Job
-        Has the network.
-    training_data : TrainingData
-        Where the rows come from.
-
-    Returns
-    -------
-    PseudoLabels
-        Of all rows of the split outside the fold.
+    The pupil says which rows it wants, of all that are outside the fold; the teacher's weights are in the network.
     """
     cfg, split = pupil.cfg, pupil.cfg.labels.pseudo_split
     part = training_data.part_of("test" if split == "test" else "train")

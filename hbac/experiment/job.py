@@ -30,43 +30,18 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 @dataclass
 class Job:
-    """What a config decides; `of` adds what the data do: the run's name and folder.
+    """What a config decides; `of` adds what the data do: the run's name and folder."""
 
-    Parameters
-    ----------
-    config : dict
-        The resolved config as plain containers; its ``model`` has all arguments that the network was made with, its
-        ``content`` the hashes of the files that are learned from.
-    member : str
-        Name of the config without its fold.
-    folder : Path
-        Where the run is written.
-    front_end : torch.nn.Module
-        From raw windows to the network's input.
-    network : torch.nn.Module
-        From there to logits (batch, 6); freshly initialised from the seed.
-    precision : str
-        Of Lightning's Trainer.
-    stages : list of Stage
-        In order; the last one has no name.
-    start : Path or None
-        The run whose weights it begins with.
-    n_devices : int
-        On how many it trains, a process for each.
-    is_joined : bool
-        Whether these processes are there, this one among them.
-    """
-
-    config: dict[str, Any]
-    member: str
-    folder: Path
-    front_end: Any
-    network: Any
+    config: dict[str, Any]  # resolved, ``model`` with all its arguments, ``content`` with hashes of what is read
+    member: str  # name of the config without its fold
+    folder: Path  # where the run is written
+    front_end: Any  # from raw windows to the network's input
+    network: Any  # from there to logits (batch, 6); freshly initialised from the seed
     precision: str
-    stages: list[Stage]
-    start: Path | None
-    n_devices: int = 1
-    is_joined: bool = False
+    stages: list[Stage]  # in order; the last one has no name
+    start: Path | None  # the run whose weights it begins with
+    n_devices: int = 1  # a process for each
+    is_joined: bool = False  # whether these processes are there, this one among them
 
     @property
     def dataset(self) -> str:
@@ -74,20 +49,7 @@ class Job:
         return str(self.config["dataset"]["_target_"]).rpartition(".")[2]
 
     def of(self, part: Part, folds: FoldTable) -> Job:
-        """Name the run after its settings and after what is in its data, wherever they lie.
-
-        Parameters
-        ----------
-        part : Part
-            The training part of the data set.
-        folds : FoldTable
-            Its folds.
-
-        Returns
-        -------
-        Job
-            With member and folders.
-        """
+        """Name the run, and its folders, after its settings and after what is in its data, wherever they lie."""
         content = {"data": part.fingerprint_of(self.front_end.sources), "folds": folds.hash, **self.config["content"]}
         config = self.config | {"content": content}
         member = member_name(config)
@@ -99,15 +61,7 @@ class Job:
 def make_job(cfg: DictConfig) -> Job:
     """Check the settings and make all that needs no data.
 
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/train.yaml``.
-
-    Returns
-    -------
-    Job
-        Front-end and network; still without a name, and its folders below that of all runs.
+    The job has no name yet, and its folders are below that of all runs.
 
     Raises
     ------
@@ -159,14 +113,7 @@ def make_job(cfg: DictConfig) -> Job:
 
 
 def take_devices(job: Job, trainers: Mapping[str, L.Trainer]) -> None:
-    """Say on how many devices a job trains, in the job and in its config.
-
-    Parameters
-    ----------
-    job : Job
-        Of these stages.
-    trainers : mapping of str to lightning.Trainer
-        Of each stage, by name.
+    """Say in a job and in its config on how many devices it trains, as its stages' Trainers have them.
 
     Raises
     ------
@@ -192,22 +139,7 @@ def take_devices(job: Job, trainers: Mapping[str, L.Trainer]) -> None:
 def try_out(stage: Stage, job: Job) -> L.Trainer:
     """Make once what a stage trains with: what is wrong with its settings is said before any file is read.
 
-    Parameters
-    ----------
-    stage : Stage
-        Its settings.
-    job : Job
-        The run that it belongs to.
-
-    Returns
-    -------
-    lightning.Trainer
-        With the stage's devices.
-
-    Raises
-    ------
-    UserError
-        Names the group whose settings do not work.
+    The Trainer is returned: it knows the stage's devices. Errors name the group whose settings do not work.
     """
     import torch
 
@@ -241,25 +173,7 @@ def try_out(stage: Stage, job: Job) -> L.Trainer:
 
 
 def make_task(stage: Stage, job: Job) -> Classifier:
-    """Make a stage's LightningModule around the run's network.
-
-    Parameters
-    ----------
-    stage : Stage
-        Its optimiser and schedule.
-    job : Job
-        Has the network.
-
-    Returns
-    -------
-    Classifier
-        To be trained.
-
-    Raises
-    ------
-    UserError
-        Names the group whose settings do not work.
-    """
+    """Make a stage's LightningModule around the run's network; errors name the group whose settings do not work."""
     from hbac.common.instantiate import build
 
     cfg, prefix = stage.cfg, key_prefix(stage.name)
@@ -299,20 +213,7 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
 
 
 def told(network: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a network's config, and to those of its branches, what their front-ends say of their input.
-
-    Parameters
-    ----------
-    network : mapping
-        The network's config.
-    arguments : mapping
-        Of the front-end's ``network_arguments``.
-
-    Returns
-    -------
-    dict
-        The whole config.
-    """
+    """Add to a network's config, and to those of its branches, what their front-ends say of their input."""
     of_branches = arguments.get("branches") or {}
     branches = {
         name: told(config, of_branches.get(name) or {}) for name, config in (network.get("branches") or {}).items()
@@ -321,18 +222,7 @@ def told(network: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, 
 
 
 def weights_at_start(model: Mapping[str, Any]) -> str | None:
-    """Say which weights a network begins with, where there is a choice.
-
-    Parameters
-    ----------
-    model : mapping
-        The network's config.
-
-    Returns
-    -------
-    str or None
-        None for networks that are never pretrained.
-    """
+    """Say which weights a network begins with; None for networks that are never pretrained."""
     if "pretrained" not in model:
         return None
     if model.get("pretrained_file") is not None:
@@ -341,20 +231,7 @@ def weights_at_start(model: Mapping[str, Any]) -> str | None:
 
 
 def check_fold(fold: Any, n_folds: int) -> None:
-    """Refuse a fold that there is not.
-
-    Parameters
-    ----------
-    fold : int
-        As the user gave it.
-    n_folds : int
-        How many folds there are.
-
-    Raises
-    ------
-    UserError
-        Unless `fold` is a whole number in 0 … n_folds - 1.
-    """
+    """Refuse a fold that there is not: a whole number in 0 … n_folds - 1 is needed."""
     if not isinstance(n_folds, int):
         raise UserError(f"labels.n_folds={n_folds}: must be a whole number, 2 or more")
     if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < n_folds:
@@ -363,20 +240,7 @@ def check_fold(fold: Any, n_folds: int) -> None:
 
 
 def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:
-    """Refuse a montage that the user asked for and the front-end does not see.
-
-    Parameters
-    ----------
-    montage : str
-        The setting ``montage``.
-    front_end : mapping
-        The front-end's resolved config.
-
-    Raises
-    ------
-    UserError
-        When ``montage=…`` was typed for images, which have a montage each.
-    """
+    """Refuse a montage that the user typed and the front-end does not see: images have a montage each."""
     if "montage" in front_end or "branches" in front_end or not named("montage"):
         return
     names = ", ".join(f"front_end.image.{name}.montage={montage}" for name in front_end.get("image") or {})

@@ -24,48 +24,19 @@ _expected: tuple[int, str] = (0, "job")  # of the sweep in this process
 
 
 def command_of_job() -> str:
-    """Return the command that trains this job alone.
-
-    Returns
-    -------
-    str
-        With what was typed for it, of a sweep its own values; the command alone where nothing was typed.
-    """
+    """Return the command that trains this job alone, of a sweep with its own values."""
     return command_line("train", *typed())
 
 
 def all_folds(n_folds: int) -> tuple[str, str]:
-    """Return what trains every fold, at the end of a command.
-
-    Parameters
-    ----------
-    n_folds : int
-        How many folds there are.
-
-    Returns
-    -------
-    tuple of str
-        A flag and a sweep.
-    """
+    """Return what trains every fold, at the end of a command: a flag and a sweep."""
     return "-m", f"fold={','.join(map(str, range(n_folds)))}"
 
 
 def command_of_best(sweep: Path, asked: Sequence[str], n_folds: int) -> str | None:
-    """Return the command that trains the best setting of a search on all folds.
+    """Return the command that trains the best setting of a search on all folds; None for a sweep that is no search.
 
-    Parameters
-    ----------
-    sweep : Path
-        The search's folder.
-    asked : sequence of str
-        The settings that it was typed with.
-    n_folds : int
-        How many folds there are.
-
-    Returns
-    -------
-    str or None
-        None for a sweep that is no search.
+    `asked` are the settings that the search was typed with.
     """
     import yaml
 
@@ -84,18 +55,7 @@ def typed() -> list[str]:
 
 
 def named(*keys: str) -> list[str]:
-    """Return the settings among some that were typed.
-
-    Parameters
-    ----------
-    *keys : str
-        Settings or groups; with a group its settings count.
-
-    Returns
-    -------
-    list of str
-        As they were typed; empty where all of them have their defaults.
-    """
+    """Return the settings among some that were typed, as they were; with a group its settings count."""
     found = []
     for line in typed():
         key = line.lstrip("+~").partition("=")[0].partition("@")[0]
@@ -113,14 +73,9 @@ def in_sweep() -> bool:
 
 
 def expect_jobs(n_jobs: int, what: str) -> None:
-    """Note how many jobs the sweep that begins has, where they run one after another in this process.
+    """Note how many jobs the sweep that begins has, where they run one after another in this process; 0 is not known.
 
-    Parameters
-    ----------
-    n_jobs : int
-        0 where that is not known.
-    what : str
-        What it is over: ``fold``, or ``job``.
+    It is over ``fold``, or ``job``.
     """
     global _expected  # Hydra tells a job its number only
     _expected = (n_jobs, what)
@@ -138,13 +93,7 @@ def place_in_sweep() -> Place | None:
 
 
 def register_job(folder: Path) -> None:
-    """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    """
+    """Tell the sweep which run this job is, so that the folds can be merged whatever launcher ran them."""
     from hydra.core.hydra_config import HydraConfig
 
     from hbac.common.files import write_json
@@ -158,17 +107,7 @@ def register_job(folder: Path) -> None:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose the config of a training in a process that no command began.
-
-    Parameters
-    ----------
-    overrides : sequence of str
-        Settings, as they are typed behind ``python -m hbac.train``.
-
-    Returns
-    -------
-    DictConfig
-        Of ``conf/train.yaml``.
+    """Compose the config of a training in a process that no command began, with settings as they are typed.
 
     Raises
     ------

@@ -123,33 +123,14 @@ def _jobs_of(hydra: Any) -> tuple[int, str]:
 
 
 def kept_settings(typed: Sequence[str]) -> list[str]:
-    """Choose what the next command has to be told again.
-
-    Parameters
-    ----------
-    typed : sequence of str
-        The overrides of this command.
-
-    Returns
-    -------
-    list of str
-        Where everything is written.
-    """
+    """Choose, of the settings of this command, what the next one has to be told again: where everything is written."""
     return [line for line in typed if line.startswith("outputs=")]
 
 
 def blend_settings(cfg: DictConfig) -> dict[str, Any]:
-    """Collect what a config says about blending.
+    """Collect what a config says about blending: the group ``blend`` and some settings beside it.
 
-    Parameters
-    ----------
-    cfg : DictConfig
-        Of a sweep or of this command.
-
-    Returns
-    -------
-    dict
-        Arguments of `hbac.ensembling.build.build_ensemble`: the group ``blend`` and some settings beside it.
+    They are arguments of `hbac.ensembling.build.build_ensemble`.
     """
     beside = {
         name: cfg[name] for name in ("population", "on_missing", "allow_missing_folds", "comparisons") if name in cfg
@@ -166,29 +147,11 @@ def blend(
     then: str | None = None,
     **settings: Any,
 ) -> float:
-    """Collect tables, write the ensemble, print its table.
+    """Collect tables, write the ensemble, print its table, and return its nested score.
 
-    Parameters
-    ----------
-    paths : sequence of str or Path
-        As `hbac.ensembling.collect.find_tables` takes them.
-    out : Path
-        Folder of the ensemble.
-    folds : str, optional
-        Fold table for tables of other code that say no fold.
-    logger : Loggers, optional
-        Is told of the ensemble (`hbac.tracking.loggers`).
-    kept : sequence of str
-        Settings that the next command has to be told again.
-    then : str, optional
-        The next command, where it is not to predict.
-    **settings
-        As `hbac.ensembling.build.build_ensemble` takes them.
-
-    Returns
-    -------
-    float
-        The nested score of the blend.
+    `paths` and `folds` are as `hbac.ensembling.collect.collect` takes them, `settings` as
+    `hbac.ensembling.build.build_ensemble` does. The `logger` is told of the ensemble. `kept` are settings that the next
+    command has to be told again; `then` is that command, where it is not to predict.
     """
     from hbac.cli.console import ensemble_table, next_command
     from hbac.ensembling.build import COMPARISONS, build_ensemble

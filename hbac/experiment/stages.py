@@ -24,44 +24,18 @@ STAGES = "stages"  # in a run's folder: one folder for each stage before the las
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a training run, with its own rows, rates and epochs, that goes on from the weights of the one before.
+    """A part of a training run, with its own rows, rates and epochs; it goes on from the weights of the one before."""
 
-    Parameters
-    ----------
-    name : str
-        Empty for the last, whose settings are those of the run.
-    cfg : DictConfig
-        The run's config with the stage's settings in it.
-    labels : LabelRecipe
-        Which rows are trained on, and toward what.
-    folder : Path
-        Gets its checkpoints.
-    seed : int
-        Its own, or each stage would draw the same numbers again.
-    teacher : str
-        The earlier stage whose predictions it learns from; empty where there is none.
-    """
-
-    name: str
-    cfg: DictConfig
-    labels: LabelRecipe
-    folder: Path
-    seed: int
-    teacher: str
+    name: str  # empty for the last, whose settings are those of the run
+    cfg: DictConfig  # the run's, with the stage's settings in it
+    labels: LabelRecipe  # which rows are trained on, and toward what
+    folder: Path  # gets its checkpoints
+    seed: int  # its own, or each stage would draw the same numbers again
+    teacher: str  # the earlier stage whose predictions it learns from; empty where there is none
 
 
 def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
-    """Put together the config of each stage.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/train.yaml``.
-
-    Returns
-    -------
-    dict of str to DictConfig
-        By the stage's name, in order; the run's own config comes last and has no name.
+    """Put together the config of each stage, in order; the run's own config comes last and has no name.
 
     Raises
     ------
@@ -96,19 +70,7 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
 
 
 def make_stage(stages: Mapping[str, DictConfig], name: str) -> Stage:
-    """Check a stage's settings.
-
-    Parameters
-    ----------
-    stages : mapping of str to DictConfig
-        All stages, as `stages_of` returns them.
-    name : str
-        The stage.
-
-    Returns
-    -------
-    Stage
-        Its folder is relative to the run's.
+    """Check a stage's settings, and make one of `stages_of`; its folder is relative to the run's.
 
     Raises
     ------
@@ -145,23 +107,7 @@ def key_prefix(stage: str) -> str:
 
 
 def as_plain(cfg: DictConfig) -> dict[str, Any]:
-    """Return a config as plain containers, all its references filled in.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        A composed config.
-
-    Returns
-    -------
-    dict
-        The same.
-
-    Raises
-    ------
-    MissingMandatoryValue
-        For a setting that has no default and was not given.
-    """
+    """Return a config as plain containers, all its references filled in and nothing missing."""
     from omegaconf import OmegaConf
 
     return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))

@@ -37,37 +37,13 @@ log = logging.getLogger("hbac.train")
 
 
 def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
-    """Return the one fold table of a data set, made on first use.
-
-    Parameters
-    ----------
-    part : Part
-        The training part.
-    cfg : DictConfig
-        With ``outputs``, ``labels.n_folds`` and ``labels.seed``.
-
-    Returns
-    -------
-    FoldTable
-        Kept in ``outputs/folds/``, named after the data set's fingerprint.
-    """
+    """Return the one fold table of a data set, made on first use and kept in ``outputs/folds`` by fingerprint."""
     name = f"{part.fingerprint[:12]}-{cfg.labels.n_folds}folds-seed{cfg.labels.seed}.csv"
     return fold_table(part.rows, Path(cfg.outputs) / "folds" / name, cfg.labels.n_folds, cfg.labels.seed)
 
 
 def require_counted(part: Part, folds: FoldTable, fold: int, population: str) -> None:
     """Refuse a fold that has no rows of the population by which it would be scored and its epochs chosen.
-
-    Parameters
-    ----------
-    part : Part
-        The training part.
-    folds : FoldTable
-        Its folds.
-    fold : int
-        The one that is held out.
-    population : str
-        The setting.
 
     Raises
     ------
@@ -114,21 +90,7 @@ class TrainingData:
 def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> TrainingData:
     """Read what else a run learns from, and refuse what knows its validation patients.
 
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config.
-    job : Job
-        What it describes; its network gets the weights that it begins with.
-    part : Part
-        The training part of the data set.
-    folds : FoldTable
-        Its folds.
-
-    Returns
-    -------
-    TrainingData
-        Rows, folds and pseudo-labels.
+    The job's network gets the weights that it begins with.
 
     Raises
     ------
@@ -173,21 +135,7 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> TrainingD
 
 
 def make_data(stage: Stage, job: Job, training_data: TrainingData) -> Any:
-    """Make a stage's data module.
-
-    Parameters
-    ----------
-    stage : Stage
-        Its rows and augmentation.
-    job : Job
-        Has the front-end.
-    training_data : TrainingData
-        Where the rows come from.
-
-    Returns
-    -------
-    hbac.data.base.WindowDataModule
-        With rows to train on and rows that are held out.
+    """Make a stage's data module, with rows to train on and rows that are held out.
 
     Raises
     ------

@@ -18,14 +18,7 @@ LOOK_S = 1.0
 def watch(hydra: Any, sweep: Path, wait_s: float) -> None:
     """Watch a sweep from a thread of this process, where its launcher says too little.
 
-    Parameters
-    ----------
-    hydra : DictConfig
-        Hydra's own config of the sweep.
-    sweep : Path
-        Its folder.
-    wait_s : float
-        How long a job may wait for a machine that has what it asks for.
+    A job may wait `wait_s` for a machine that has what it asks for.
     """
     launcher = str(hydra.launcher._target_)
     if launcher.endswith("RayLauncher") and (remote := dict(hydra.launcher.ray.remote)):
@@ -41,17 +34,7 @@ def _in_background(call: Callable[[], None]) -> None:
 
 
 def needs_of(remote: Mapping[str, Any]) -> dict[str, float]:
-    """Return what one job of Ray's asks a machine for.
-
-    Parameters
-    ----------
-    remote : mapping
-        Arguments of ``ray.remote``.
-
-    Returns
-    -------
-    dict of str to float
-        By Ray's names.
+    """Return what one job of Ray's asks a machine for, by Ray's names; of the arguments of ``ray.remote``.
 
     Examples
     --------
