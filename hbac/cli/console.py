@@ -78,13 +78,7 @@ def part_table(parts: Mapping[str, Part], folds: FoldTable | None) -> None:
 
 
 def recordings_table(summaries: Sequence[Summary]) -> None:
-    """Print how long each class lasts in recordings, and how many events of it there are.
-
-    Parameters
-    ----------
-    summaries : sequence of Summary
-        Of each recording.
-    """
+    """Print how long each class lasts in recordings, and how many events of it there are."""
     names = dict(zip(CLASSES, CONSENSUS_NAMES, strict=True))
     title = "Hours of each class, and its events"
     table = Table("recording", "hours", *(Column(name, justify="right") for name in names.values()), title=title)

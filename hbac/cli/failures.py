@@ -16,20 +16,12 @@ from hbac.common.files import read_json, write_json
 FAILED = "failed"  # in a sweep's folder: one file for each job that failed, whatever launcher ran it
 _BUG = 1  # exit status
 
-
 LAUNCHERS = ("ray", "submitit", "joblib")  # whose errors say that a job was killed
-
 _sweep = Path()
 
 
 def note_sweep(sweep: Path) -> None:
-    """Keep the folder of the sweep that begins, for what a launcher raises about its jobs.
-
-    Parameters
-    ----------
-    sweep : Path
-        Its folder.
-    """
+    """Keep the folder of the sweep that begins, for what a launcher raises about its jobs."""
     global _sweep  # an error of a launcher does not say it
     _sweep = sweep
 
@@ -55,20 +47,7 @@ def note_failure(error: Exception, hydra: Any) -> NoReturn:
 
 
 def end_killed_sweep(error: Exception, merged: bool) -> NoReturn:
-    """Say that a job was killed, as its launcher reports it, and what to type.
-
-    Parameters
-    ----------
-    error : Exception
-        Of the launcher.
-    merged : bool
-        Whether jobs would have been merged in the end.
-
-    Raises
-    ------
-    SystemExit
-        Always.
-    """
+    """Say that a job was killed, as its launcher reports it, and what to type (`merged`: also to blend); then end."""
     why = " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())
     lines = [f"error: a job of the sweep was ended from outside: {type(error).__name__}: {why}"]
     lines.append("Type the command again: what is finished is kept, the rest goes on from its last epoch.")

@@ -40,35 +40,17 @@ _OF_THE_RUN = ("band", "montage")  # settings of the whole run that a constructo
 
 @dataclass(frozen=True)
 class Rule:
-    """The values that a setting may have.
+    """The values that a setting may have."""
 
-    Parameters
-    ----------
-    kind : str
-        ``whole``, ``number``, ``flag``, ``text``, or ``name``, which is no number.
-    low, high : float
-        Smallest and largest number.
-    above, below : bool
-        Whether the smallest, or the largest, is itself too small, or too large.
-    null : bool
-        Whether it may be null.
-    words : tuple of str
-        Words that it may also be.
-    several : bool
-        Whether it is a list of such values; one may then stand for a list of one.
-    is_list : bool
-        Whether it must be a list, of one or more.
-    """
-
-    kind: str
+    kind: str  # ``whole``, ``number``, ``flag``, ``text``, or ``name``, which is no number
     low: float = -math.inf
     high: float = math.inf
-    above: bool = False
-    below: bool = False
-    null: bool = False
-    words: tuple[str, ...] = ()
-    several: bool = False
-    is_list: bool = False
+    above: bool = False  # the smallest is itself too small
+    below: bool = False  # the largest is itself too large
+    null: bool = False  # it may be null
+    words: tuple[str, ...] = ()  # that it may also be
+    several: bool = False  # it is a list of such values; one may then stand for a list of one
+    is_list: bool = False  # it must be a list, of one or more
 
     def fits(self, value: Any) -> bool:
         """Say whether a value is one of them."""

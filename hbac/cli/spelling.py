@@ -80,22 +80,7 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
 
 
 def with_empty_groups(overrides: Sequence[str], conf: Path, config_name: str) -> list[str]:
-    """Write ``null``, where a group may be left out, as the empty list that Hydra takes for it.
-
-    Parameters
-    ----------
-    overrides : sequence of str
-        As typed: ``experiment=two_stage,null``.
-    conf : Path
-        Folder of the configs.
-    config_name : str
-        The primary config.
-
-    Returns
-    -------
-    list of str
-        ``experiment=two_stage,[]``; all others as they are.
-    """
+    """Write ``null``, where a group may be left out, as the list that Hydra takes: ``experiment=two_stage,[]``."""
     defaults = _yaml(conf / f"{config_name}.yaml").get("defaults", [])
     empty = {group for entry in defaults if isinstance(entry, Mapping) for group, option in entry.items() if not option}
     return [

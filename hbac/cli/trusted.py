@@ -59,14 +59,7 @@ class Loader(ConfigLoaderImpl):
 
 
 def check_hydra(hydra: Mapping[str, Any], typed: Sequence[str]) -> None:
-    """Refuse a config that names code, or where to look for it.
-
-    Parameters
-    ----------
-    hydra : mapping
-        The part ``hydra`` of a composed config, interpolations as they are written.
-    typed : sequence of str
-        Overrides of the command line, which are not looked at.
+    """Refuse a config (its part ``hydra``, not resolved) that names code, or where to look for it; not what was typed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The prediction table: schema, writing, reading, joining; the metric; bootstrap, calibration, submission.
+"""The prediction table: schema, writing, reading, joining; tables of other code, of raters, along a recording.
 
 All that follows a prediction (cross-validation score, ensemble, submission, report) reads only this table.
 """

@@ -65,75 +65,34 @@ _METADATA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RecordingFacts:
-    """What is known of a recording besides its samples: the content of ``recording.json``.
+    """What is known of a recording besides its samples: the content of ``recording.json``."""
 
-    Parameters
-    ----------
-    file : str
-        Name of the file, without its folder.
-    file_sha256 : str
-        Hash of what is in it.
-    duration_s : float
-        From its first to its last sample, gaps included, in seconds.
-    sfreq : float
-        Rate of the EEG in the file, in hertz.
-    channels : sequence of mapping
-        What was read: ``name`` (10-20, of `hbac.vocabulary.CHANNELS`), ``label`` (of the file), ``reference`` (empty
-        where the file says none), ``unit`` and ``sfreq`` in the file.
-    ignored : sequence of str
-        Labels of what was not read.
-    interpolated : sequence of str
-        Electrodes that the file lacks and that were made of their neighbours.
-    gaps : sequence of (float, float)
-        Onset and duration, in seconds, of what was not recorded in between.
-    notes : sequence of str
-        What a reader forgave or did, one sentence each.
-    start : datetime, optional
-        When it began, where it was asked for (``keep=[start]``) and the file knows.
-    patient : str, optional
-        The patient field of the file, where it was asked for (``keep=[patient]``).
-    annotations : sequence of mapping, optional
-        ``onset_s``, ``duration_s``, ``text``, ``channel`` (or None), where asked for (``keep=[annotations]``).
-    """
-
-    file: str
-    file_sha256: str
-    duration_s: float
-    sfreq: float
+    file: str  # its name, without its folder
+    file_sha256: str  # of what is in it
+    duration_s: float  # from its first to its last sample, gaps included
+    sfreq: float  # of the EEG in the file
+    # What was read: ``name`` (of `hbac.vocabulary.CHANNELS`), ``label`` in the file, ``reference`` (empty where the
+    # file says none), ``unit`` and ``sfreq`` in the file.
     channels: tuple[Mapping[str, Any], ...] = ()
-    ignored: tuple[str, ...] = ()
-    interpolated: tuple[str, ...] = ()
-    gaps: tuple[tuple[float, float], ...] = ()
-    notes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()  # labels of what was not read
+    interpolated: tuple[str, ...] = ()  # electrodes that the file lacks and that were made of their neighbours
+    gaps: tuple[tuple[float, float], ...] = ()  # onset and duration of what was not recorded, s
+    notes: tuple[str, ...] = ()  # what a reader forgave or did, one sentence each
+    # The last three only where they were asked for (``keep=[start,patient,annotations]``) and the file knows: when it
+    # began, its patient field, and ``onset_s``, ``duration_s``, ``text``, ``channel`` (or None) of each annotation.
     start: datetime | None = None
     patient: str | None = None
     annotations: tuple[Mapping[str, Any], ...] | None = None
 
     def write(self, folder: Path) -> None:
-        """Write ``recording.json``, which is never seen half-written.
-
-        Parameters
-        ----------
-        folder : Path
-            The recording's folder.
-        """
+        """Write ``recording.json`` into the recording's folder; it is never seen half-written."""
         content = {name: getattr(self, name) for name in _FACTS}
         content["start"] = None if self.start is None else self.start.isoformat()
         write_json(folder / RECORDING_FILE, content, sealed=True)
 
     @classmethod
     def read(cls, folder: Path) -> RecordingFacts:
-        """Read ``recording.json``.
-
-        Parameters
-        ----------
-        folder : Path
-            The recording's folder.
-
-        Returns
-        -------
-        RecordingFacts
-            What was written.
+        """Read ``recording.json`` of a recording's folder.
 
         Raises
         ------
@@ -187,13 +146,7 @@ class Course:
         _check(self.frame, self.step_s, "course")
 
     def write(self, folder: Path) -> None:
-        """Write ``predictions.parquet``, which is never seen half-written.
-
-        Parameters
-        ----------
-        folder : Path
-            The recording's folder.
-        """
+        """Write ``predictions.parquet`` into the recording's folder; it is never seen half-written."""
         about = {"step_s": self.step_s, "outside": self.outside, "ensemble": self.ensemble, "models": list(self.models)}
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         with whole_file(folder / COURSE_FILE) as partial:
@@ -201,17 +154,7 @@ class Course:
 
     @classmethod
     def read(cls, folder: Path) -> Course:
-        """Read ``predictions.parquet``.
-
-        Parameters
-        ----------
-        folder : Path
-            The recording's folder.
-
-        Returns
-        -------
-        Course
-            As it was written.
+        """Read ``predictions.parquet`` of a recording's folder.
 
         Raises
         ------

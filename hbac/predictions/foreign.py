@@ -27,15 +27,7 @@ _SILENT = 1e-5  # what single precision does, and what the metric takes for 1
 
 
 class UncheckedTableWarning(UserWarning):
-    """Something about a table of other code could not be checked, or was mended.
-
-    Parameters
-    ----------
-    table : str
-        The table's file.
-    found : str
-        What could not be checked, or what was done.
-    """
+    """Something about a table of other code could not be checked, or was mended: what was `found`."""
 
     def __init__(self, table: str, found: str) -> None:
         super().__init__(table, found)

@@ -23,23 +23,11 @@ _SAME_IN_ALL = (*ID_COLUMNS, "fold", "n_votes", *VOTE_COLUMNS)
 
 @dataclass(frozen=True)
 class JoinedTables:
-    """Predictions of several members for the same rows.
+    """Predictions of several members, in the order given, for the same rows, ascending by their key."""
 
-    Parameters
-    ----------
-    frame : DataFrame
-        All columns of a prediction table but the probabilities; rows ascending by their key.
-    probs : ndarray of float32, shape (members, rows, 6)
-        Probabilities; 0 where the member lacks the row.
-    present : ndarray of bool, shape (members, rows)
-        Whether the member has the row.
-    metadata : tuple of TableMetadata
-        One per member, in the order given.
-    """
-
-    frame: pd.DataFrame
-    probs: npt.NDArray[np.float32]
-    present: npt.NDArray[np.bool_]
+    frame: pd.DataFrame  # all columns of a prediction table but the probabilities
+    probs: npt.NDArray[np.float32]  # (members, rows, 6); 0 where the member lacks the row
+    present: npt.NDArray[np.bool_]  # (members, rows) whether the member has the row
     metadata: tuple[TableMetadata, ...]
 
     @property

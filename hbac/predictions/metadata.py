@@ -19,26 +19,7 @@ _MOST_FOLDS = 32_767  # what the column can name
 
 @dataclass(frozen=True)
 class TableMetadata:
-    """What the rows of a prediction table can't say.
-
-    Parameters
-    ----------
-    member : str
-        Name of the member: the same for all folds of one setting.
-    config_hash : str
-        Hash of the resolved config without the fold; empty when unknown.
-    fold_hash : str
-        Hash of the fold table; empty when unknown.
-    data_fingerprint : str
-        Fingerprint of the data set; empty when unknown.
-    n_folds : int
-        How many folds the fold table has; 0 when unknown.
-    hbac_version : str
-        Version that predicted; empty when it was other code.
-    runs : mapping of int to Path
-        Run folder of each fold's network, in memory absolute, in the file relative to the file's folder.
-    extras : mapping of str to str
-        Anything else worth keeping, such as the epoch of the checkpoint.
+    """What the rows of a prediction table can't say; hashes are empty where they are unknown.
 
     Raises
     ------
@@ -46,14 +27,14 @@ class TableMetadata:
         For a name of nothing, or with control characters.
     """
 
-    member: str
-    config_hash: str = ""
-    fold_hash: str = ""
-    data_fingerprint: str = ""
-    n_folds: int = 0
-    hbac_version: str = hbac.__version__
-    runs: Mapping[int, Path] = field(default_factory=dict)
-    extras: Mapping[str, str] = field(default_factory=dict)
+    member: str  # the same for all folds of one setting
+    config_hash: str = ""  # of the resolved config without the fold
+    fold_hash: str = ""  # of the fold table
+    data_fingerprint: str = ""  # of the data set
+    n_folds: int = 0  # of the fold table; 0 when unknown
+    hbac_version: str = hbac.__version__  # that predicted; empty when it was other code
+    runs: Mapping[int, Path] = field(default_factory=dict)  # by fold; absolute, in the file relative to its folder
+    extras: Mapping[str, str] = field(default_factory=dict)  # anything else worth keeping
 
     def __post_init__(self) -> None:
         # Names are printed, and a terminal obeys control characters; Unicode has some that reorder a whole line.

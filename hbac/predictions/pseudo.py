@@ -26,14 +26,7 @@ FOLDS = "folds"  # in an inference folder: one table a fold
 
 
 def pseudo_tables(path: Path) -> dict[int | None, Path]:
-    """Find the tables of an inference folder by the fold that may learn from them.
-
-    A table named itself stands under None.
-
-    Returns
-    -------
-    dict of int to Path
-        By the fold that may learn from them; a table that was named itself under None.
+    """Find the tables of an inference folder by the fold that may learn from them; one named itself is under None.
 
     Raises
     ------
@@ -64,27 +57,10 @@ def pseudo_hash(path: Path) -> str:
 def read_pseudo(
     path: Path, fold: int, fold_hash: str, dataset: str, part: Callable[[str], Part]
 ) -> tuple[PseudoLabels, list[TrainedOn]]:
-    """Read the pseudo-labels that a fold may learn from.
+    """Read the pseudo-labels (`pseudo_tables`) that a fold may learn from, and every run that went into them.
 
-    Parameters
-    ----------
-    path : Path
-        As for `pseudo_tables`.
-    fold : int
-        The fold that is validated on.
-    fold_hash : str
-        Of its fold table.
-    dataset : str
-        Kind of the data set.
-    part : callable
-        Returns the data set's part of a name, ``train`` or ``test``.
-
-    Returns
-    -------
-    pseudo : PseudoLabels
-        Of the rows of one part.
-    lineage : list of TrainedOn
-        Every run that went into them.
+    `fold_hash` is that of the fold table, `dataset` the kind of the data set; `part` returns its part of a name,
+    ``train`` or ``test``.
 
     Raises
     ------

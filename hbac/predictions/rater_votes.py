@@ -66,20 +66,7 @@ class RaterTable:
         return np.arange(len(patient)) if (patient == NO_ID).any() else patient
 
     def of_rows(self, label_ids: npt.ArrayLike) -> tuple[RaterTable, npt.NDArray[np.int64]]:
-        """Keep the rows that a prediction table has.
-
-        Parameters
-        ----------
-        label_ids : array_like of int, shape (predictions,)
-            Those of the table, each once.
-
-        Returns
-        -------
-        table : RaterTable
-            The rows that are in both.
-        place : ndarray of int64
-            Where these stand among `label_ids`.
-        """
+        """Keep the rows that a prediction table has; return them, and where they stand among its `label_ids`."""
         found = pd.Index(np.asarray(label_ids)).get_indexer(self.ids["label_id"])
         here = (found >= 0) & (self.ids["label_id"].to_numpy() != NO_ID)
         ids = self.ids[here].reset_index(drop=True)
@@ -244,18 +231,7 @@ def read_opinions(path: Path, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
 
 
 def vote_counts(table: RaterTable) -> pd.DataFrame:
-    """Count the votes as ``train.csv`` does.
-
-    Parameters
-    ----------
-    table : RaterTable
-        Votes by rater.
-
-    Returns
-    -------
-    DataFrame
-        The ids, and the six ``_vote`` columns.
-    """
+    """Count the votes as ``train.csv`` does: the ids, and the six ``_vote`` columns."""
     counts = pd.DataFrame(count_votes_by_rater(table.votes), columns=list(VOTE_COLUMNS))
     return pd.concat([table.ids, counts], axis=1)
 
@@ -263,15 +239,7 @@ def vote_counts(table: RaterTable) -> pd.DataFrame:
 def as_predictions(table: RaterTable) -> PredictionTable:
     """Make a prediction table of the probabilities beside the votes, with all votes for the target.
 
-    Parameters
-    ----------
-    table : RaterTable
-        With probabilities. Ids that it lacks become the number of the row.
-
-    Returns
-    -------
-    PredictionTable
-        One fold, called as the table is.
+    It has one fold, and is called as the table is. Ids that are missing become the number of the row.
 
     Raises
     ------

@@ -287,13 +287,9 @@ def check_frame(frame: pd.DataFrame, name: str) -> None:
 
 
 def concat(tables: Sequence[PredictionTable]) -> PredictionTable:
-    """Put the fold tables of one member together.
+    """Put the fold tables of one member together, by fold and within it in the order given, with all run folders.
 
-    Returns
-    -------
-    PredictionTable
-        All rows, by fold and within it in the order given, with the run folders of all;
-        `PredictionTable.missing_folds` says what isn't there.
+    `PredictionTable.missing_folds` says what isn't there.
 
     Raises
     ------
