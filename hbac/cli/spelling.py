@@ -159,8 +159,10 @@ def explained(error: Exception, overrides: Sequence[str], conf: Path, config_nam
 
 def _unknown_key(key: str, overrides: Sequence[str], conf: Path, config_name: str) -> str:
     if (conf / key).is_dir() and "/" in key:
-        examples = [path.read_text(encoding="utf-8").splitlines()[0] for path in sorted((conf / key).glob("*.yaml"))]
-        return f"{key}: nothing here has that choice. It goes so: {examples[0].removeprefix('#').strip()}"
+        from hbac.cli.help import first_comment
+
+        example = first_comment(min((conf / key).glob("*.yaml")))[0]
+        return f"{key}: nothing here has that choice. It goes so: {example}"
     for group, options in _swept(overrides, conf):
         lacking = [
             option

@@ -37,7 +37,7 @@ class Slot:
     itself: bool = True  # these classes may be named themselves
     is_function: bool = False  # a function in place of a class
     is_open: bool = True  # packages that the user allowed may have such things too
-    # Arguments that are mappings of configs, and the slot of these
+    # Arguments that are configs, or mappings of configs, and the slot of these
     parts: Mapping[str, str] = field(default_factory=dict)
     # Largest values of arguments that decide how much memory is taken, for those that are not `_MOST`; None where
     # values are not looked at.
@@ -63,7 +63,8 @@ SLOTS = {
     "image": Slot(
         "a picture of the EEG",
         ("hbac.signal",),
-        ("hbac.signal.spectrogram_image.SpectrogramImage", "hbac.signal.RawImage"),
+        ("hbac.signal.spectrogram_image.SpectrogramImage", "hbac.signal.RawImage", "hbac.signal.ZoomInside"),
+        parts={"whole": "image", "centre": "image"},
         limits=_SIGNAL | {"height": 1024, "width": 4096, "n_fft": 16_384, "window_s": 10, "n_tapers": 8,
                           "half_bandwidth": 8, "clip_uv": 1e9, "scale_uv": 1e9},
     ),
@@ -202,6 +203,8 @@ def _is_of(name: str, homes: Sequence[str]) -> bool:
 def _value(name: str, slot: str, key: str, node: Any, allow: str | Sequence[str]) -> Any:
     part = SLOTS[slot].parts.get(key)
     if part is not None and isinstance(node, Mapping):
+        if "_target_" in node:
+            return build(node, part, allow)
         return {inner: build(config, part, allow) for inner, config in node.items() if config is not None}
     if _has_target(node):
         raise UserError(f"{name}: {key} is a plain value; nothing is made there from a _target_")

@@ -247,7 +247,7 @@ class WindowDataModule(L.LightningDataModule):
         if "features" in batch:
             features = self.from_cache(batch.pop("features").float(), key_B)
         else:
-            windows = {name: batch.pop(name) for name in self.sources}
+            windows = {name: batch.pop(name) for name in (*self.sources, "shift") if name in batch}
             if key_B is not None and "raw" in self.augment:
                 windows = self.augment_raw(windows, key_B)
             features = self.features(windows)

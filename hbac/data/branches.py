@@ -18,7 +18,8 @@ class FusionDataModule(WindowDataModule):
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
         """Return what the branches' front-ends make, (batch, numbers of all branches)."""
-        x_BN: Tensor = self.front_end(*(windows[name] for name in self.sources))
+        moved = {"shift_B": windows["shift"]} if "shift" in windows else {}
+        x_BN: Tensor = self.front_end(*(windows[name] for name in self.sources), **moved)
         return x_BN
 
     def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:

@@ -165,9 +165,9 @@ class TrainingWindows(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int | EpochRow]) -> Batch:
         """Return rows of one epoch as one batch; a bare position is a row of epoch 0 without a partner.
 
-        It is as `WindowDataset.__getitems__` has it, with the targets and weights of the epoch. With partners, also
-        ``partner`` (n indices,): where in the batch each row's partner stands. All else is then as long as rows and
-        further partners together.
+        It is as `WindowDataset.__getitems__` has it, with the targets and weights of the epoch, and ``shift``, by
+        how many samples each window is moved, where any is. With partners, also ``partner`` (n indices,): where in the
+        batch each row's partner stands. All else is then as long as rows and further partners together.
         """
         rows = [row if isinstance(row, EpochRow) else EpochRow(row, row, 0) for row in indices]
         epoch = rows[0].epoch
@@ -176,7 +176,10 @@ class TrainingWindows(Dataset[Batch]):
             for row in rows:
                 place.setdefault(row.partner, len(place))
         index = np.fromiter(place, np.int64)
-        batch = self._fetch(index, self.shift(index, epoch))
+        shift = self.shift(index, epoch)
+        batch = self._fetch(index, shift)
+        if self.low is not None:
+            batch["shift"] = torch.from_numpy(shift)
         batch["row"] = torch.from_numpy(index)
         if self.labels is not None:
             batch["target"] = torch.from_numpy(self.labels.target[index])

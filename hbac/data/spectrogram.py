@@ -59,7 +59,8 @@ class SpectrogramDataModule(WindowDataModule):
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
         """Make the pictures, not yet laid out: (batch, channels of all pictures, frequency, time)."""
-        return torch.cat(list(self.images.images(*(windows[name] for name in self.images.sources)).values()), dim=1)
+        given = (windows[name] for name in self.images.sources)
+        return torch.cat(list(self.images.images(*given, shift_B=windows.get("shift")).values()), dim=1)
 
     def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:
         """Augment each picture, and lay them out: (batch, channels, frequency, time)."""

@@ -19,6 +19,7 @@ from hbac.signal.raw_image import RawImage
 from hbac.signal.scalogram import MorletScalogram
 from hbac.signal.stft import LogSTFT, Multitaper
 from hbac.signal.tiles import ImageLayout
+from hbac.signal.zoom_inside import ZoomInside
 
 __all__ = [
     "BandPass",
@@ -37,6 +38,7 @@ __all__ = [
     "RawImage",
     "RegionSwap",
     "SignalAugment",
+    "ZoomInside",
     "get_montage",
     "montage_matrix",
     "parse_band",

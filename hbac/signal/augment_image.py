@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.signal.augment import change_rows, check_probabilities, draw_changes
+from hbac.signal.augment import change_rows, check_probabilities, draw_changes, some_of
 from hbac.signal.constants import arguments
 
 # Legend of tensor names: B window (row), I image channel, H row (frequency), W column (time), K class.
@@ -41,6 +41,14 @@ class ImageAugment(nn.Module):
         Masks of each kind.
     mask_value : float
         What masked pixels become.
+    zero_p : float
+        Probability of silencing pictures: regions or derivations.
+    zero_max : int
+        One to so many of them.
+    band_p : float
+        Probability of a narrower band of one to `zero_max` pictures: rows at both ends are masked.
+    band_low_max, band_high_max : float
+        Largest shares of the rows that are lost below and above.
 
     Attributes
     ----------
@@ -69,15 +77,21 @@ class ImageAugment(nn.Module):
         frequency_mask_max: float = 0.15,
         n_masks: int = 1,
         mask_value: float = 0.0,
+        zero_p: float = 0.0,
+        zero_max: int = 8,
+        band_p: float = 0.0,
+        band_low_max: float = 0.05,
+        band_high_max: float = 0.5,
     ) -> None:
         super().__init__()
         self.settings = arguments(locals())
         check_probabilities(self.settings)
-        for name in ("time_mask_max", "frequency_mask_max"):
+        for name in ("time_mask_max", "frequency_mask_max", "band_low_max", "band_high_max"):
             if not 0 < self.settings[name] <= 1:
                 raise UserError(f"{name}={self.settings[name]}: a share, above 0 and at most 1")
-        if n_masks < 1:
-            raise UserError(f"n_masks={n_masks}: at least 1")
+        for name in ("n_masks", "zero_max"):
+            if self.settings[name] < 1:
+                raise UserError(f"{name}={self.settings[name]}: at least 1")
 
     @torch.no_grad()
     def forward(self, image_BIHW: Tensor, key_B: Tensor, reversed_rows: Sequence[int] | None = None) -> Tensor:
@@ -88,7 +102,13 @@ class ImageAugment(nn.Module):
         (`hbac.signal.RawImage`).
         """
         s = self.settings
-        numbers = {"reverse": {}, **{name: {name: 2 * s["n_masks"]} for name in ("time_mask", "frequency_mask")}}
+        n_I, n_H = image_BIHW.shape[1:3]
+        numbers = {
+            "reverse": {},
+            **{name: {name: 2 * s["n_masks"]} for name in ("time_mask", "frequency_mask")},
+            "band": {"band": 2, "band count": 1, "band which": n_I},
+            "zero": {"zero count": 1, "zero which": n_I},
+        }
         chosen, drawn = draw_changes(key_B, s, numbers)
         if "reverse" in chosen:
             rows_H = slice(None) if reversed_rows is None else torch.tensor(reversed_rows, device=image_BIHW.device)
@@ -98,6 +118,16 @@ class ImageAugment(nn.Module):
                 masked_BN = self._masked(drawn[name], s[f"{name}_max"], image_BIHW.shape[axis])
                 masked_BIN = (masked_BN & chosen[name][:, None])[:, None]
                 image_BIHW = image_BIHW.masked_fill(masked_BIN.unsqueeze(-3 - axis), s["mask_value"])
+        most = min(s["zero_max"], n_I)
+        if "band" in chosen:
+            low_B1, high_B1 = torch.split(n_H * drawn["band"], 1, dim=1)
+            row_H = torch.arange(n_H, device=image_BIHW.device)
+            lost_BH = (row_H < s["band_low_max"] * low_B1) | (row_H >= n_H - s["band_high_max"] * high_B1)
+            some_BI = some_of(drawn["band count"], drawn["band which"], most) & chosen["band"][:, None]
+            image_BIHW = image_BIHW.masked_fill((some_BI[..., None] & lost_BH[:, None])[..., None], s["mask_value"])
+        if "zero" in chosen:
+            some_BI = some_of(drawn["zero count"], drawn["zero which"], most) & chosen["zero"][:, None]
+            image_BIHW = image_BIHW.masked_fill(some_BI[..., None, None], s["mask_value"])
         return image_BIHW
 
     def _masked(self, drawn_BM: Tensor, share: float, length: int) -> Tensor:

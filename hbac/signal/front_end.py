@@ -61,6 +61,30 @@ def fill_missing_(x_BCT: Tensor) -> Tensor:
     return x_BCT
 
 
+def around_label(x_BCT: Tensor, n: int, shift_B: Tensor | None = None) -> Tensor:
+    """Cut the samples around the middle of what the label speaks of.
+
+    Parameters
+    ----------
+    x_BCT : Tensor
+        Shape (B, C, T).
+    n : int
+        Samples to cut, at most T.
+    shift_B : Tensor, optional
+        By how many samples each window was moved away from its label (``labels.jitter_s``); int64, shape (B,).
+
+    Returns
+    -------
+    Tensor
+        Shape (B, C, n), a view where nothing was moved; the ends are repeated where the window has no more.
+    """
+    first = (x_BCT.shape[-1] - n) // 2
+    if shift_B is None:
+        return x_BCT[..., first : first + n]
+    place_BT = first + torch.arange(n, device=x_BCT.device) - shift_B[:, None]
+    return x_BCT.gather(2, place_BT.clamp_(0, x_BCT.shape[-1] - 1)[:, None].expand(-1, x_BCT.shape[1], -1))
+
+
 class EEGFrontEnd(nn.Module):
     """Montage, band-pass, decimation, clip and scale of a batch of stored windows.
 

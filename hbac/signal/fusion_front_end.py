@@ -65,8 +65,17 @@ class FusionFrontEnd(nn.Module):
         """Return what a network's constructor has to know of its input: ``shapes``, and the same of each branch."""
         return {"shapes": {name: list(shape) for name, shape in self.shapes.items()}, "branches": self._arguments}
 
-    def forward(self, *windows: Tensor) -> Tensor:
-        """Make a network's input, (B, numbers of all branches), of one tensor for each of `sources`."""
+    def forward(self, *windows: Tensor, shift_B: Tensor | None = None) -> Tensor:
+        """Make a network's input, (B, numbers of all branches), of one tensor for each of `sources`.
+
+        `shift_B` says by how much windows were moved away from their labels, which zooms follow.
+        """
         given = dict(zip(self.sources, windows, strict=True))
-        made = (branch(*(given[name] for name in branch.sources)) for branch in self.branches.values())  # type: ignore[union-attr]
+        made = (
+            branch(
+                *(given[name] for name in branch.sources),  # type: ignore[union-attr]
+                **({"shift_B": shift_B} if isinstance(branch, ImageFrontEnd) else {}),
+            )
+            for branch in self.branches.values()
+        )
         return torch.cat([part.flatten(1) for part in made], dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from hbac.signal.official import N_FREQUENCIES, OfficialImage
 from hbac.signal.raw_image import RawImage
 from hbac.signal.spectrogram_image import SpectrogramImage
 from hbac.signal.tiles import ImageLayout
+from hbac.signal.zoom_inside import ZoomInside
 from hbac.vocabulary import SPECTROGRAM_REGIONS
 
 # Legend of tensor names: B window, R row of an official spectrogram, K its column, I image channel, H row (frequency),
@@ -36,7 +37,7 @@ class ImageFrontEnd(nn.Module):
     ----------
     sources : {"eeg", "official", "both"}
         What the image shows.
-    image : mapping of str to SpectrogramImage or RawImage, or None
+    image : mapping of str to SpectrogramImage, ZoomInside or RawImage, or None
         Images made from the EEG, by a name each; several show the same EEG in several ways (the whole window and its
         centre, say). None: the mel image at the tiles' size. Not used for ``official``.
     layout : {"stack", "tiles"}
@@ -45,7 +46,10 @@ class ImageFrontEnd(nn.Module):
         Pixels of each picture: frequencies and times. 128 x 256 is the public size; less makes training possible on
         a CPU. None: the size that the pictures of the EEG have themselves.
     in_chans : int
-        Equal channels of the ``tiles`` layout; not used for ``stack``.
+        Equal channels of the ``tiles`` layout; not used for ``stack``, nor where there are differences.
+    differences : sequence of {"others", "neighbours"}
+        Further channels of the ``tiles`` layout, which show each spectrogram minus the mean of other ones: see
+        `hbac.signal.ImageLayout`.
 
     Attributes
     ----------
@@ -73,11 +77,12 @@ class ImageFrontEnd(nn.Module):
     def __init__(
         self,
         sources: str = "both",
-        image: Mapping[str, SpectrogramImage | RawImage] | None = None,
+        image: Mapping[str, SpectrogramImage | ZoomInside | RawImage] | None = None,
         layout: str = "stack",
         tile_height: int | None = 128,
         tile_width: int | None = 256,
         in_chans: int = 3,
+        differences: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.sources = _CHOICES[check_choice("sources", sources, _CHOICES)]
@@ -87,6 +92,7 @@ class ImageFrontEnd(nn.Module):
             "tile_height": tile_height,
             "tile_width": tile_width,
             "in_chans": in_chans,
+            "differences": list(differences),
         }
         pictures: dict[str, nn.Module] = {}
         if "official" in self.sources:
@@ -102,14 +108,14 @@ class ImageFrontEnd(nn.Module):
         self._size = (_side("height", tile_height, pictures), _side("width", tile_width, pictures))
         channels = {name: picture.channels for name, picture in pictures.items()}
         signals = {name: picture.reversed_rows for name, picture in pictures.items() if isinstance(picture, RawImage)}
-        self.layout = ImageLayout(layout, list(pictures), channels, *self._size, in_chans, signals)  # type: ignore[arg-type]
+        self.layout = ImageLayout(layout, list(pictures), channels, *self._size, in_chans, signals, differences)  # type: ignore[arg-type]
         self.in_chans, self.height, self.width = self.layout.n_chans, self.layout.height, self.layout.width
 
     def network_arguments(self) -> dict[str, Any]:
         """Return what a network's constructor has to know of its input: ``in_chans``."""
         return {"in_chans": self.in_chans}
 
-    def images(self, *windows: Tensor) -> dict[str, Tensor]:
+    def images(self, *windows: Tensor, shift_B: Tensor | None = None) -> dict[str, Tensor]:
         """Make the pictures at the size that they will have on the image.
 
         Parameters
@@ -117,6 +123,8 @@ class ImageFrontEnd(nn.Module):
         *windows : Tensor
             One for each of `sources`. EEG: shape (B, 10000, 20), microvolt, NaN where missing. Official spectrograms:
             (B, 300, 400), power, NaN where missing. Any floating type.
+        shift_B : Tensor, optional
+            By how many samples each window of EEG was moved away from its label, which zooms follow.
 
         Returns
         -------
@@ -133,8 +141,9 @@ class ImageFrontEnd(nn.Module):
         given = dict(zip(self.sources, windows, strict=True))
         if "eeg" in given:
             given["eeg"] = given["eeg"].transpose(1, 2)
+        moved = () if shift_B is None else (shift_B,)
         return {
-            name: self._sized(picture(given["official" if name == "official" else "eeg"]))
+            name: self._sized(picture(given["official"]) if name == "official" else picture(given["eeg"], *moved))
             for name, picture in self.pictures.items()
         }
 
@@ -149,12 +158,12 @@ class ImageFrontEnd(nn.Module):
         x_BIHW: Tensor = self.layout(images)
         return x_BIHW
 
-    def forward(self, *windows: Tensor) -> Tensor:
+    def forward(self, *windows: Tensor, shift_B: Tensor | None = None) -> Tensor:
         """Make a network's input, (B, in_chans, height, width), of what `images` takes.
 
         Float64 for float64, else float32.
         """
-        return self.compose(self.images(*windows))
+        return self.compose(self.images(*windows, shift_B=shift_B))
 
 
 def _side(side: str, chosen: int | None, pictures: Mapping[str, nn.Module]) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hbac.common.errors import UserError
 from hbac.signal.constants import arguments
-from hbac.signal.front_end import EEGFrontEnd
+from hbac.signal.front_end import EEGFrontEnd, around_label
 from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, C stored channel, D derivation, T sample, H row, W column.
@@ -117,19 +117,20 @@ class RawImage(nn.Module):
                     f"centres_s={seconds:g}: must be at least one row of {self.width} samples and less than the whole "
                     f"window, from {self.width / rate:g} to {(length - self.width) / rate:g} s"
                 )
-        # What is shown: first sample and number of rows.
-        self._parts = [((length - n * self.width) // 2, n) for n in rows]
+        self._rows = rows
         self.height = sum(rows)
         firsts = [sum(rows[:i]) for i in range(len(rows))]
         self.reversed_rows = tuple(first + n - 1 - i for first, n in zip(firsts, rows, strict=True) for i in range(n))
 
-    def forward(self, eeg_BCT: Tensor) -> Tensor:
+    def forward(self, eeg_BCT: Tensor, shift_B: Tensor | None = None) -> Tensor:
         """Make the pictures of a batch.
 
         Parameters
         ----------
         eeg_BCT : Tensor
             Shape (B, 20, n_times), channels in the stored order, microvolt, NaN where missing, any floating type.
+        shift_B : Tensor, optional
+            As `hbac.signal.front_end.around_label` takes it: the centres follow the label.
 
         Returns
         -------
@@ -142,8 +143,8 @@ class RawImage(nn.Module):
             If the shape is another one.
         """
         x_BDT = self._signal(eeg_BCT.transpose(1, 2))
-        shown = [
-            x_BDT[..., start : start + rows * self.width].unflatten(-1, (self.width, rows)).transpose(-1, -2)
-            for start, rows in self._parts
-        ]
-        return torch.cat(shown, dim=-2)
+        if shift_B is not None:
+            shift_B = (shift_B * (self._signal.sfreq / self.settings["sfreq"])).round().long()
+        shown = [x_BDT] + [around_label(x_BDT, rows * self.width, shift_B) for rows in self._rows[1:]]
+        folded = [x.unflatten(-1, (self.width, n)).transpose(-1, -2) for x, n in zip(shown, self._rows, strict=True)]
+        return torch.cat(folded, dim=-2)

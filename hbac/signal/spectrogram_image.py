@@ -14,7 +14,7 @@ from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.signal.band import parse_band
 from hbac.signal.constants import Constants, arguments, full_precision, may_look, portions
-from hbac.signal.front_end import fill_missing_
+from hbac.signal.front_end import around_label, fill_missing_
 from hbac.signal.montage import MONTAGES, REGION_MIRROR, REGIONS, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 
@@ -48,7 +48,7 @@ class SpectrogramImage(nn.Module):
         Rows and columns.
     zoom_s : float or None
         None: columns go over the whole window, a column every ``n_times // width`` samples from the first
-        sample on. A number: only over about so many seconds around the window's centre.
+        sample on. A number: only over about so many seconds around the centre that the label speaks of.
     floor_db, ceiling_db : float
         Decibels that become −1 and 1; what lies outside is clipped.
     reference : {"fixed", "max"}
@@ -122,6 +122,7 @@ class SpectrogramImage(nn.Module):
             self._hop = max(1, round(zoom_s * sfreq / width))
             self._first_centre = (n_times - self._hop * (width - 1)) // 2
             self._n_frames = width
+        self.montage = derived
         self._montage_constants = Constants(
             {"matrix_DC": derived.matrix, "used_DC": (derived.matrix != 0).to(torch.float64)} | _pairs(derived.matrix)
         )
@@ -129,7 +130,7 @@ class SpectrogramImage(nn.Module):
     # Elsewhere than on a CPU only memory limits how many windows go together.
     _windows_at_once = 64
 
-    def forward(self, eeg_BCT: Tensor) -> Tensor:
+    def forward(self, eeg_BCT: Tensor, shift_B: Tensor | None = None) -> Tensor:
         """Make the images of a batch.
 
         Parameters
@@ -137,6 +138,8 @@ class SpectrogramImage(nn.Module):
         eeg_BCT : Tensor
             Shape (B, 20, n_times), channels in the stored order, microvolt, NaN where missing, any floating
             type.
+        shift_B : Tensor, optional
+            As `hbac.signal.front_end.around_label` takes it: a zoom follows the label.
 
         Returns
         -------
@@ -152,13 +155,24 @@ class SpectrogramImage(nn.Module):
             raise ValueError(f"windows of shape {tuple(eeg_BCT.shape)}; expected (batch, {N_CHANNELS}, {self.n_times})")
         dtype = torch.float64 if eeg_BCT.dtype == torch.float64 else torch.float32
         image_BIHW = eeg_BCT.new_empty((eeg_BCT.shape[0], self.n_chans, self.height, self.width), dtype=dtype)
-        # Few derivations at a time keep the temporaries in a CPU's cache, where they are several times as fast.
-        channels = max(1, _CPU_DERIVATIONS // self._members) if may_look(eeg_BCT) else self.n_chans
+        follows = shift_B is not None and self.settings["zoom_s"] is not None
         with full_precision(eeg_BCT):
             for some in portions(eeg_BCT, 1, self._windows_at_once):
                 x_BDT = self._derive(eeg_BCT[some].to(dtype, memory_format=torch.contiguous_format))
+                if follows:
+                    x_BDT = around_label(x_BDT, self.n_times, shift_B[some])  # type: ignore[index]
+                image_BIHW[some] = self.of_derivations(x_BDT)
+        return image_BIHW
+
+    def of_derivations(self, x_BDT: Tensor) -> Tensor:
+        """Make the images, as `forward` returns them, of the montage's derivations in µV, (B, D, n_times), no NaN."""
+        image_BIHW = x_BDT.new_empty((x_BDT.shape[0], self.n_chans, self.height, self.width))
+        # Few derivations at a time keep the temporaries in a CPU's cache, where they are several times as fast.
+        channels = max(1, _CPU_DERIVATIONS // self._members) if may_look(x_BDT) else self.n_chans
+        with full_precision(x_BDT):
+            for some in portions(x_BDT, 1, self._windows_at_once):
                 for i in range(0, self.n_chans, channels):
-                    power_HBDF = self._power(x_BDT[:, i * self._members : (i + channels) * self._members])
+                    power_HBDF = self._power(x_BDT[some, i * self._members : (i + channels) * self._members])
                     image_BIHW[some, i : i + channels] = self._decibels(power_HBDF)
         return image_BIHW
 

@@ -10,16 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.signal.montage import REGION_MIRROR, REGIONS, Montage
+from hbac.signal.constants import Constants, full_precision
+from hbac.signal.montage import AVERAGE, REGION_MIRROR, REGIONS, Montage
 
 # Legend of tensor names: B window, I source channel, H row, W column, C channel of the finished image.
 
 KINDS = ("tiles", "stack")
+DIFFERENCES = ("others", "neighbours")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class ImageLayout(nn.Module):
     signals : mapping of str to sequence of int, or None
         Sources that show signals in place of power, whose derivations have a sign, and the order of their rows in a
         window that runs backwards.
+    differences : sequence of {"others", "neighbours"}
+        What the channels of the ``tiles`` layout show after the first, in place of being equal: each picture minus the
+        mean of the others of its source, or minus the mean of those that share an electrode with it (along a chain the
+        next ones; at its ends the end of the parallel chain).
 
     Attributes
     ----------
@@ -69,11 +76,10 @@ class ImageLayout(nn.Module):
     Raises
     ------
     UserError
-        If the kind is unknown, no source is given, or a size is not positive.
+        If the kind is unknown, no source is given, a size is not positive, or there are no such differences.
 
     Examples
     --------
-    >>> import torch
     >>> layout = ImageLayout()
     >>> images = {"official": torch.zeros(1, 4, 128, 256), "eeg": torch.ones(1, 4, 128, 256)}
     >>> layout(images).shape
@@ -89,6 +95,7 @@ class ImageLayout(nn.Module):
         tile_width: int = 256,
         in_chans: int = 3,
         signals: Mapping[str, Sequence[int]] | None = None,
+        differences: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.kind = check_choice("layout", kind, KINDS)
@@ -108,12 +115,26 @@ class ImageLayout(nn.Module):
             "tile_width": tile_width,
             "in_chans": in_chans,
             "signals": {source: list(rows) for source, rows in (signals or {}).items()},
+            "differences": list(differences),
+        }
+        for difference in differences:
+            check_choice("front_end.differences", difference, DIFFERENCES)
+        if differences and (kind != "tiles" or signals):
+            raise UserError(
+                f"front_end.differences=[{','.join(differences)}]: only of spectrograms, with front_end.layout=tiles; "
+                "set it to []"
+            )
+        # What is subtracted, by source: the weight of each channel in what each shows.
+        self._means = {
+            source: Constants({name: _mean_of(name, source, names) for name in differences})
+            for source, names in self.channels.items()
         }
         self._size = (tile_height, tile_width)
         self.tiles = tuple(self._table())
         most = max(len(names) for names in self.channels.values())
         if kind == "tiles":
-            self.n_chans, self.height, self.width = in_chans, most * tile_height, len(self.sources) * tile_width
+            self.n_chans = 1 + len(differences) if differences else in_chans
+            self.height, self.width = most * tile_height, len(self.sources) * tile_width
         else:
             self.n_chans, self.height, self.width = len(self.tiles), tile_height, tile_width
 
@@ -152,13 +173,20 @@ class ImageLayout(nn.Module):
             image = images[source]
             if tuple(image.shape[-2:]) != self._size:
                 image = F.interpolate(image, self._size, mode="bilinear", antialias=True, align_corners=False)
-            sized[source] = image
+            sized[source] = torch.stack([image, *self._differences(source, image)], dim=2)
         some = sized[self.sources[0]]
-        planes = 1 if self.kind == "tiles" else self.n_chans
+        planes = some.shape[2] if self.kind == "tiles" else self.n_chans
         image_BCHW = some.new_zeros((some.shape[0], planes, self.height, self.width))
         for tile in self.tiles:
-            self.part(image_BCHW, tile).copy_(sized[tile.source][:, tile.index : tile.index + 1])
+            self.part(image_BCHW, tile).copy_(sized[tile.source][:, tile.index])
         return image_BCHW.expand(-1, self.n_chans, -1, -1)
+
+    def _differences(self, source: str, image_BIHW: Tensor) -> list[Tensor]:
+        with full_precision(image_BIHW):
+            return [
+                image_BIHW - torch.einsum("ij,bjhw->bihw", self._means[source].get(name, image_BIHW), image_BIHW)
+                for name in self.settings["differences"]
+            ]
 
     def mirror(self, image_BCHW: Tensor) -> Tensor:
         """Return the image of the mirrored head: each region takes its partner's place, which must be there."""
@@ -181,6 +209,26 @@ class ImageLayout(nn.Module):
                 flipped = flipped[..., self.settings["signals"][tile.source], :]
             self.part(reversed_BCHW, tile).copy_(flipped)
         return reversed_BCHW
+
+
+def _mean_of(difference: str, source: str, names: tuple[str, ...]) -> Tensor:
+    """Weights (I, I) of the mean over the other channels of a source, or over those of the same electrodes."""
+    electrodes = [set(REGIONS.get(name, name.split("-"))) - {AVERAGE} for name in names]
+    counts = torch.tensor(
+        [
+            [i != k and (difference == "others" or bool(own & others)) for k, others in enumerate(electrodes)]
+            for i, own in enumerate(electrodes)
+        ],
+        dtype=torch.float64,
+    )
+    lonely = [name for name, n in zip(names, counts.sum(1).tolist(), strict=True) if not n]
+    if lonely:
+        raise UserError(
+            f"front_end.differences: {difference}: {source} shows {lonely[0]} and nothing "
+            f"{'else' if difference == 'others' else 'that shares an electrode with it'}; choose a montage of chains, "
+            "such as alternating_16"
+        )
+    return counts / counts.sum(1, keepdim=True)
 
 
 def _mirror(source: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:

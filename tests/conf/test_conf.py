@@ -129,7 +129,7 @@ def test_a_model_s_config_shows_the_constructor_s_defaults(model: type) -> None:
 @pytest.mark.parametrize("name", ["mel", "log_stft", "multitaper", "morlet", "raw"])
 def test_an_image_s_config_shows_all_its_settings_at_the_constructor_s_defaults(name: str) -> None:
     node = yaml.safe_load((conf_dir() / "front_end" / "image" / f"{name}.yaml").read_text())
-    config = node["front_end"]["image"][name] if "front_end" in node else node[name]
+    config = node["front_end"]["image"][name] if "front_end" in node else node
     defaults = {
         parameter.name: parameter.default
         for parameter in inspect.signature(get_object(config.pop("_target_"))).parameters.values()
@@ -152,6 +152,29 @@ def test_raw_pictures_come_at_their_own_size_by_config_alone() -> None:
     )  # fmt: skip
     front_end = build(config["front_end"], "front_end")
     assert (front_end.in_chans, front_end.height, front_end.width) == (16, 24, 500)
+
+
+@pytest.mark.parametrize("kind", ["mel", "log_stft", "multitaper", "morlet"])
+def test_any_spectrogram_may_be_stacked_and_drawn_out_by_config_alone(kind: str) -> None:
+    config = composed(
+        "train", "model=efficientnet", "data.sources=eeg", "front_end/image=zoom_inside",
+        f"front_end/image@front_end.image.zoom_inside.whole={kind}",
+        f"front_end/image@front_end.image.zoom_inside.centre={kind}",
+    )  # fmt: skip
+    front_end = build(config["front_end"], "front_end")
+    assert (front_end.in_chans, front_end.height, front_end.width) == (3, 1024, 850)
+    assert front_end.pictures["zoom_inside"].whole.channels[:2] == ("Fp1-F7", "Fp2-F8")
+    assert front_end(torch.zeros(1, 10000, 20)).shape == (1, 3, 1024, 850)
+
+
+def test_the_recipe_of_the_stacked_picture() -> None:
+    config = composed("train", "experiment=zoom_inside", "model.pretrained=false")
+    front_end = build(config["front_end"], "front_end")
+    picture = front_end.pictures["zoom_inside"]
+    assert (front_end.in_chans, front_end.height, front_end.width) == (3, 1024, 850)
+    assert (picture.whole.settings["n_fft"], picture.centre.settings["n_fft"]) == (512, 2048)
+    assert (config["labels"]["jitter_s"], config["model"]["backbone"]) == (16.6, "mixnet_xl.ra_in1k")
+    assert build(config["augment"]["image"], "augment").settings["zero_p"] == 0.5
 
 
 def test_the_contract_s_settings() -> None:

@@ -16,9 +16,10 @@ from hbac.common.errors import UserError
 from hbac.data import EEGDataModule, SpectrogramDataModule
 from hbac.data.epoch import EpochRow
 from hbac.data.windows import WindowDataset, source_of
+from hbac.labels.recipe import LabelRecipe
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.recordings.datasets import HMS, Part
-from hbac.signal import EEGFrontEnd, ImageAugment, ImageFrontEnd, Mixup, RawAugment
+from hbac.signal import EEGFrontEnd, ImageAugment, ImageFrontEnd, LogSTFT, Mixup, RawAugment
 from hbac.signal.chance import row_keys, uniforms
 from tests.helpers import random_spectrogram, write_spectrogram
 
@@ -54,6 +55,19 @@ def trained(data: SpectrogramDataModule, epoch: int = 0) -> tuple[dict[str, torc
     changed = data.on_after_batch_transfer(data.train_set.__getitems__(picks), 0)
     data.trainer.training = False
     return changed, data.on_after_batch_transfer(data.train_set.__getitems__(picks), 0)
+
+
+def test_a_zoom_shows_what_the_label_speaks_of_wherever_the_window_was_cut(part: Part) -> None:
+    image = {"zoom": LogSTFT(height=16, width=50, zoom_s=10)}
+    front_end = ImageFrontEnd("eeg", image, tile_height=16, tile_width=50)
+    moved, still = (
+        module(part, sources="eeg", front_end=front_end, labels=LabelRecipe(jitter_s=seconds)) for seconds in (4.0, 0.0)
+    )
+    (found, _), (expected, _) = trained(moved), trained(still)
+    assert len(set(moved.train_set.shift(np.arange(8), 0).tolist())) > 3
+    # Samples that are missing have the mean of their window.
+    torch.testing.assert_close(found["x"], expected["x"], atol=0.05, rtol=0)
+    assert "shift" not in found
 
 
 @pytest.mark.parametrize("name", ["train", "test"])

@@ -20,7 +20,7 @@ def _image(n: int = 16) -> torch.Tensor:
     return torch.rand(n, 4, 32, 64, generator=torch.Generator().manual_seed(0)) + 1
 
 
-@pytest.mark.parametrize("name", ["reverse", "time_mask", "frequency_mask"])
+@pytest.mark.parametrize("name", ["reverse", "time_mask", "frequency_mask", "band", "zero"])
 def test_a_row_is_changed_alike_in_any_batch_and_otherwise_in_another_epoch(name: str) -> None:
     augment = ImageAugment(**{f"{name}_p": 0.6})
     image, keys = _image(), _keys()
@@ -42,6 +42,26 @@ def test_reversal_flips_time_and_twice_is_the_identity() -> None:
     assert torch.equal(augment(image, _keys()), image.flip(-1))
     assert torch.equal(augment(augment(image, _keys()), _keys()), image)
     assert ImageAugment()(image, _keys()) is image
+
+
+def test_some_pictures_are_silenced_whole() -> None:
+    silenced = (ImageAugment(zero_p=1.0, zero_max=2, mask_value=-1.0)(_image(64), _keys(64)) == -1).flatten(2)
+    assert torch.equal(silenced.all(2), silenced.any(2))
+    assert set(silenced.all(2).sum(1).tolist()) == {1, 2}
+
+
+def test_a_narrower_band_takes_rows_from_both_ends_of_some_pictures() -> None:
+    narrow = ImageAugment(band_p=1.0, zero_max=3, band_low_max=0.1, band_high_max=0.5, mask_value=-1.0)
+    lost = narrow(_image(64), _keys(64)) == -1
+    assert torch.equal(lost.all(3), lost.any(3))
+    rows = lost.all(3)  # 64 windows, 4 pictures, 32 rows
+    assert set(rows.any(2).sum(1).tolist()) <= {0, 1, 2, 3}
+    low, high = rows[:, :, :16].sum(2), rows[:, :, 16:].sum(2)
+    assert (int(low.max()), int(high.max())) <= (4, 16)
+    assert len(set(high.flatten().tolist())) > 10
+    assert (rows.int().diff(dim=2).abs().sum(2) <= 2).all()
+    for window in rows:  # all pictures of a window lose the same band
+        assert len({tuple(picture.tolist()) for picture in window if picture.any()}) <= 1
 
 
 @pytest.mark.parametrize(("name", "axis"), [("time_mask", 3), ("frequency_mask", 2)])

@@ -23,6 +23,14 @@ def test_it_joins_what_each_front_end_makes() -> None:
         assert torch.equal(part, alone.flatten(1))
 
 
+def test_a_zoom_follows_the_label_in_a_branch() -> None:
+    zoom = ImageFrontEnd("eeg", {"z": MelImage(height=16, width=32, zoom_s=10)}, tile_height=16, tile_width=32)
+    eeg, shift_B = 30 * torch.randn(2, 10000, 20), torch.tensor([400, -700])
+    joined = FusionFrontEnd({"signal": EEGFrontEnd(), "picture": zoom})(eeg, shift_B=shift_B)
+    assert torch.equal(joined[:, 18 * 2000 :], zoom(eeg, shift_B=shift_B).flatten(1))
+    assert not torch.allclose(joined[:, 18 * 2000 :], zoom(eeg).flatten(1), atol=0.1)
+
+
 def test_one_branch_is_none() -> None:
     with pytest.raises(UserError, match=r"front_end.branches=\['signal'\]: two or more"):
         FusionFrontEnd({"signal": EEGFrontEnd()})
