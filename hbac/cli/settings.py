@@ -182,6 +182,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "band": TEXT,
     "model.kernels": Rule("whole", 1, 10_000, is_list=True),
     "model.backbone": NAME,
+    "model.image_size": Rule("whole", 1, 4096, is_list=True, null=True),
     "model.pretrained": FLAG,
     "model.pretrained_file": TEXT_OR_NULL,
     "model.channels_last": FLAG,

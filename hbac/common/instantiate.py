@@ -51,7 +51,7 @@ SLOTS = {
         ("hbac.models",),
         ("torch.nn.Module",),
         parts={"branches": "network"},
-        limits={"depth": 64, "gru_layers": 16, "n_times": 1_000_000},
+        limits={"depth": 64, "gru_layers": 16, "n_times": 1_000_000, "image_size": 4096},
     ),
     "front_end": Slot(
         "a front-end",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ INPUT_NORMS = ("batch", "unit_range", "none")
 _NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
 
 
-def make_backbone(name: str, in_chans: int, drop_path: float, pretrained: bool, pretrained_file: str | None) -> Any:
+def make_backbone(
+    name: str,
+    in_chans: int,
+    drop_path: float,
+    pretrained: bool,
+    pretrained_file: str | None,
+    image_size: Sequence[int] | None = None,
+) -> Any:
     """Make one of timm's models that gives a map of features.
 
     Parameters
@@ -35,6 +43,8 @@ def make_backbone(name: str, in_chans: int, drop_path: float, pretrained: bool, 
         Start from timm's weights.
     pretrained_file : str or None
         Start from this safetensors file.
+    image_size : sequence of int or None
+        Height and width of the images; None for any, which a backbone that was made for one size cannot read.
 
     Returns
     -------
@@ -47,12 +57,21 @@ def make_backbone(name: str, in_chans: int, drop_path: float, pretrained: bool, 
         For an unknown name, one that reads a fixed image size only or gives no map, and weights that cannot be had or
         do not fit.
     """
-    backbone = _make(name, in_chans, drop_path)
+    backbone, settings = _make(name, in_chans, drop_path, image_size)
     if pretrained_file is not None:
         _load_file(backbone, name, in_chans, Path(pretrained_file))
     elif pretrained:
-        _load_from_timm(backbone, name, in_chans)
+        _load_from_timm(backbone, name, in_chans, settings)
     return backbone
+
+
+def own_size(name: str) -> list[int] | None:
+    """Return height and width of the images that a backbone of timm was made for, None where it reads any."""
+    import timm  # half a second that a run of another model needn't wait for
+
+    is_name = isinstance(name, str) and _NAME.fullmatch(name)  # what else it may be, `make_backbone` refuses
+    config = timm.get_pretrained_cfg(name.split(".")[0]) if is_name else None
+    return list(config.input_size[1:]) if config is not None and config.fixed_input_size else None
 
 
 def check_backbone_settings(input_norm: str, backbone_lr_factor: float) -> None:
@@ -84,11 +103,13 @@ def make_input_norm(kind: str, in_chans: int, weights: dict[str, Any]) -> nn.Mod
     return nn.Identity()
 
 
-def _make(name: str, in_chans: int, drop_path: float) -> Any:
-    """Make timm's model without its pooling and classifier, with random weights."""
+def _make(
+    name: str, in_chans: int, drop_path: float, image_size: Sequence[int] | None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Make timm's model without its pooling and classifier, with random weights; and say with what settings."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):  # timm reads folders and addresses, too
         raise UserError(f"model.backbone={name}: must be the name of one of timm's models, such as efficientnet_b0")
-    import timm  # half a second that a run of another model needn't wait for
+    import timm
     from timm.models import _registry
 
     # timm says nowhere else what became of the names that recipes from before 2023 have; a missing table is none.
@@ -105,23 +126,33 @@ def _make(name: str, in_chans: int, drop_path: float) -> Any:
     if "." in name and name not in timm.list_pretrained(f"{architecture}.*"):
         tags = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
         raise UserError(f"model.backbone={name}: no such weights; there are {tags}")
-    config = timm.get_pretrained_cfg(name)
-    if config is None or config.fixed_input_size:
+    fixed = own_size(name)
+    if fixed is not None and image_size is None:
         raise UserError(f"model.backbone={name}: reads a fixed image size only; choose a convolutional one")
+    made_for: dict[str, Any] = {} if fixed is None else {"img_size": tuple(image_size or ())}
     settings: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
-        backbone: Any = timm.create_model(name, in_chans=in_chans, num_classes=0, global_pool="", **settings)
+        backbone: Any = timm.create_model(
+            name, in_chans=in_chans, num_classes=0, global_pool="", **made_for, **settings
+        )
     except TypeError as error:
         if "drop_path_rate" not in str(error):
             raise
         raise UserError(f"model.drop_path={drop_path}: {name} has no drop-path; set it to 0") from error
-    with torch.no_grad():
-        shape = backbone.eval()(torch.zeros(1, in_chans, 64, 64)).shape
+    height, width = image_size or (64, 64)
+    try:
+        with torch.no_grad():
+            shape = backbone.eval()(torch.zeros(1, in_chans, height, width)).shape
+    except (AssertionError, RuntimeError) as error:
+        raise UserError(
+            f"model.image_size=[{height},{width}]: {name} cannot read it ({error}); multiples of 32 mostly fit"
+        ) from error
     if shape[1:2] != (backbone.head_hidden_size,) or len(shape) != 4:
         raise UserError(
-            f"model.backbone={name}: gives no (window, feature, height, width) map; choose a convolutional one"
+            f"model.backbone={name}: gives no (window, feature, height, width) map; choose a convolutional one, "
+            "or a transformer with stages, such as maxvit_tiny_rw_224 or caformer_s18"
         )
-    return backbone.train()
+    return backbone.train(), made_for
 
 
 class _Standardise(nn.Module):
@@ -159,12 +190,14 @@ def _same_but_channels(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     return (a[0], *a[2:]) == (b[0], *b[2:])
 
 
-def _load_from_timm(backbone: Any, name: str, in_chans: int) -> None:
+def _load_from_timm(backbone: Any, name: str, in_chans: int, made_for: dict[str, Any]) -> None:
     """Fill the backbone by timm's own loading, which asks the network where its cache has no such weights."""
     import timm
 
     try:
-        pretrained = timm.create_model(name, pretrained=True, in_chans=in_chans, num_classes=0, global_pool="")
+        pretrained = timm.create_model(
+            name, pretrained=True, in_chans=in_chans, num_classes=0, global_pool="", **made_for
+        )
     except (OSError, RuntimeError) as error:
         # OSError: no network, no such file, a full disk (huggingface_hub's and urllib's errors are OSErrors);
         # RuntimeError: timm knows of no weights for this model, or they don't fit.

@@ -7,11 +7,15 @@ The images come normalised from the front-end; what is left for the network is w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
-from hbac.models.backbone import backbone_layers, check_backbone_settings, make_backbone, make_input_norm
+from hbac.common.errors import UserError
+from hbac.models.backbone import backbone_layers, check_backbone_settings, make_backbone, make_input_norm, own_size
 from hbac.models.parts import GeM, check_counts, check_shares, start_uniform
 from hbac.models.rates import ParameterGroup, layerwise_groups
 from hbac.vocabulary import N_CLASSES
@@ -52,12 +56,16 @@ class EfficientNet(nn.Module):
     channels_last : bool
         Compute in channels-last memory format: 1.1 to 1.6 times as fast on a CPU (benchmarks/efficientnet.py),
         and what GPUs want for float16 and bfloat16. The results are the same.
+    image_size : sequence of int or None
+        Height and width that the images are brought to, bilinearly. None: as they come, or, for a backbone that was
+        made for one size (``maxvit_tiny_rw_224``), that size.
 
     Raises
     ------
     UserError
-        For an unknown backbone, one that reads a fixed image size only, settings out of range, and pretrained weights
-        that cannot be had or do not fit. It never starts from random weights when asked for pretrained ones.
+        For an unknown backbone, one that gives no map of features or cannot read that size, settings out of range, and
+        pretrained weights that cannot be had or do not fit. It never starts from random weights when asked for
+        pretrained ones.
 
     References
     ----------
@@ -85,6 +93,7 @@ class EfficientNet(nn.Module):
         input_norm: str = "batch",
         backbone_lr_factor: float = 1.0,
         channels_last: bool = True,
+        image_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         check_counts({"in_chans": in_chans, "n_outputs": n_outputs})
@@ -94,7 +103,10 @@ class EfficientNet(nn.Module):
         self.in_chans, self.n_outputs = in_chans, n_outputs
         self.backbone_lr_factor, self.channels_last = backbone_lr_factor, channels_last
 
-        self.backbone = make_backbone(backbone, in_chans, drop_path, pretrained, pretrained_file)
+        if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
+            raise UserError(f"model.image_size={list(image_size)}: height and width, such as [224,224]")
+        self.image_size = own_size(backbone) if image_size is None else list(image_size)
+        self.backbone = make_backbone(backbone, in_chans, drop_path, pretrained, pretrained_file, self.image_size)
         self.input_norm = make_input_norm(input_norm, in_chans, self.backbone.pretrained_cfg)
         self.pool = GeM() if pooling == "gem" else nn.AdaptiveAvgPool2d(1)
         self.head_dropout = nn.Dropout(dropout)
@@ -103,6 +115,8 @@ class EfficientNet(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map images (window, channel, frequency, time), without NaN, to logits (window, class)."""
+        if self.image_size is not None and list(x_BCHW.shape[-2:]) != self.image_size:
+            x_BCHW = F.interpolate(x_BCHW, self.image_size, mode="bilinear", antialias=True, align_corners=False)
         if self.channels_last:
             # The weights stay as they are: a convolution follows the format of its input, and
             # safetensors files hold contiguous tensors only.

@@ -39,6 +39,7 @@ from hbac.signal import (
     RawAugment,
     RawImage,
     SignalAugment,
+    ZoomInside,
 )
 from hbac.tracking.loggers import Loggers
 from hbac.training import Classifier, schedules
@@ -55,7 +56,7 @@ def exported(module: Any, kind: type) -> set[Any]:
 WANTED = {
     "network": {*MODELS, Braindecode},
     "front_end": {EEGFrontEnd, ImageFrontEnd, FusionFrontEnd},
-    "image": {LogSTFT, MelImage, MorletScalogram, Multitaper, RawImage},
+    "image": {LogSTFT, MelImage, MorletScalogram, Multitaper, RawImage, ZoomInside},
     "augment": {RawAugment, SignalAugment, ImageAugment, Mixup},
     "optimizer": exported(torch.optim, torch.optim.Optimizer),
     "schedule": {getattr(schedules, name) for name in (

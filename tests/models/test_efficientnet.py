@@ -12,6 +12,7 @@ from torch import nn
 
 from hbac.common.errors import UserError
 from hbac.models.efficientnet import EfficientNet
+from hbac.signal import ImageFrontEnd
 
 TINY = "test_efficientnet"
 
@@ -166,6 +167,37 @@ def test_pretrained_weights_come_through_timm(monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(network.backbone.parameters(), donor.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("backbone", "own"),
+    [
+        ("maxvit_rmlp_pico_rw_256", [256, 256]),
+        pytest.param("maxvit_tiny_rw_224", [224, 224], marks=pytest.mark.slow),
+        pytest.param("caformer_s18", None, marks=pytest.mark.slow),
+    ],
+)
+def test_transformers_with_stages_read_our_layouts(backbone: str, own: list[int] | None) -> None:
+    front_end = ImageFrontEnd("eeg", layout="tiles", tile_height=16, tile_width=64)
+    network = EfficientNet(backbone, in_chans=front_end.in_chans)
+    assert network.image_size == own
+    image = front_end(30 * torch.randn(2, 10_000, 20))
+    assert image.shape == (2, 3, 64, 64)
+    logits = network(image)
+    assert logits.shape == (2, 6)
+    logits.logsumexp(1).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_images_are_brought_to_the_size_that_was_chosen() -> None:
+    torch.manual_seed(0)
+    network = EfficientNet("maxvit_rmlp_pico_rw_256", in_chans=1, image_size=[64, 96]).eval()
+    nn.init.normal_(network.final_layer.weight)
+    x = torch.rand(2, 1, 128, 96)
+    brought = nn.functional.interpolate(x, (64, 96), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        assert torch.equal(network(x), network(brought))
+        assert not torch.allclose(network(x), network(x.flip(-1)))
+
+
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "mobilenetv3_small_050"])
 @pytest.mark.parametrize("pooling", ["average", "gem"])
 def test_any_convolutional_backbone(backbone, pooling):
@@ -178,7 +210,9 @@ def test_any_convolutional_backbone(backbone, pooling):
     [
         ({"backbone": "eficientnet_b0"}, r"no such model; near ones are .*efficientnet_b0"),
         ({"backbone": "efficientnet_b0.nope"}, r"no such weights; there are .*efficientnet_b0\.ra_in1k"),
-        ({"backbone": "vit_tiny_patch16_224"}, "fixed image size"),
+        ({"backbone": "vit_tiny_patch16_224"}, r"no \(window, feature, height, width\) map; .* maxvit_tiny_rw_224"),
+        ({"image_size": [224]}, r"model.image_size=\[224\]: height and width"),
+        ({"backbone": "maxvit_rmlp_pico_rw_256", "image_size": [64, 80]}, r"image_size=\[64,80\]: .* multiples of 32"),
         ({"pooling": "max"}, "there are: average, gem"),
         ({"input_norm": "imagenet"}, "there are: batch, unit_range, none"),
         ({"dropout": 1.0}, r"model\.dropout=1\.0"),
