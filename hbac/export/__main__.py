@@ -27,18 +27,7 @@ def main() -> None:
 
 
 def export(cfg: DictConfig) -> None:
-    """Write a run or an ensemble in a form that others take.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/export.yaml``.
-
-    Raises
-    ------
-    UserError
-        When there is nothing to export, it cannot be exported, or what was written does not predict the same.
-    """
+    """Write a run or an ensemble in a form that others take; `cfg` is the composed ``conf/export.yaml``."""
     from hbac.common.choices import check_choice
     from hbac.common.files import fresh_folder
     from hbac.common.outputs import check_free
@@ -68,50 +57,23 @@ def export(cfg: DictConfig) -> None:
         else:
             from hbac.export.kaggle import write_kaggle_folder
 
-            write_kaggle_folder(source, folder, cfg.allow)
+            write_kaggle_folder(source, folder)
             size_mb = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
             sys.stdout.write(f"folder:     {folder}  ({size_mb:.1f} MB; its README.md says how to upload and use it)\n")
 
 
 def write_for_the_hub(source: Path, folder: Path, cfg: DictConfig) -> None:
-    """Write the Hub's folder, and upload it where that was asked for.
-
-    Parameters
-    ----------
-    source : Path
-        A run's folder, or an ensemble's.
-    folder : Path
-        Where to.
-    cfg : DictConfig
-        The command's.
-    """
+    """Write the Hub's folder, and upload it where that was asked for."""
     from hbac.export.hub_folder import push, write_hub_folder
 
-    write_hub_folder(source, folder, cfg.allow)
+    write_hub_folder(source, folder)
     sys.stdout.write(f"folder:     {folder}  (hbac.load reads it as it is)\n")
     if cfg.push is not None:
         sys.stdout.write(f"uploaded:   {push(folder, str(cfg.push))}\n")
 
 
 def write_one_file(cfg: DictConfig, model: Model | EnsembleModel, source: Path, out: Path) -> None:
-    """Write an ONNX model or PyTorch's archive, compared with `hbac.load` before it has its name.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The command's.
-    model : Model or EnsembleModel
-        What is written.
-    source : Path
-        Where it is from.
-    out : Path
-        The folder.
-
-    Raises
-    ------
-    UserError
-        When a package is missing, the model cannot be recorded, or the file says something else.
-    """
+    """Write an ONNX model or PyTorch's archive, compared with `hbac.load` before it has its name."""
     from hbac.common.outputs import replacing
     from hbac.export.one_file import FILES, TOLERANCES, check, compare, described, read_file, require, write_file
 
@@ -133,20 +95,7 @@ def write_one_file(cfg: DictConfig, model: Model | EnsembleModel, source: Path, 
 
 
 def compared(cfg: DictConfig, sources: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """Return the windows to compare on: the first of the data set that was named, or simulated ones.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The command's.
-    sources : tuple of str
-        What the model reads.
-
-    Returns
-    -------
-    tuple of Tensor
-        One for each source, float16.
-    """
+    """Return float16 windows for each source: the first of the data set that was named, or simulated ones."""
     from hbac.common.instantiate import build
     from hbac.export.probe_windows import simulated_windows, windows_of_part
 

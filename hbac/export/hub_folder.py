@@ -13,7 +13,6 @@ Hugging Face Hub, "Model cards": the metadata at the head of a README.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from hbac.common.files import read_json, write_json
 from hbac.common.outputs import replacing
 from hbac.ensembling.ensemble_file import Ensemble, Member
 from hbac.export import COMMAND
-from hbac.inference.loading import load
 from hbac.runs.folder import CARD_FILE, CONFIG_FILE, ENVIRONMENT_FILE, MODEL_FILE, TYPED_IN, WEIGHTS_FILE, read_config
 
 README = "README.md"
@@ -32,38 +30,14 @@ _OF_THE_MACHINE = ("outputs", "n_jobs", "allow", "logger")  # entries of a confi
 _PATHS = ("root", "stores")
 
 
-def write_hub_folder(source: Path, out: Path, allow: str | Sequence[str] = ()) -> None:
-    """Write a run or an ensemble for the Hub.
-
-    Parameters
-    ----------
-    source : Path
-        A run's folder, or an ensemble's.
-    out : Path
-        The folder; of what is there, only what this command wrote is replaced.
-    allow : str or sequence of str
-        As `hbac.load` takes it: what was written is loaded once.
-
-    Raises
-    ------
-    UserError
-        When there is neither, something else is in the way, or what was written cannot be loaded.
-    """
+def write_hub_folder(source: Path, out: Path) -> None:
+    """Write a run or an ensemble for the Hub; `out` is replaced where this command wrote it."""
     with replacing(out, COMMAND, last=CONFIG_FILE, own_folders=(".",)) as staged:
         write_model(source, staged)
-        load(staged, allow)
 
 
 def write_model(source: Path, folder: Path) -> None:
-    """Write what `hbac.load` needs of a run or an ensemble, and its card.
-
-    Parameters
-    ----------
-    source : Path
-        A run's folder, or an ensemble's.
-    folder : Path
-        An empty one.
-    """
+    """Write what `hbac.load` needs of a run or an ensemble (`source`), and its card, into an empty folder."""
     if (source / MODEL_FILE).is_file():
         _copy_run(source, folder)
         config = _without_paths(read_config(source)) if (source / CONFIG_FILE).is_file() else {}
@@ -90,9 +64,8 @@ def _copy_run(run: Path, folder: Path) -> None:
         shutil.copyfile(run / name, folder / name)
     if (run / ENVIRONMENT_FILE).is_file():
         found = read_json(run / ENVIRONMENT_FILE, dict)
-        write_json(
-            folder / ENVIRONMENT_FILE, {name: found[name] for name in found if name not in (TYPED_IN, "command")}
-        )
+        kept = {name: found[name] for name in found if name not in (TYPED_IN, "command")}
+        write_json(folder / ENVIRONMENT_FILE, kept)
 
 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from hbac.common.errors import UserError
 from hbac.common.outputs import replacing
 from hbac.export import COMMAND
 from hbac.export.hub_folder import write_model
-from hbac.inference.loading import load
 
 #: Pure Python that Kaggle's image lacks, or has in a version that hbac does not go with.
 LACKING = (
@@ -45,17 +44,8 @@ _LIMIT_H = 9
 _WHEEL = "Wheel-Version: 1.0\nGenerator: hbac.export\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
-def write_kaggle_folder(source: Path, out: Path, allow: str | Sequence[str] = ()) -> None:
-    """Write the folder.
-
-    Parameters
-    ----------
-    source : Path
-        A run's folder, or an ensemble's.
-    out : Path
-        The folder; of what is there, only what this command wrote is replaced.
-    allow : str or sequence of str
-        As `hbac.load` takes it: what was written is loaded once.
+def write_kaggle_folder(source: Path, out: Path) -> None:
+    """Write a run or an ensemble for Kaggle; `out` is replaced where this command wrote it.
 
     Raises
     ------
@@ -65,7 +55,6 @@ def write_kaggle_folder(source: Path, out: Path, allow: str | Sequence[str] = ()
     with replacing(out, COMMAND, last=NOTEBOOK, own_folders=(".",)) as staged:
         (staged / "model").mkdir()
         write_model(source, staged / "model")
-        load(staged / "model", allow)
         (staged / "wheels").mkdir()
         for name in ("hbac", *LACKING):
             write_wheel(name, staged / "wheels")
@@ -77,19 +66,7 @@ def write_kaggle_folder(source: Path, out: Path, allow: str | Sequence[str] = ()
 
 
 def write_wheel(name: str, folder: Path) -> Path:
-    """Make a wheel of a package that is installed here.
-
-    Parameters
-    ----------
-    name : str
-        The distribution.
-    folder : Path
-        Where to.
-
-    Returns
-    -------
-    Path
-        The wheel.
+    """Make a wheel of a distribution that is installed here, and return its path.
 
     Raises
     ------
@@ -135,32 +112,16 @@ def _files_of_hbac() -> Iterator[tuple[str, Path]]:
     package = Path(hbac.__file__).parent
     for root, inside in ((package, "hbac"), (conf_dir(), "hbac/conf")):
         for path in root.rglob("*"):
-            own = (
-                root == package and "conf" in path.relative_to(root).parts[:1]
-            )  # an installed one has them there already
-            if path.is_file() and "__pycache__" not in path.parts and not own:
+            there = root == package and path.relative_to(root).parts[0] == "conf"  # of an installed hbac
+            if path.is_file() and "__pycache__" not in path.parts and not there:
                 yield f"{inside}/{path.relative_to(root).as_posix()}", path
 
 
 def notebook() -> str:
-    """Return the notebook.
-
-    Returns
-    -------
-    str
-        JSON, of five cells.
-    """
-    cells: list[dict[str, Any]] = [
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "id": f"cell{i}",
-            "metadata": {},
-            "outputs": [],
-            "source": cell.strip("\n").splitlines(keepends=True),
-        }
-        for i, cell in enumerate(_CELLS)
-    ]
+    """Return the notebook of five cells, as JSON."""
+    empty: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    sources = [cell.strip("\n").splitlines(keepends=True) for cell in _CELLS]
+    cells = [empty | {"id": f"cell{i}", "source": source} for i, source in enumerate(sources)]
     about = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return json.dumps({"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5}, indent=1) + "\n"
 

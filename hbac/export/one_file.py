@@ -64,18 +64,7 @@ class Difference:
 
 
 def require(to: str) -> None:
-    """Look for the packages that a format needs, before anything is computed.
-
-    Parameters
-    ----------
-    to : str
-        ``onnx`` or ``torch``.
-
-    Raises
-    ------
-    UserError
-        When one is not installed.
-    """
+    """Refuse a format, ``onnx`` or ``torch``, whose packages are not installed, before anything is computed."""
     needed = ("onnx", "onnxscript", "onnxruntime") if to == "onnx" else ()
     if missing := [name for name in needed if find_spec(name) is None]:
         raise UserError(f"to={to} needs {', '.join(missing)}: pip install {' '.join(missing)}")
@@ -142,20 +131,7 @@ def _shape(source: str) -> tuple[int, int]:
 
 
 def read_file(path: Path, to: str) -> Callable[..., np.ndarray]:
-    """Return a function that runs a written file.
-
-    Parameters
-    ----------
-    path : Path
-        As `write_file` wrote it.
-    to : {"onnx", "torch"}
-        Its format.
-
-    Returns
-    -------
-    callable
-        Takes a tensor for each source, and returns probabilities, ndarray of shape (batch, 6).
-    """
+    """Return a function that runs a written file: a tensor for each source to probabilities of shape (batch, 6)."""
     if to == "onnx":
         import onnxruntime
 
@@ -204,22 +180,7 @@ def compare(
 
 
 def check(difference: Difference, tolerance: float, what: str) -> None:
-    """Refuse a file that says something else.
-
-    Parameters
-    ----------
-    difference : Difference
-        What was found.
-    tolerance : float
-        Largest difference of a probability.
-    what : str
-        The file, for the message.
-
-    Raises
-    ------
-    UserError
-        Beyond the tolerance, and where something is no number.
-    """
+    """Refuse a file (`what`) that differs by more than `tolerance` in a probability, or says what is no number."""
     if not difference.largest <= tolerance:
         raise UserError(
             f"{what}: differs from hbac.load by up to {difference.largest:.2g} in a probability, more than "
@@ -244,19 +205,6 @@ def _quiet() -> Iterator[None]:
 
 
 def described(difference: Difference, settings: dict[str, Any]) -> str:
-    """Return what stands beside the file, as JSON.
-
-    Parameters
-    ----------
-    difference : Difference
-        From `hbac.load`.
-    settings : dict
-        What it was made with.
-
-    Returns
-    -------
-    str
-        JSON.
-    """
+    """Return what stands beside the file, as JSON: `settings`, and the difference from `hbac.load`."""
     found = {"windows": difference.windows, "largest_difference": difference.largest, "kl_nats": difference.kl}
     return json.dumps(settings | {"hbac_version": __version__, "compared_with_hbac_load": found}, indent=1) + "\n"

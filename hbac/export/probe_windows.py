@@ -24,15 +24,7 @@ _MOST = 12  # windows of a data set
 def simulated_windows(sources: Sequence[str]) -> tuple[Tensor, ...]:
     """Simulate a window of each class; in one a channel is missing, in another some samples.
 
-    Parameters
-    ----------
-    sources : sequence of str
-        ``eeg``, ``official``.
-
-    Returns
-    -------
-    tuple of Tensor
-        One for each source, float16 as a store holds it: (6, 10000, 20), (6, 300, 400).
+    For each of `sources` (``eeg``, ``official``) a tensor, float16 as a store holds it: (6, 10000, 20), (6, 300, 400).
     """
     eeg_BTC = np.stack([simulate_window(label)[0] for label in CLASSES])
     eeg_BTC[1, 4000:4400] = np.nan
@@ -45,20 +37,7 @@ def simulated_windows(sources: Sequence[str]) -> tuple[Tensor, ...]:
 
 
 def windows_of_part(part: Part, sources: Sequence[str]) -> tuple[Tensor, ...]:
-    """Read the first windows of a data set.
-
-    Parameters
-    ----------
-    part : Part
-        Of the data set.
-    sources : sequence of str
-        ``eeg``, ``official``.
-
-    Returns
-    -------
-    tuple of Tensor
-        One for each source, float16 as stored, of at most 12 windows.
-    """
+    """Read the first windows of a data set, at most 12: for each of `sources` a tensor, float16 as stored."""
     rows = np.arange(min(_MOST, len(part.rows)))
     batch = WindowDataset(part, list(sources), rows).__getitems__(rows.tolist())
     return tuple(batch[name] for name in sources)
