@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from hbac.common.errors import UserError
 from hbac.common.files import write_text
 from hbac.common.outputs import check_free, replacing
 from hbac.ensembling.comparisons import write_comparisons
-from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, MEMBERS, Ensemble, Member
+from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, MEMBERS, Ensemble, Member, stems
 from hbac.ensembling.methods import best_of, fit_nested
 from hbac.ensembling.nested import BlendData, NestedFit, Rows
 from hbac.ensembling.operating_points import OPERATING_FILE, OperatingPoints
@@ -34,7 +33,6 @@ from hbac.vocabulary import PROB_COLUMNS
 OOF_FILE = "oof.parquet"
 SUMMARY_FILE = "summary.csv"
 COMPARISONS = "comparisons"
-_LONGEST_STEM = 100  # file systems take 255 bytes
 COMMAND = "hbac.ensemble"  # who an ensemble's files are said to be of; a sweep's too
 
 
@@ -266,16 +264,7 @@ def _ranked(joined: JoinedTables, counts: Rows) -> JoinedTables:
 
 
 def _member_paths(names: Sequence[str], out: Path) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
-    taken: set[str] = set()
-    for name in names:
-        stem = re.sub(r"[^\w.+=-]+", "_", name)[:_LONGEST_STEM].lstrip(".") or "member"
-        path = out / MEMBERS / f"{stem}.parquet"
-        if stem.casefold() in taken:  # some file systems take upper for lower case
-            path = path.with_stem(f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
-        taken.add(path.stem.casefold())
-        paths[name] = path
-    return paths
+    return {name: out / MEMBERS / f"{stem}.parquet" for name, stem in zip(names, stems(names), strict=True)}
 
 
 def _common(joined: JoinedTables, name: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from hbac.vocabulary import CLASSES
 ENSEMBLE_FILE = "ensemble.json"
 MEMBERS = "members"  # beside it: the members' out-of-fold tables, one file a member
 _FORMAT = 1
+_LONGEST_STEM = 150  # bytes; file systems take 255, and something stands behind it
 
 _SCORE = {"kl": Maybe(float), "low": Maybe(float), "high": Maybe(float)}
 _SHAPE = {
@@ -174,6 +178,9 @@ class Ensemble:
                     f"{_FORMAT} with classes {list(CLASSES)}"
                 )
             check_shape(content, _SHAPE, str(path))
+            names = Counter(member["name"] for member in content["members"])
+            if twice := [name for name, number in names.items() if number > 1]:
+                raise UserError(f"{path}: two members are called {twice[0]}")
             if content["method"] not in SINGLE:
                 raise UserError(
                     f"{path}: made by method {content['method']}, which this hbac does not have (it has "
@@ -216,6 +223,28 @@ def _try(ensemble: Ensemble, path: Path) -> None:
         raise UserError(f"{path}: blend: its numbers do not fit together ({error})") from error
     if prob_NK.shape != (1, n_classes) or not np.allclose(prob_NK.sum(), 1) or not (prob_NK >= 0).all():
         raise UserError(f"{path}: blend: its numbers make no probabilities, but {prob_NK.tolist()}")
+
+
+def stems(names: Sequence[str]) -> list[str]:
+    """Name a file or folder after each member, whatever its name is made of, and none as another one.
+
+    Examples
+    --------
+    >>> stems(["mean", "../../mean", "Mean", ".."])
+    ['mean', '_.._mean', 'Mean-2', 'member']
+    """
+    found: list[str] = []
+    taken: set[str] = set()  # some file systems take upper for lower case
+    for name in names:
+        plain = re.sub(r"[^\w.+=-]+", "_", name).encode()[:_LONGEST_STEM].decode(errors="ignore")
+        stem = plain = plain.lstrip(".") or "member"
+        for number in itertools.count(2):
+            if stem.casefold() not in taken:
+                break
+            stem = f"{plain}-{number}"
+        taken.add(stem.casefold())
+        found.append(stem)
+    return found
 
 
 def _file(path: str | Path) -> Path:

@@ -21,13 +21,13 @@ from hbac import __version__
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, write_json
 from hbac.common.outputs import replacing
-from hbac.ensembling.ensemble_file import Ensemble, Member
+from hbac.ensembling.ensemble_file import Ensemble, Member, stems
 from hbac.export import COMMAND
 from hbac.runs.folder import CARD_FILE, CONFIG_FILE, ENVIRONMENT_FILE, MODEL_FILE, TYPED_IN, WEIGHTS_FILE, read_config
 
 README = "README.md"
-_OF_THE_MACHINE = ("outputs", "n_jobs", "allow", "logger")  # entries of a config that say nothing of the model
-_PATHS = ("root", "stores")
+# Entries of a config that say nothing of the model, and paths.
+_OF_THE_MACHINE = ("outputs", "n_jobs", "allow", "logger", "root", "stores", "pretrained_file", "pseudo", "init_from")
 
 
 def write_hub_folder(source: Path, out: Path) -> None:
@@ -44,7 +44,8 @@ def write_model(source: Path, folder: Path) -> None:
         about = {"kind": "run", **config}
     else:
         ensemble = Ensemble.read(source)
-        members = [_copied(member, folder) for member in ensemble.members]
+        folders = [folder / "runs" / stem for stem in stems([member.name for member in ensemble.members])]
+        members = [_copied(member, own) for member, own in zip(ensemble.members, folders, strict=True)]
         replace(ensemble, members=tuple(members)).write(folder)
         about = {"kind": "ensemble", "members": [member.name for member in members]}
     write_json(folder / CONFIG_FILE, {"library_name": "hbac", "hbac_version": __version__, **about})
@@ -52,7 +53,7 @@ def write_model(source: Path, folder: Path) -> None:
 
 
 def _copied(member: Member, folder: Path) -> Member:
-    runs = tuple(folder / "runs" / member.name / run.name for run in member.runs)
+    runs = tuple(folder / stem for stem in stems([run.name for run in member.runs]))
     for run, copied in zip(member.runs, runs, strict=True):
         _copy_run(run, copied)
     return replace(member, runs=runs, table=None)
@@ -69,16 +70,17 @@ def _copy_run(run: Path, folder: Path) -> None:
 
 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in config.items() if name not in _OF_THE_MACHINE}
-    if isinstance(kept.get("dataset"), dict):
-        kept["dataset"] = {name: value for name, value in kept["dataset"].items() if name not in _PATHS}
-    return kept
+    return {
+        name: _without_paths(value) if isinstance(value, dict) else value
+        for name, value in config.items()
+        if name not in _OF_THE_MACHINE and not (name == "labels" and isinstance(value, str))  # a table of one's own
+    }
 
 
 def _card(source: Path) -> str:
     """Return the card that training or blending wrote; where there is none, the least that the Hub wants to know."""
     if (source / CARD_FILE).is_file():
-        return (source / CARD_FILE).read_text(encoding="utf-8")
+        return (source / CARD_FILE).read_text(encoding="utf-8", errors="replace")
     return (
         f"---\nlibrary_name: hbac\ntags:\n- eeg\n---\n\n# {source.name}\n\nClassifies 50-second windows of scalp EEG; "
         'for research, no medical device. `hbac.load("this folder")` reads it.\n'

@@ -134,3 +134,50 @@ def test_a_folder_is_uploaded_as_a_private_repository(exported: Path, monkeypatc
 def test_a_name_that_is_none_is_refused(exported: Path) -> None:
     with pytest.raises(UserError, match="push=me/eeg/more: "):
         push(exported, "me/eeg/more")
+
+
+def test_names_of_members_lead_nowhere_else(source: Path, tmp_path: Path) -> None:
+    (eeg,) = simulated_windows(("eeg",))
+    expected = hbac.load(source)(eeg)
+    for name in ("../../evil", str(tmp_path / "evil"), "..", "a/b", "", "a\0b", "語" * 120):
+        shutil.copytree(source, tmp_path / "given")
+        content = json.loads((tmp_path / "given" / "ensemble.json").read_text())
+        del content["sha256"]
+        content["members"][0]["name"] = name
+        # Two runs that are called alike stay two.
+        run = Path(content["members"][0]["runs"][1])
+        (tmp_path / "given" / run).rename(tmp_path / "given" / "fold0")
+        content["members"][0]["runs"][1] = "fold0"
+        (tmp_path / "given" / "ensemble.json").write_text(json.dumps(content))
+        write_hub_folder(tmp_path / "given", tmp_path / "out")
+        assert {path.name for path in tmp_path.iterdir()} == {"given", "out"}, name
+        shutil.rmtree(tmp_path / "given")
+        np.testing.assert_array_equal(hbac.load(tmp_path / "out")(eeg), expected)
+        shutil.rmtree(tmp_path / "out")
+
+
+def test_two_members_of_one_name_are_refused(source: Path, tmp_path: Path) -> None:
+    content = json.loads((source / "ensemble.json").read_text())
+    del content["sha256"]
+    content["members"][0]["name"] = content["members"][1]["name"]
+    (tmp_path / "ensemble.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="ensemble.json: two members are called resnet_gru-"):
+        hbac.load(tmp_path)
+
+
+def test_no_path_of_a_run_s_config_is_uploaded(source: Path, tmp_path: Path) -> None:
+    run = next(source.glob("runs/*/fold0"))
+    shutil.copytree(run, tmp_path / "run")
+    paths = {
+        "dataset": {"root": "/home/me", "stores": "/home/me", "labels": "/home/me/votes.csv", "outside": "reflected"},
+        "model": {"pretrained_file": "/home/me/w.safetensors", "branches": {"a": {"pretrained_file": "/home/me"}}},
+        "labels": {"pseudo": "/home/me", "rows": "all"},
+        "stages": {"first": {"init_from": "/home/me", "labels": {"pseudo": "/home/me"}}},
+        "init_from": "/home/me",
+    }
+    (tmp_path / "run" / "config.json").write_text(json.dumps(paths))
+    (tmp_path / "run" / "MODEL_CARD.md").write_bytes(b"caf\xe9")
+    write_hub_folder(tmp_path / "run", tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert "/home/me" not in str(config)
+    assert config["dataset"] == {"outside": "reflected"} and config["labels"] == {"rows": "all"}
