@@ -55,6 +55,26 @@ def test_figures_follow_the_system_and_the_button(browser: Browser, two_figures:
     assert (browser.run(INK), browser.run(LINE)) == (light if dark else night)
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_paper_is_light_and_narrow_and_then_the_screen_is_as_before(
+    browser: Browser, two_figures: Path, dark: bool
+) -> None:
+    width = "return document.querySelector('.main-svg').getBoundingClientRect().width"
+    browser.open(two_figures, dark=dark)
+    browser.wait(DRAWN)
+    before = [browser.run(INK), browser.run(LINE), browser.run(width)]
+    assert before[2] > 1000
+    look = f"[{INK}, {LINE}, {width}]".replace("return ", "")
+    browser.run(f"window.addEventListener('beforeprint', () => {{ window.printed = {look}; }})")
+    browser.driver.execute_cdp_cmd("Page.printToPDF", {})
+    ink, line, width_px = browser.run("return window.printed")
+    assert (ink, line) == ("#1d2126", "#1f5fa8")
+    assert 500 < width_px <= 680
+    browser.wait(f"{width.removeprefix('return ')} === {before[2]}")
+    assert [browser.run(INK), browser.run(LINE)] == before[:2]
+    assert browser.console() == []
+
+
 def test_one_of_several_panels_is_shown_and_drawn_when_chosen(browser: Browser, two_figures: Path) -> None:
     count = "return document.querySelectorAll('.js-plotly-plot').length"
     browser.open(two_figures)

@@ -49,7 +49,7 @@ document.addEventListener("DOMContentLoaded", () => {
       layout[`yaxis${i + 2}`] = { domain: [bottom, bottom + STRIP / inner], range: [0, page.spectrogram.max_hz], tickvals: [0, 10],
         showgrid: false, zeroline: false, automargin: false, tickfont: { size: 10 }, ticks: "outside", ticklen: 3 };
       layout.annotations.push({ xref: "paper", yref: `y${i + 2} domain`, x: 0, xshift: small ? -22 : -30, xanchor: "right", y: 0.5, showarrow: false,
-        text: `<span style="color:${hbac.colour(region[0] === "L" ? "--left" : "--right")}">${region}</span>`, font: { size: 11 } });
+        text: `<span style="color:var(${region[0] === "L" ? "--left" : "--right"})">${region}</span>`, font: { size: 11 } });
     });
     const inside = [Math.max(from, mark0), Math.min(to, mark1)], all = from >= mark0 && to <= mark1;
     if (!all && inside[0] < inside[1]) {

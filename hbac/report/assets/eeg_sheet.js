@@ -76,7 +76,7 @@ const hbacSheet = (() => {
   /* What the layout has for these rows: their names on the axis, bar and EKG's scale at the right of a page wide enough. */
   function axis(page, rows, uvPerMm, ekg, small, inner) {
     const bar = scaleBar(page, uvPerMm);
-    const label = (row) => `<span style="color:${hbac.colour(`--${row.side}`)}">${row.name}${row.shrunk ?? ""}</span>`;
+    const label = (row) => `<span style="color:var(--${row.side})">${row.name}${row.shrunk ?? ""}</span>`;
     return {
       yaxis: { range: [HEIGHT, 0], domain: [1 - HEIGHT / inner, 1], tickmode: "array", tickvals: rows.map((row) => row.y),
         ticktext: rows.map(label), showgrid: false, zeroline: false, automargin: false, ticks: "", tickfont: { size: small ? 9 : 11 } },

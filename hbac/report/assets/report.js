@@ -22,12 +22,9 @@ const hbac = (() => {
     return getComputedStyle(root).getPropertyValue(name).trim();
   }
 
-  /* A copy of plain data in which every "var(--name)" is the colour of that name. */
+  /* A copy of plain data in which every "var(--name)" is the colour of that name, in the midst of a text, too. */
   function coloured(value) {
-    if (typeof value === "string") {
-      const found = /^var\((--[\w-]+)\)$/.exec(value);
-      return found ? colour(found[1]) : value;
-    }
+    if (typeof value === "string") return value.replace(/var\((--[\w-]+)\)/g, (_, name) => colour(name));
     if (Array.isArray(value)) return value.map(coloured);
     if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, coloured(inner)]));
@@ -67,6 +64,7 @@ const hbac = (() => {
     // On a narrow screen a long legend would take the figure's room; what a point is also stands beside the pointer.
     if (div.clientWidth < NARROW && spec.data.length > 8) layout.showlegend = false;
     if (div.clientWidth < NARROW) shorten(layout, spec.data);
+    if (root.classList.contains("paper")) layout.width = div.clientWidth; // nothing says when paper has another width
     return Plotly.react(div, coloured(spec.data), layout, config);
   }
 
@@ -76,15 +74,19 @@ const hbac = (() => {
     return draw(div);
   }
 
+  const isHidden = (div) => div.closest("[hidden]") !== null;
+  const waitingNow = () => [...document.querySelectorAll(".figure > script")].map((script) => script.parentElement)
+    .filter((div) => !specs.has(div) && !isHidden(div));
+  const specOf = (div) => JSON.parse(div.querySelector("script").textContent);
+
   function drawWhereVisible() {
-    const waiting = [...document.querySelectorAll(".figure > script")].map((script) => script.parentElement)
-      .filter((div) => !specs.has(div) && div.closest("[hidden]") === null);
+    const waiting = waitingNow();
     const next = () => {
       const div = waiting.shift();
       const below = !div || div.getBoundingClientRect().top > window.innerHeight;
       if (below) root.dataset.opened ??= performance.now(); // milliseconds until the first screen was there
       if (!div) { root.dataset.drawn = "true"; return; }
-      show(div, JSON.parse(div.querySelector("script").textContent));
+      if (!specs.has(div)) show(div, specOf(div)); // unless it was printed before it was seen
       // What is seen is drawn at once, the rest when there is time.
       if (below) requestIdleCallback(next, { timeout: 200 }); else setTimeout(next);
     };
@@ -166,6 +168,24 @@ const hbac = (() => {
       }
     });
   }
+
+  /* Paper is white and narrow, and takes all that is chosen, seen or not. */
+  function setPaper(on) {
+    const screen = remembered() ?? (dark.matches ? "dark" : "light");
+    root.classList.toggle("paper", on);
+    root.dataset.theme = on ? "light" : screen;
+    for (const div of on ? waitingNow() : []) specs.set(div, specOf(div));
+    for (const div of specs.keys()) {
+      if (isHidden(div)) continue;
+      div.style.zoom = ""; // of a matrix that is wider than the paper
+      if (on && div.parentElement.clientWidth < div.offsetWidth) div.style.zoom = div.parentElement.clientWidth / div.offsetWidth;
+      draw(div);
+      if (!on) Plotly.Plots.resize(div);
+    }
+  }
+
+  window.addEventListener("beforeprint", () => setPaper(true));
+  window.addEventListener("afterprint", () => setPaper(false));
 
   root.dataset.theme = remembered() ?? (dark.matches ? "dark" : "light");
   dark.addEventListener("change", () => { if (!remembered()) setTheme(dark.matches ? "dark" : "light"); });
