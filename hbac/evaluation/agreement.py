@@ -35,38 +35,18 @@ TIES = (CLASSES.index("other"), *(k for k, name in enumerate(CLASSES) if name !=
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far experts agree.
+    """How far experts agree."""
 
-    Parameters
-    ----------
-    rows : int
-        Rows with two or more votes.
-    observed : float
-        Probability that two experts who voted on a row gave it the same class, averaged over the rows.
-    fleiss_kappa : float
-        What of it is beyond chance, by the sum of squared class shares.
-    gwet_ac1 : float
-        The same, by Gwet's chance, which does not collapse where one class is most of the rows.
-    """
-
-    rows: int
-    observed: float
-    fleiss_kappa: float
-    gwet_ac1: float
+    rows: int  # with two or more votes
+    observed: float  # probability that two experts of a row gave it the same class, averaged over the rows
+    fleiss_kappa: float  # what of it is beyond chance, by the sum of squared class shares
+    gwet_ac1: float  # the same, by Gwet's chance, which does not collapse where one class is most of the rows
 
 
 def agreement(count_NK: npt.NDArray[np.integer]) -> Agreement:
-    """Measure agreement from counts of votes.
+    """Measure agreement from counts of votes, shape (rows, classes); rows with fewer than two votes are left out.
 
-    Parameters
-    ----------
-    count_NK : ndarray of int, shape (rows, classes)
-        Votes of each class; rows may differ in their number, and those with fewer than two are left out.
-
-    Returns
-    -------
-    Agreement
-        NaN without a row of two votes; kappa and AC1 also where chance alone agrees always.
+    NaN without a row of two votes; kappa and AC1 also where chance alone agrees always.
 
     Examples
     --------
@@ -88,33 +68,12 @@ def agreement(count_NK: npt.NDArray[np.integer]) -> Agreement:
 
 
 def count_votes_by_rater(vote_NJ: Labels) -> npt.NDArray[np.int64]:
-    """Count the votes of named raters.
-
-    Parameters
-    ----------
-    vote_NJ : ndarray of int, shape (rows, raters)
-        Class that each rater gave, −1 where none.
-
-    Returns
-    -------
-    ndarray of int64, shape (rows, 6)
-        Votes of each class.
-    """
+    """Count votes of each class, shape (rows, 6), of what each rater said, shape (rows, raters), −1 where nothing."""
     return np.stack([(vote_NJ == k).sum(axis=1) for k in range(N_CLASSES)], axis=1)
 
 
 def majority(count_NK: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find the class with most votes.
-
-    Parameters
-    ----------
-    count_NK : ndarray of int, shape (rows, 6)
-        Votes of each class.
-
-    Returns
-    -------
-    ndarray of int64, shape (rows,)
-        A tie goes to the first of `TIES`; −1 without votes.
+    """Find the class with most votes, of counts (rows, 6); a tie goes to the first of `TIES`, −1 without votes.
 
     Examples
     --------
@@ -125,36 +84,31 @@ def majority(count_NK: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     return np.asarray(np.where(count_NK.sum(axis=1) > 0, order[count_NK[:, order].argmax(axis=1)], NOT_RATED))
 
 
+def votes_of_others(
+    vote_NJ: Labels, count_NK: npt.NDArray[np.int64], j: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows that rater `j` rated, and of all votes on them, `count_NK`, those of the others."""
+    rows = np.flatnonzero(vote_NJ[:, j] != NOT_RATED)
+    others = count_NK[rows]  # a copy
+    others[np.arange(len(rows)), vote_NJ[rows, j]] -= 1
+    return rows, others
+
+
 def majority_of_others(vote_NJ: Labels) -> npt.NDArray[np.int64]:
-    """Find, for each rater, the class that most of the others gave.
+    """Find, for each rater, the class that most of the others gave, shape (rows, raters).
 
-    Parameters
-    ----------
-    vote_NJ : ndarray of int, shape (rows, raters)
-        Class that each rater gave, −1 where none.
-
-    Returns
-    -------
-    ndarray of int64, shape (rows, raters)
-        −1 where the rater has not rated the row, or nobody else has.
+    −1 where the rater has not rated the row, or nobody else has.
     """
     count_NK = count_votes_by_rater(vote_NJ)
     found = np.full(vote_NJ.shape, NOT_RATED, np.int64)
     for j in range(vote_NJ.shape[1]):
-        rated = np.flatnonzero(vote_NJ[:, j] != NOT_RATED)
-        others = count_NK[rated]  # a copy
-        others[np.arange(len(rated)), vote_NJ[rated, j]] -= 1
+        rated, others = votes_of_others(vote_NJ, count_NK, j)
         found[rated, j] = majority(others)
     return found
 
 
 def conditional(reference_N: Labels, said_N: Labels) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Say how often one gives a class where a reference does.
-
-    Parameters
-    ----------
-    reference_N, said_N : ndarray of int, shape (rows,)
-        Classes, −1 where there is none.
+    """Say how often one gives a class where a reference does; both are classes, shape (rows,), −1 where there is none.
 
     Returns
     -------
@@ -174,7 +128,7 @@ def conditional(reference_N: Labels, said_N: Labels) -> tuple[Array, npt.NDArray
     reference, said = reference_N[both], said_N[both]
     n_K = np.bincount(reference, minlength=N_CLASSES)
     same_K = np.bincount(reference[reference == said], minlength=N_CLASSES)
-    return ratio(same_K.astype(np.float64), n_K.astype(np.float64)), n_K
+    return ratio(same_K.astype(np.float64), n_K), n_K
 
 
 def _mean_of_full(pairs: list[tuple[Array, npt.NDArray[np.int64]]]) -> tuple[Array, int]:
@@ -183,14 +137,7 @@ def _mean_of_full(pairs: list[tuple[Array, npt.NDArray[np.int64]]]) -> tuple[Arr
 
 
 def pairwise(vote_NJ: Labels, said_N: Labels | None = None) -> tuple[Array, int]:
-    """Average the agreement of pairs: all of the raters, or each with one more, such as a network.
-
-    Parameters
-    ----------
-    vote_NJ : ndarray of int, shape (rows, raters)
-        Class that each rater gave, −1 where none.
-    said_N : ndarray of int, shape (rows,), optional
-        What each rater is compared with, in both directions; without, raters are compared with one another.
+    """Average the agreement of pairs: all of the raters, or each with one more, such as a network, in both directions.
 
     Returns
     -------
@@ -207,14 +154,7 @@ def pairwise(vote_NJ: Labels, said_N: Labels | None = None) -> tuple[Array, int]
 
 
 def with_majority(vote_NJ: Labels, said_N: Labels | None = None) -> Array:
-    """Compare raters with the majority of the others, or one more with that of all.
-
-    Parameters
-    ----------
-    vote_NJ : ndarray of int, shape (rows, raters)
-        Class that each rater gave, −1 where none.
-    said_N : ndarray of int, shape (rows,), optional
-        What is compared with the majority of all, such as a network's class.
+    """Compare raters with the majority of the others, or one more, such as a network, with that of all.
 
     Returns
     -------

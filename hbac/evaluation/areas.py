@@ -12,38 +12,36 @@ from hbac.vocabulary import N_CLASSES
 Array = npt.NDArray[np.float64]
 
 
-def ratio(numerator: Array, denominator: Array) -> Array:
-    """Divide, NaN where there is nothing to divide by.
+def ratio(numerator: Array, denominator: npt.NDArray[np.number]) -> Array:
+    """Divide, NaN where there is nothing to divide by; of the numerator's shape."""
+    return np.asarray(np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0))
 
-    Parameters
-    ----------
-    numerator, denominator : ndarray
-        Of shapes that broadcast to the numerator's.
 
-    Returns
-    -------
-    ndarray
-        Of the numerator's shape.
-    """
-    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+def mean_of_known(values: Array, axis: int = 0) -> Array:
+    """Average what is finite along an axis, NaN where nothing is."""
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis))
+
+
+def falling(score_N: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Order rows by falling score, and say where in this order the last of each score stands: they move together."""
+    order = np.argsort(-score_N, kind="stable")
+    return order, np.append(np.flatnonzero(np.diff(score_N[order])), len(order) - 1)
 
 
 def auroc_and_auprc(positive_N: npt.NDArray[np.bool_], score_N: Array, weight_RN: Array) -> tuple[Array, Array]:
     """Compute one class's area under the ROC and the precision-recall curve for several sets of row weights.
+
+    The latter is scikit-learn's average precision. Rows of equal score move together.
 
     Parameters
     ----------
     positive_N : ndarray of bool, shape (rows,)
         Rows of the class.
     score_N : ndarray, shape (rows,)
-        Its predicted probability; rows of equal score move together.
+        Its predicted probability.
     weight_RN : ndarray, shape (resamples, rows)
-        Row weights, 0 or more.
-
-    Returns
-    -------
-    auroc, auprc : ndarray, shape (resamples,)
-        The latter is scikit-learn's average precision. NaN where one side has no weight.
+        Row weights, 0 or more; NaN is what comes of a side that has none.
 
     Examples
     --------
@@ -51,8 +49,7 @@ def auroc_and_auprc(positive_N: npt.NDArray[np.bool_], score_N: Array, weight_RN
     >>> a.tolist(), p.round(4).tolist()
     ([0.5], [0.8333])
     """
-    order = np.argsort(-score_N, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(score_N[order])), len(order) - 1)
+    order, ends = falling(score_N)
     weights = weight_RN[:, order]
     hits = weights * positive_N[order]
     true = np.cumsum(hits, axis=1)[:, ends]
@@ -68,25 +65,9 @@ def auroc_and_auprc(positive_N: npt.NDArray[np.bool_], score_N: Array, weight_RN
 
 
 def macro_areas(target_N: npt.NDArray[np.int64], prob_NK: Array, weight_RN: Array) -> Array:
-    """Average the areas of each class against the rest over the classes that occur.
-
-    Parameters
-    ----------
-    target_N : ndarray of int, shape (rows,)
-        Class of each row.
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities.
-    weight_RN : ndarray, shape (resamples, rows)
-        Row weights, 0 or more.
-
-    Returns
-    -------
-    ndarray, shape (2, resamples)
-        AUROC and AUPRC.
-    """
+    """Average AUROC and AUPRC of each class against the rest over the classes that occur, shape (2, resamples)."""
     classes = [k for k in range(N_CLASSES) if 0 < (target_N == k).sum() < len(target_N)]
     if not classes:
         return np.full((2, len(weight_RN)), np.nan)
     areas = np.stack([auroc_and_auprc(target_N == k, prob_NK[:, k], weight_RN) for k in classes])
-    there = np.isfinite(areas)
-    return ratio(np.where(there, areas, 0.0).sum(axis=0), there.sum(axis=0).astype(np.float64))
+    return mean_of_known(areas)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hbac.common.errors import UserError
+from hbac.evaluation.areas import ratio
 
 N_RESAMPLES = 2000
 _BLOCK = 250  # resamples at a time: bounds the memory at 250 x patients
@@ -25,15 +26,7 @@ _BLOCK = 250  # resamples at a time: bounds the memory at 250 x patients
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its percentile interval.
-
-    Parameters
-    ----------
-    estimate : float
-        On the rows themselves.
-    low, high : float
-        Bounds of the interval.
-    """
+    """An estimate, on the rows themselves, and its percentile interval."""
 
     estimate: float
     low: float
@@ -44,19 +37,7 @@ class Interval:
 
 
 def patient_index(patient_ids: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], int]:
-    """Give each patient a number.
-
-    Parameters
-    ----------
-    patient_ids : array_like of int, shape (rows,)
-        Patient of each row.
-
-    Returns
-    -------
-    index : ndarray of int64, shape (rows,)
-        0 … patients − 1 for each row.
-    n_patients : int
-        How many there are.
+    """Give each patient a number from 0: that of each row's, and how many there are.
 
     Examples
     --------
@@ -69,21 +50,7 @@ def patient_index(patient_ids: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], in
 
 
 def sum_by(index: npt.NDArray[np.int64], n_groups: int, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Add up rows by group.
-
-    Parameters
-    ----------
-    index : ndarray of int64, shape (rows,)
-        Group of each row, 0 … n_groups − 1.
-    n_groups : int
-        Number of groups.
-    values : ndarray, shape (rows, J)
-        What is added up.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_groups, J)
-        0 for a group without rows.
+    """Add up rows of values (rows, J) by their group, 0 … n_groups − 1; 0 for a group without rows.
 
     Examples
     --------
@@ -95,21 +62,9 @@ def sum_by(index: npt.NDArray[np.int64], n_groups: int, values: npt.NDArray[np.f
 
 
 def resample_counts(n_patients: int, n_resamples: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Draw how often each patient stands in each resample.
+    """Draw how often each patient stands in each resample: blocks of counts, shape (resamples, patients).
 
-    Parameters
-    ----------
-    n_patients : int
-        Number of patients, 1 or more.
-    n_resamples : int
-        Number of resamples.
-    seed : int
-        Same seed, same draws: two statistics on the same patients are thereby paired.
-
-    Yields
-    ------
-    ndarray of float64, shape (resamples of the block, patients)
-        Counts; each row sums to `n_patients`.
+    Same seed, same draws: two statistics on the same patients are thereby paired.
 
     Raises
     ------
@@ -130,7 +85,9 @@ def bootstrap_means(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> npt.NDArray[np.float64]:
-    """Compute the mean over the rows in each resample of the patients.
+    """Compute the mean over the rows in each resample of the patients, shape (resamples, J).
+
+    The same draws in all columns; NaN where a resample has no rows.
 
     Parameters
     ----------
@@ -138,15 +95,8 @@ def bootstrap_means(
         What is averaged, such as each row's divergence; NaN leaves the row out (of that column).
     patient_ids : array_like of int, shape (rows,)
         Patient of each row.
-    n_resamples : int
-        Number of resamples.
-    seed : int
-        Seed of the draws.
-
-    Returns
-    -------
-    ndarray of float64, shape (resamples, J)
-        Means, weighted by rows; the same draws in all columns. NaN where a resample has no rows.
+    n_resamples, seed : int
+        Of the draws.
 
     Raises
     ------
@@ -166,32 +116,19 @@ def bootstrap_means(
     rows = sum_by(index, n_patients, present.astype(np.float64))
     blocks = []
     for counts in resample_counts(n_patients, n_resamples, seed):
-        total = counts @ rows
-        blocks.append(np.divide(counts @ sums, total, out=np.full_like(total, np.nan), where=total > 0))
+        blocks.append(ratio(counts @ sums, counts @ rows))
     return np.concatenate(blocks)
 
 
 def percentile_interval(estimate: float, resampled: npt.NDArray[np.float64], level: float = 0.95) -> Interval:
     """Make the percentile interval of resampled statistics.
 
-    Parameters
-    ----------
-    estimate : float
-        The statistic on the rows themselves.
-    resampled : ndarray, shape (resamples,)
-        The statistic in each resample; NaN (a resample without such rows) is left out.
-    level : float
-        Share of resamples inside the interval, in (0, 1).
-
-    Returns
-    -------
-    Interval
-        NaN bounds where no resample has a value.
+    A NaN (a resample without such rows) is left out; NaN bounds where no resample has a value.
 
     Raises
     ------
     UserError
-        `level` isn't between 0 and 1.
+        `level`, the share of resamples inside the interval, isn't between 0 and 1.
 
     Examples
     --------
@@ -214,25 +151,9 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Bootstrap the mean over the rows, by patients.
+    """Bootstrap the mean over the rows, by patients; see `bootstrap_means`.
 
-    Parameters
-    ----------
-    values : array_like, shape (rows,)
-        What is averaged; for the score, `hbac.evaluation.metric.kl_rows`.
-    patient_ids : array_like of int, shape (rows,)
-        Patient of each row.
-    n_resamples : int
-        Number of resamples.
-    seed : int
-        Seed of the draws.
-    level : float
-        Level of the interval, in (0, 1).
-
-    Returns
-    -------
-    Interval
-        Mean and percentile interval.
+    For the score `values` are those of `hbac.evaluation.metric.kl_rows`.
 
     Raises
     ------
@@ -259,31 +180,9 @@ def paired_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Bootstrap the difference of two means over the same rows, by patients.
+    """Bootstrap the mean of ``values − others`` over the same rows, by patients; see `bootstrap_interval`.
 
-    Parameters
-    ----------
-    values, others : array_like, shape (rows,)
-        What is averaged, of the one and the other, such as each row's divergence.
-    patient_ids : array_like of int, shape (rows,)
-        Patient of each row.
-    n_resamples : int
-        Number of resamples.
-    seed : int
-        Seed of the draws.
-    level : float
-        Level of the interval, in (0, 1).
-
-    Returns
-    -------
-    Interval
-        Mean of ``values − others``. Much narrower than the difference of the two intervals, since hard patients
-        are hard for both.
-
-    Raises
-    ------
-    UserError
-        No rows, or a level outside of (0, 1).
+    Much narrower than the difference of the two intervals, since hard patients are hard for both.
 
     Examples
     --------

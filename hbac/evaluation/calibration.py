@@ -11,30 +11,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hbac.evaluation.areas import ratio
+
 N_BINS = 15
 
 
 def confidence_bins(
     target_NK: npt.NDArray[np.floating], prob_NK: npt.NDArray[np.floating], n_bins: int = N_BINS
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Sort rows into bins of confidence, with each row's excess of confidence over truth.
-
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, classes)
-        Vote shares; a row counts as right where the class predicted is the class with most votes (ties: the
-        first).
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities.
-    n_bins : int
-        Number of bins of equal width over (0, 1], open on the left.
+    """Sort rows into bins of confidence, of equal width over (0, 1] and open on the left.
 
     Returns
     -------
     bin_N : ndarray of int64, shape (rows,)
         Bin of the highest probability.
     excess_N : ndarray of float64, shape (rows,)
-        Highest probability minus 1 where right, minus 0 where wrong.
+        Highest probability minus 1 where right, minus 0 where wrong; right is the class with most votes (ties: the
+        first).
 
     Examples
     --------
@@ -51,21 +44,7 @@ def confidence_bins(
 def expected_calibration_error(
     target_NK: npt.NDArray[np.floating], prob_NK: npt.NDArray[np.floating], n_bins: int = N_BINS
 ) -> float:
-    """Compute the expected calibration error of the predicted class.
-
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, classes)
-        Vote shares; the class with most votes is the truth (ties: the first).
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities.
-    n_bins : int
-        Number of bins of equal width.
-
-    Returns
-    -------
-    float
-        In [0, 1]: mean over the rows of their bin's ``|accuracy − confidence|``.
+    """Compute the mean over the rows of ``|accuracy − confidence|`` of their bin (`confidence_bins`), in [0, 1].
 
     Examples
     --------
@@ -79,21 +58,9 @@ def expected_calibration_error(
 def reliability(
     target_NK: npt.NDArray[np.floating], prob_NK: npt.NDArray[np.floating], n_bins: int = N_BINS
 ) -> pd.DataFrame:
-    """Tabulate confidence against accuracy, for a reliability diagram.
+    """Tabulate confidence against accuracy, for a reliability diagram, by `confidence_bins`.
 
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, classes)
-        Vote shares; the class with most votes is the truth (ties: the first).
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities.
-    n_bins : int
-        Number of bins of equal width.
-
-    Returns
-    -------
-    DataFrame
-        One row per bin: ``low, high, n, confidence, accuracy``; the last two are NaN in an empty bin.
+    One row per bin: ``low, high, n, confidence, accuracy``; the last two are NaN in an empty bin.
 
     Examples
     --------
@@ -104,7 +71,7 @@ def reliability(
     confidence = np.asarray(prob_NK, dtype=np.float64).max(axis=1)
     n = np.bincount(bins, minlength=n_bins)
     mean_confidence, mean_excess = (
-        np.divide(np.bincount(bins, weights=values, minlength=n_bins), n, out=np.full(n_bins, np.nan), where=n > 0)
+        ratio(np.bincount(bins, weights=values, minlength=n_bins).astype(np.float64), n)
         for values in (confidence, excess)
     )
     edges = np.linspace(0, 1, n_bins + 1)
@@ -124,19 +91,7 @@ def reliability_of_shares(
 ) -> pd.DataFrame:
     """Tabulate the probability of a class against the share of votes that it got, in bins of as many rows each.
 
-    Parameters
-    ----------
-    share_N : ndarray, shape (rows,)
-        Share of the votes for the class.
-    prob_N : ndarray, shape (rows,)
-        Its predicted probability.
-    n_bins : int
-        Number of bins; fewer where there are not as many rows.
-
-    Returns
-    -------
-    DataFrame
-        One row per bin, by rising probability: ``n, predicted, share``.
+    One row per bin, by rising probability: ``n, predicted, share``; fewer bins where there are not as many rows.
 
     Examples
     --------

@@ -19,8 +19,15 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, log_ndtr, logit
 
-from hbac.evaluation.agreement import NOT_RATED, Labels, count_votes_by_rater, majority, majority_of_others
-from hbac.evaluation.areas import ratio
+from hbac.evaluation.agreement import (
+    NOT_RATED,
+    Labels,
+    count_votes_by_rater,
+    majority,
+    majority_of_others,
+    votes_of_others,
+)
+from hbac.evaluation.areas import falling, mean_of_known, ratio
 from hbac.evaluation.bootstrap import Interval, patient_index, percentile_interval, resample_counts, sum_by
 
 Array = npt.NDArray[np.float64]
@@ -36,38 +43,19 @@ _MOST = 0.999  # of a share whose logit is taken
 
 @dataclass(frozen=True)
 class Curve:
-    """A network's operating points, by falling threshold.
+    """A network's operating points, by falling threshold, each of shape (resamples, thresholds)."""
 
-    Parameters
-    ----------
-    tpr, fpr, ppv : ndarray, shape (resamples, thresholds)
-        True and false positive rate, both rising, and precision.
-    """
-
-    tpr: Array
+    tpr: Array  # rising, as is the false positive rate
     fpr: Array
-    ppv: Array
+    ppv: Array  # precision
 
     @classmethod
     def of(cls, truth_N: Rows, score_N: Array, weight_RN: Array) -> Curve:
-        """Draw the curve of some rows.
+        """Draw the curve of some rows: a threshold for each score; NaN where one side has no weight.
 
-        Parameters
-        ----------
-        truth_N : ndarray of bool, shape (rows,)
-            Rows of the class.
-        score_N : ndarray, shape (rows,)
-            The probability of the class; rows of equal score move together.
-        weight_RN : ndarray, shape (resamples, rows)
-            Row weights, 0 or more.
-
-        Returns
-        -------
-        Curve
-            A threshold for each score; NaN where one side has no weight.
+        `weight_RN`, shape (resamples, rows), is 0 or more; rows of equal score move together.
         """
-        order = np.argsort(-score_N, kind="stable")
-        ends = np.append(np.flatnonzero(np.diff(score_N[order])), len(order) - 1)
+        order, ends = falling(score_N)
         weight_RN = weight_RN[:, order]
         called_RL = np.cumsum(weight_RN, axis=1)[:, ends]
         true_RL = np.cumsum(weight_RN * truth_N[order], axis=1)[:, ends]
@@ -75,12 +63,7 @@ class Curve:
         return cls(ratio(true_RL, true_RL[:, -1:]), ratio(false_RL, false_RL[:, -1:]), ratio(true_RL, called_RL))
 
     def over(self, tpr_RJ: Array, fpr_RJ: Array, ppv_RJ: Array) -> tuple[Array, Array]:
-        """Say which experts are under the ROC and under the precision-recall curve.
-
-        Parameters
-        ----------
-        tpr_RJ, fpr_RJ, ppv_RJ : ndarray, shape (resamples, raters)
-            Their operating points.
+        """Say which experts, whose operating points are given, are under the ROC and under the precision-recall curve.
 
         Returns
         -------
@@ -98,29 +81,19 @@ class Curve:
 
 @dataclass(frozen=True)
 class UnderCurve:
-    """How experts stand to a network's curves, for one class.
+    """How experts stand to a network's curves, for one class."""
 
-    Parameters
-    ----------
-    tpr, fpr, ppv : ndarray, shape (raters,)
-        Each expert's operating point against the majority of the others, on the rows that the expert rated; NaN where
-        these rows have no such majority, or the expert never called the class.
-    roc, pr : Interval
-        Share of the experts under the network's ROC and precision-recall curve, in per cent.
-    own_rows : float
-        The same share with a curve drawn for each expert on the rows that the expert rated, against the majority of
-        the others. On one set of rows a point under the one curve is under the other, too.
-    curve : Curve
-        The network's, of all rows, against the majority of all; one resample.
-    """
-
+    # Of each expert against the majority of the others, on the rows that the expert rated; NaN where these rows have no
+    # such majority, or the expert never called the class.
     tpr: Array
     fpr: Array
     ppv: Array
-    roc: Interval
+    roc: Interval  # share of the experts under the network's curve, in per cent
     pr: Interval
+    # The same share with a curve drawn for each expert on the rows that the expert rated, against the majority of the
+    # others. On one set of rows a point under the one curve is under the other, too.
     own_rows: float
-    curve: Curve
+    curve: Curve  # the network's, of all rows, against the majority of all; one resample
 
 
 def under_curve(
@@ -132,6 +105,8 @@ def under_curve(
     seed: int = 0,
 ) -> UnderCurve:
     """Count the experts who are under a network's curves, with a bootstrap over patients.
+
+    Experts who have no operating point count as neither.
 
     Parameters
     ----------
@@ -145,11 +120,6 @@ def under_curve(
         Patient of each row.
     n_resamples, seed : int
         Of the bootstrap.
-
-    Returns
-    -------
-    UnderCurve
-        Experts who have no operating point count as neither.
     """
     truth_N = majority(count_votes_by_rater(vote_NJ)) == k
     others_NJ = majority_of_others(vote_NJ)
@@ -186,8 +156,7 @@ def under_curve(
 
 
 def _share(under_RJ: Array) -> Array:
-    known_RJ = np.isfinite(under_RJ)
-    return 100 * ratio(np.where(known_RJ, under_RJ, 0.0).sum(axis=1), known_RJ.sum(axis=1).astype(np.float64))
+    return 100 * mean_of_known(under_RJ, axis=1)
 
 
 def _nearest(rising_RL: Array, value_RJ: Array) -> npt.NDArray[np.int64]:
@@ -201,14 +170,7 @@ def _nearest(rising_RL: Array, value_RJ: Array) -> npt.NDArray[np.int64]:
 
 
 def shares_of_others(vote_NJ: Labels, j: int) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.int64]]:
-    """Return what the others said of the rows that a rater rated.
-
-    Parameters
-    ----------
-    vote_NJ : ndarray of int, shape (rows, raters)
-        Class that each rater gave, −1 where none.
-    j : int
-        The rater.
+    """Return what the others said of the rows that rater `j` rated.
 
     Returns
     -------
@@ -219,12 +181,10 @@ def shares_of_others(vote_NJ: Labels, j: int) -> tuple[npt.NDArray[np.int64], Ar
     n_others : ndarray of int64, shape (these rows,)
         How many these are.
     """
-    count_NK = count_votes_by_rater(vote_NJ)
-    rows = np.flatnonzero((vote_NJ[:, j] != NOT_RATED) & (count_NK.sum(axis=1) > 1))
-    others = count_NK[rows]
-    others[np.arange(len(rows)), vote_NJ[rows, j]] -= 1
+    rows, others = votes_of_others(vote_NJ, count_votes_by_rater(vote_NJ), j)
     n = others.sum(axis=1)
-    return rows, others / n[:, None], n
+    seen = n > 0
+    return rows[seen], others[seen] / n[seen, None], n[seen]
 
 
 def calibration_index(vote_NJ: Labels) -> Array:
@@ -233,11 +193,6 @@ def calibration_index(vote_NJ: Labels) -> Array:
     Rows with ten or more raters, in ten bins by the share of the others who gave the class; in each with ten or more
     rows the share that the expert called. Through these and both corners goes the one curve σ(logit(x) + θ) that is
     nearest by least squares, and the index is its area over the diagonal.
-
-    Parameters
-    ----------
-    vote_NJ : ndarray of int, shape (rows, raters)
-        Class that each rater gave, −1 where none.
 
     Returns
     -------
@@ -277,11 +232,6 @@ def noise_and_bias(vote_NJ: Labels) -> tuple[Array, Array]:
     An expert sees the logit of the share of votes that the others gave, with normal noise, and calls the class where
     that is above a threshold: a probit regression of the expert's calls on the logit, by maximum likelihood. Shares of
     0 and 1 are taken for half a vote.
-
-    Parameters
-    ----------
-    vote_NJ : ndarray of int, shape (rows, raters)
-        Class that each rater gave, −1 where none.
 
     Returns
     -------

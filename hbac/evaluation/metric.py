@@ -27,19 +27,9 @@ Floats = npt.NDArray[np.floating]
 
 
 def kl_terms(target_NK: Floats, prob_NK: Floats) -> npt.NDArray[np.float64]:
-    """Compute the term of each row and class, without looking at the input.
+    """Compute the term of each row and class in nats, without looking at the input, both in [0, 1].
 
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, classes)
-        Vote shares in [0, 1].
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities in [0, 1].
-
-    Returns
-    -------
-    ndarray of float64, shape (rows, classes)
-        In nats. The sum over classes is the row's divergence; one term alone can be negative.
+    The sum over classes is the row's divergence; one term alone can be negative.
 
     Examples
     --------
@@ -53,19 +43,7 @@ def kl_terms(target_NK: Floats, prob_NK: Floats) -> npt.NDArray[np.float64]:
 
 
 def kl_rows(target_NK: Floats, prob_NK: Floats) -> npt.NDArray[np.float64]:
-    """Compute each row's divergence, without looking at the input.
-
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, classes)
-        Vote shares in [0, 1].
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities in [0, 1].
-
-    Returns
-    -------
-    ndarray of float64, shape (rows,)
-        In nats.
+    """Compute each row's divergence in nats; see `kl_terms`.
 
     Examples
     --------
@@ -207,21 +185,9 @@ def kl_divergence(solution: Table, submission: Table) -> float:
 
 
 def kl_by_population(target_NK: Floats, prob_NK: Floats, n_votes_N: npt.ArrayLike) -> dict[str, float]:
-    """Score the vote populations of `hbac.labels.targets.POPULATIONS`.
+    """Score the vote populations of `hbac.labels.targets.POPULATIONS`: ``all``, ``up_to_7``, ``10_or_more``.
 
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, classes)
-        Vote shares in [0, 1].
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities in [0, 1].
-    n_votes_N : array_like of int, shape (rows,)
-        Number of votes of each row.
-
-    Returns
-    -------
-    dict of str to float
-        Mean divergence by population name (``all``, ``up_to_7``, ``10_or_more``); NaN where it has no rows.
+    Mean divergence in nats; NaN where a population has no rows.
 
     Examples
     --------
@@ -234,19 +200,7 @@ def kl_by_population(target_NK: Floats, prob_NK: Floats, n_votes_N: npt.ArrayLik
 
 
 def kl_by_class(target_NK: Floats, prob_NK: Floats) -> dict[str, float]:
-    """Split the score into the contributions of the classes.
-
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, 6)
-        Vote shares in [0, 1].
-    prob_NK : ndarray, shape (rows, 6)
-        Predicted probabilities in [0, 1].
-
-    Returns
-    -------
-    dict of str to float
-        Mean term of each class in nats; they sum to the score, and single ones can be negative.
+    """Split the score into the mean terms of the classes in nats; they sum to it, and single ones can be negative.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hbac.evaluation.areas import ratio
+from hbac.evaluation.areas import falling, ratio
 from hbac.evaluation.bootstrap import N_RESAMPLES, Interval, patient_index, percentile_interval, resample_counts
 from hbac.evaluation.calibration import N_BINS
 
@@ -29,27 +29,13 @@ _LEVELS = 500
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One threshold of one class.
+    """One threshold of one class."""
 
-    Parameters
-    ----------
-    recall : float
-        The share of the class's rows that is to be found, in (0, 1].
-    threshold : Interval
-        Rows with this probability or more are called the class.
-    precision : Interval
-        Share of the rows so called that are of the class.
-    alarms : Interval
-        How many of 100 rows of other classes are called the class all the same.
-    by_fold : mapping of int to float
-        The threshold that each fold alone would have; folds without a row of the class are left out.
-    """
-
-    recall: float
-    threshold: Interval
-    precision: Interval
-    alarms: Interval
-    by_fold: Mapping[int, float]
+    recall: float  # share of the class's rows that is to be found, in (0, 1]
+    threshold: Interval  # rows with this probability or more are called the class
+    precision: Interval  # share of the rows so called that are of the class
+    alarms: Interval  # how many of 100 rows of other classes are called the class all the same
+    by_fold: Mapping[int, float]  # the threshold of each fold alone, but for folds without a row of the class
 
     @property
     def drift(self) -> float:
@@ -133,25 +119,9 @@ def operating_points(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> list[OperatingPoint]:
-    """Find the operating points of a class, with a bootstrap over patients.
+    """Find the operating points of a class, one for each recall, with a bootstrap over patients.
 
-    Parameters
-    ----------
-    positive_N : ndarray of bool, shape (rows,)
-        Rows of the class.
-    score_N : ndarray, shape (rows,)
-        Its out-of-fold probability.
-    patient_N, fold_N : array_like of int, shape (rows,)
-        Patient and fold of each row.
-    recalls : sequence of float
-        Those asked for.
-    n_resamples, seed : int
-        Of the bootstrap. Resamples without the class are left out.
-
-    Returns
-    -------
-    list of OperatingPoint
-        One for each recall; none where no row is of the class, or all are.
+    None where no row is of the class, or all are; resamples without the class are left out. `score_N` is out-of-fold.
 
     Examples
     --------
@@ -185,14 +155,7 @@ def operating_points(
 
 
 def reject_curve(right_N: Rows, confidence_N: Array) -> tuple[Array, Array]:
-    """Say how accurate answers are when the least confident ones are not given.
-
-    Parameters
-    ----------
-    right_N : ndarray of bool, shape (rows,)
-        Whether the class predicted is the row's.
-    confidence_N : ndarray, shape (rows,)
-        Its probability; rows of equal confidence are answered together.
+    """Say how accurate answers are when the least confident are not given; equal confidences are answered together.
 
     Returns
     -------
@@ -205,8 +168,7 @@ def reject_curve(right_N: Rows, confidence_N: Array) -> tuple[Array, Array]:
     >>> share.tolist(), accuracy.tolist()
     ([0.5, 1.0], [1.0, 0.5])
     """
-    order = np.argsort(-confidence_N, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(confidence_N[order])), len(order) - 1)
+    order, ends = falling(confidence_N)
     answered = ends + 1.0
     return answered / len(order), np.cumsum(right_N[order])[ends] / answered
 
@@ -219,25 +181,9 @@ def answered(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> dict[float, Interval]:
-    """Find the largest share of the rows that can be answered at an accuracy, with a bootstrap over patients.
+    """Find the largest share of the rows that can be answered at each accuracy, with a bootstrap over patients.
 
-    Parameters
-    ----------
-    right_N : ndarray of bool, shape (rows,)
-        Whether the class predicted is the row's.
-    confidence_N : ndarray, shape (rows,)
-        Its probability.
-    patient_N : array_like of int, shape (rows,)
-        Patient of each row.
-    accuracies : sequence of float
-        What is asked of the rows answered, in [0, 1].
-    n_resamples, seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    dict of float to Interval
-        By accuracy, in [0, 1]; 0 where not even the surest rows are so accurate.
+    Shares are in [0, 1]: 0 where not even the surest rows are so accurate.
 
     Examples
     --------
@@ -272,21 +218,8 @@ def answered(
 def equal_mass_error(positive_N: Rows, score_N: Array, n_bins: int = N_BINS) -> float:
     """Compute the calibration error of one class, in bins that hold as many rows each.
 
-    Bins of equal width leave a rare class with nearly all of its rows in the first one.
-
-    Parameters
-    ----------
-    positive_N : ndarray of bool, shape (rows,)
-        Rows of the class.
-    score_N : ndarray, shape (rows,)
-        Its predicted probability.
-    n_bins : int
-        Number of bins.
-
-    Returns
-    -------
-    float
-        In [0, 1]: mean over the rows of their bin's ``|share of the class − mean probability|``; NaN without rows.
+    In [0, 1]: the mean over the rows of their bin's ``|share of the class − mean probability|``; NaN without rows. Bins
+    of equal width leave a rare class with nearly all of its rows in the first one.
 
     References
     ----------
@@ -305,22 +238,10 @@ def equal_mass_error(positive_N: Rows, score_N: Array, n_bins: int = N_BINS) -> 
 
 
 def jitter(prob_NK: Array, eeg_N: npt.ArrayLike, order_N: npt.ArrayLike) -> Array:
-    """Say how much a probability moves from one window of an EEG to the next.
+    """Say how much a probability moves from one window of an EEG to the next, by `order_N`; of each class.
 
-    Parameters
-    ----------
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities.
-    eeg_N : array_like of int, shape (rows,)
-        EEG of each row.
-    order_N : array_like, shape (rows,)
-        Order of the windows in their EEG.
-
-    Returns
-    -------
-    ndarray, shape (classes,)
-        Median over the EEGs with two or more windows of the standard deviation between neighbours: the root mean square
-        of their differences by √2, which slow change over the EEG does not add to. NaN where no EEG has two.
+    Median over the EEGs with two or more windows of the standard deviation between neighbours: the root mean square of
+    their differences by √2, which slow change over the EEG does not add to. NaN where no EEG has two.
 
     Examples
     --------

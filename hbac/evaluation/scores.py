@@ -22,10 +22,8 @@ def scores(target_NK: Floats, prob_NK: Floats, n_votes_N: npt.ArrayLike) -> dict
 
     Parameters
     ----------
-    target_NK : ndarray, shape (rows, 6)
-        Vote shares.
-    prob_NK : ndarray, shape (rows, 6)
-        Predicted probabilities.
+    target_NK, prob_NK : ndarray, shape (rows, 6)
+        Vote shares, and predicted probabilities.
     n_votes_N : array_like of int, shape (rows,)
         Number of votes of each row.
 
@@ -52,19 +50,7 @@ def scores(target_NK: Floats, prob_NK: Floats, n_votes_N: npt.ArrayLike) -> dict
 
 
 def confusion_matrix(target_NK: Floats, prob_NK: Floats) -> npt.NDArray[np.int64]:
-    """Count which class was predicted where the experts saw which, by scikit-learn.
-
-    Parameters
-    ----------
-    target_NK : ndarray, shape (rows, classes)
-        Vote shares; the class with most votes is the truth (ties: the first).
-    prob_NK : ndarray, shape (rows, classes)
-        Predicted probabilities; the highest is the prediction.
-
-    Returns
-    -------
-    ndarray of int64, shape (classes, classes)
-        Rows by truth and prediction.
+    """Count which class was predicted where the experts saw which (ties: the first), by scikit-learn; rows by truth.
 
     Examples
     --------

@@ -27,18 +27,7 @@ def main() -> None:
 
 
 def report(cfg: DictConfig) -> None:
-    """Write the report of what ``runs`` names.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/report.yaml``.
-
-    Raises
-    ------
-    UserError
-        When there is nothing to report, tables do not go together, or a setting is wrong.
-    """
+    """Write the report of what ``runs`` names."""
     from hbac.common.commands import several
     from hbac.common.files import fresh_folder
     from hbac.experiment.launched import named
@@ -108,14 +97,7 @@ def _write(
 
 
 def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:
-    """Find the recordings that predictions are of.
-
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-    cfg : DictConfig
-        The data set that the user named, if any; where none was, that of the runs is taken.
+    """Find the recordings that predictions are of: those of the data set that the user named, else of the runs.
 
     Returns
     -------

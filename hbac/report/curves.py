@@ -22,18 +22,7 @@ _EACH_EPOCH = 15  # up to so many are ticked one by one
 
 
 def read_log(run: Path) -> pd.DataFrame:
-    """Read what a training logged.
-
-    Parameters
-    ----------
-    run : Path
-        The run's folder.
-
-    Returns
-    -------
-    DataFrame
-        A column for each metric, such as ``val/kl``, and the rows of all starts of the training one after the other;
-        empty where nothing was logged.
+    """Read what a training logged: a column for each metric, such as ``val/kl``, and the rows of all its starts.
 
     Raises
     ------
@@ -45,20 +34,10 @@ def read_log(run: Path) -> pd.DataFrame:
 
 
 def curve(log: pd.DataFrame, metric: str) -> pd.Series:
-    """Return how a metric went during a training.
+    """Return how a metric of a log went during a training: by epoch, from 1.
 
-    Parameters
-    ----------
-    log : DataFrame
-        Of `read_log`.
-    metric : str
-        As it is logged.
-
-    Returns
-    -------
-    Series
-        By epoch, from 1; stages before the last come first, and go on counting. Empty where it was not logged. What a
-        resumed training logged again replaces what was there.
+    Stages before the last come first, and go on counting. Empty where it was not logged. What a resumed training logged
+    again replaces what was there.
 
     Examples
     --------

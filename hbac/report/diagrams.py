@@ -13,11 +13,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hbac.ensembling.comparisons import disagreement
+from hbac.evaluation.areas import ratio
 from hbac.evaluation.calibration import N_BINS, expected_calibration_error, reliability
 from hbac.evaluation.metric import kl_by_class
 from hbac.evaluation.scores import confusion_matrix
 from hbac.labels.targets import counted_first
-from hbac.report.figures import Array, blank, heat_map, legend_below, legend_height_px, series
+from hbac.report.figures import blank, diagonal, heat_map, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
 from hbac.report.page import Picture
 from hbac.vocabulary import CLASSES, CONSENSUS_NAMES
@@ -40,7 +41,7 @@ def confusion(found: Gathered) -> dict[str, Any]:
 
 def _confusion(counts: npt.NDArray[np.int64]) -> go.Figure:
     total = counts.sum(axis=1, keepdims=True)
-    share = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    share = ratio(counts.astype(np.float64), total)
     names = list(CONSENSUS_NAMES)
     text = [[f"{n:,}" if n else "" for n in line] for line in counts.tolist()]
     made = heat_map(share, names, names, text, "experts %{y}, predicted %{x}: %{text} rows, %{z:.1%}", top=1.0)
@@ -69,7 +70,7 @@ def reliability_diagrams(found: Gathered) -> dict[str, Any]:
 def _overlaid(found: Gathered) -> go.Figure:
     made = blank("probability of the class predicted", "share of rows where it had most votes")
     made.update_layout(**legend_below(len(found.names)))
-    made.add_trace(_diagonal())
+    made.add_trace(diagonal())
     for j, label in enumerate(found.drawn):
         here = found.joined.present[j]
         bins = reliability(found.joined.targets[here], found.joined.probs[j, here]).dropna()
@@ -91,7 +92,7 @@ def _overlaid(found: Gathered) -> go.Figure:
 
 def _reliability(found: Gathered, j: int) -> go.Figure:
     made = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.76, 0.24], vertical_spacing=0.06)
-    made.add_trace(_diagonal(), row=1, col=1)
+    made.add_trace(diagonal(), row=1, col=1)
     for number, (title, inside) in enumerate(_populations(found, j)):
         target, prob = found.joined.targets[inside], found.joined.probs[j, inside]
         bins = reliability(target, prob)
@@ -131,11 +132,6 @@ def _reliability(found: Gathered, j: int) -> go.Figure:
     return _unit(made)
 
 
-def _diagonal() -> go.Scatter:
-    line = {"color": "var(--muted)", "dash": "dot", "width": 1.5}
-    return go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, showlegend=False, hoverinfo="skip")
-
-
 def _unit(made: go.Figure) -> go.Figure:
     made.update_xaxes(range=[0, 1])
     return made.update_yaxes(range=[0, 1.02], selector=0)
@@ -152,7 +148,7 @@ def class_kl(found: Gathered) -> dict[str, Any]:
         for j, here in enumerate(found.joined.present):
             if (rows := inside & here).any():
                 kl_JK[j] = list(kl_by_class(found.joined.targets[rows], found.joined.probs[j, rows]).values())
-        made = heat_map(kl_JK, CONSENSUS_NAMES, found.drawn, _texts(kl_JK, 3), "%{y}<br>%{x}: %{z:.4f} nats")
+        made = heat_map(kl_JK, CONSENSUS_NAMES, found.drawn, 3, "%{y}<br>%{x}: %{z:.4f} nats")
         width_px = _NAMES_PX + _NUMBER_PX * len(CLASSES)
         pictures[f"KL, {group.title}"] = Picture(made, _HEAD_PX + _CELL_PX * len(found.names), least_width_px=width_px)
     return {"pictures": pictures}
@@ -162,15 +158,9 @@ def disagreements(found: Gathered) -> dict[str, Any]:
     """Show how far apart the predictions are, pair by pair."""
     if len(found.names) < 2:
         return {"picture": None}
-    matrix = disagreement({name: found.prob(name) for name in found.names}).to_numpy()
+    matrix = disagreement({name: found.prob(name) for name in found.names}).to_numpy(copy=True)
     ranks = [str(rank) for rank in range(1, len(matrix) + 1)]
-    texts = _texts(matrix, 3)
-    for j in range(len(texts)):
-        texts[j][j] = ""
-    made = heat_map(matrix, ranks, found.drawn, texts, "%{y}<br>and number %{x}: %{z:.4f} nats")
+    np.fill_diagonal(matrix, np.nan)  # of nobody with itself
+    made = heat_map(matrix, ranks, found.drawn, 3, "%{y}<br>and number %{x}: %{z:.4f} nats")
     width_px = _NAMES_PX + _NUMBER_PX * len(matrix)
     return {"picture": Picture(made, _HEAD_PX + _CELL_PX * len(matrix), least_width_px=width_px)}
-
-
-def _texts(values: Array, digits: int) -> list[list[str]]:
-    return [[f"{value:.{digits}f}" if np.isfinite(value) else "" for value in line] for line in values.tolist()]

@@ -51,29 +51,16 @@ def _spectrogram() -> Multitaper:
 
 
 def stored(eeg_BTC: Tensor) -> Tensor:
-    """Prepare every channel for the page's filters.
+    """Prepare every channel of (B, 10000, 20), microvolt, for the page's filters: (B, 20, 10000) without its mean.
 
-    Parameters
-    ----------
-    eeg_BTC : Tensor, shape (B, 10000, 20)
-        Microvolt, NaN where nothing was recorded.
-
-    Returns
-    -------
-    Tensor, shape (B, 20, 10000)
-        Microvolt without the channel's mean, 0 where nothing was recorded; see `gaps`.
+    0 where nothing was recorded; see `gaps`.
     """
     x_BCT = fill_missing_(eeg_BTC.transpose(1, 2).float().contiguous())
     return x_BCT - x_BCT.mean(dim=-1, keepdim=True)
 
 
 def mains(x_CT: NDArray[np.floating]) -> dict[str, Any] | None:
-    """Find mains in the spectrum of a window.
-
-    Parameters
-    ----------
-    x_CT : ndarray, shape (20, 10000)
-        Microvolt at 200 Hz, without NaN.
+    """Find mains in the spectrum of a window, (20, 10000), microvolt at 200 Hz, without NaN.
 
     Returns
     -------
@@ -99,17 +86,9 @@ def mains(x_CT: NDArray[np.floating]) -> dict[str, Any] | None:
 
 
 def gaps(eeg_TC: NDArray[np.floating]) -> dict[str, list[list[int]]]:
-    """Find where nothing was recorded.
+    """Find where nothing was recorded of a window as stored, (T, 20).
 
-    Parameters
-    ----------
-    eeg_TC : ndarray, shape (T, 20)
-        One window as stored.
-
-    Returns
-    -------
-    dict of str to list of [int, int]
-        For each channel that misses samples, the first that is missing and the next that is there, at 200 Hz.
+    For each channel that misses samples, pairs of the first that is missing and the next that is there, at 200 Hz.
     """
     missing_TC = ~np.isfinite(eeg_TC)
     found = {}
@@ -120,12 +99,7 @@ def gaps(eeg_TC: NDArray[np.floating]) -> dict[str, list[list[int]]]:
 
 
 def spectrogram_levels(eeg_BTC: Tensor) -> NDArray[np.uint8]:
-    """Make the spectrograms of the four regions.
-
-    Parameters
-    ----------
-    eeg_BTC : Tensor, shape (B, 10000, 20)
-        Microvolt, NaN where nothing was recorded.
+    """Make the spectrograms of the four regions of EEGs (B, 10000, 20), microvolt, NaN where nothing was recorded.
 
     Returns
     -------
@@ -144,20 +118,9 @@ def spectrogram_levels(eeg_BTC: Tensor) -> NDArray[np.uint8]:
 
 
 def window_contents(source: Source, position_B: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-    """Make what the page reads of each window.
+    """Make what the page reads of each window, the label rows at these positions, plain, for JSON.
 
-    Parameters
-    ----------
-    source : Source
-        The EEGs (`hbac.data.windows.source_of`).
-    position_B : ndarray of int64, shape (B,)
-        Positions of the label rows.
-
-    Yields
-    ------
-    dict of str to object
-        ``gaps``, ``mains``, ``signal`` (packed, see `hbac.report.eeg_packing`), ``steps_uv``, ``spectrogram``; plain,
-        for JSON.
+    ``gaps``, ``mains``, ``signal`` (packed, see `hbac.report.eeg_packing`), ``steps_uv``, ``spectrogram``.
     """
     for start in range(0, len(position_B), _CHUNK):
         eeg_BTC = source.copy(position_B[start : start + _CHUNK])
@@ -174,17 +137,7 @@ def window_contents(source: Source, position_B: NDArray[np.int64]) -> Iterator[d
 
 
 def write_window(path: Path, label_id: int, content: dict[str, Any]) -> None:
-    """Write a window as a script, which is all that a page may load from the disk.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    label_id : int
-        Of the window.
-    content : dict
-        As of `window_contents`.
-    """
+    """Write a window, of `window_contents`, as a script, which is all that a page may load from the disk."""
     with whole_file(path) as partial:
         text = json.dumps({"label_id": label_id, **content}, separators=(",", ":"))
         partial.write_text(f"hbacEEG.arrived({text});\n", encoding="utf-8")

@@ -27,13 +27,7 @@ _RIDGE = 1.0  # in squared steps: keeps the equations of flat channels solvable
 
 
 def neighbours() -> list[int]:
-    """Return which channel helps to predict each.
-
-    Returns
-    -------
-    list of int
-        For each stored channel the nearest electrode among those before it; −1 for the first, and for the EKG.
-    """
+    """Return which channel helps to predict each: the nearest electrode before it, −1 for the first and for the EKG."""
     found = [-1]
     for i, name in enumerate(CHANNELS[1:], start=1):
         if name not in POSITIONS:
@@ -45,20 +39,9 @@ def neighbours() -> list[int]:
 
 
 def quantise(signal_CT: NDArray[np.floating]) -> tuple[NDArray[np.int16], list[float]]:
-    """Round to steps.
+    """Round a signal (20, T) in microvolt to multiples of a step for each channel, which is returned, too.
 
-    Parameters
-    ----------
-    signal_CT : ndarray, shape (20, T)
-        Microvolt, without NaN.
-
-    Returns
-    -------
-    step_CT : ndarray of int16, shape (20, T)
-        Multiples of the channel's step.
-    uv_C : list of float
-        The steps in microvolt: `STEP_UV`, for the EKG `STEP_EKG_UV`, and more where a channel goes beyond what 16 bits
-        hold of these.
+    The steps are `STEP_UV`, for the EKG `STEP_EKG_UV`, and more where a channel goes beyond what 16 bits hold of these.
     """
     usual_C = np.array([STEP_EKG_UV if name == "EKG" else STEP_UV for name in CHANNELS])
     uv_C = np.maximum(usual_C, np.abs(signal_CT).max(axis=1) / np.iinfo(np.int16).max)
@@ -66,19 +49,11 @@ def quantise(signal_CT: NDArray[np.floating]) -> tuple[NDArray[np.int16], list[f
 
 
 def pack_signal(step_CT: NDArray[np.int16]) -> str:
-    """Pack a window.
+    """Pack a window, (20, T), as `quantise` returns it, as text.
 
-    Parameters
-    ----------
-    step_CT : ndarray of int16, shape (20, T)
-        As `quantise` returns it.
-
-    Returns
-    -------
-    str
-        Base64 of the gzip of: coefficients (20 x 7 int32, little-endian), the low bytes of all remainders, channel by
-        channel, then the high ones. Remainders are taken modulo 2**16 and zigzag (0, −1, 1, −2, … is 0, 1, 2, 3, …), so
-        that the high bytes are nearly all 0.
+    Base64 of the gzip of: coefficients (20 x 7 int32, little-endian), the low bytes of all remainders, channel by
+    channel, then the high ones. Remainders are taken modulo 2**16 and zigzag (0, −1, 1, −2, … is 0, 1, 2, 3, …), so
+    that the high bytes are nearly all 0.
     """
     lags_CLT = _lags(step_CT.astype(np.float64))
     coefficients_CL = _coefficients(step_CT, lags_CLT)
@@ -90,18 +65,7 @@ def pack_signal(step_CT: NDArray[np.int16]) -> str:
 
 
 def pack_bytes(content: bytes) -> str:
-    """Pack anything.
-
-    Parameters
-    ----------
-    content : bytes
-        What to pack.
-
-    Returns
-    -------
-    str
-        Base64 of its gzip, which does not depend on when it was made.
-    """
+    """Pack anything: base64 of its gzip, which does not depend on when it was made."""
     return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
 
 

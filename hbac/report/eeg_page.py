@@ -79,7 +79,7 @@ def write_eeg_page(
     tables: Mapping[str, PredictionTable],
     explain: Explain | None = None,
 ) -> Path:
-    """Write the page, its data, and the files that it shares with the report's other pages.
+    """Write the page, ``eeg.html``, its data (330 kB a window in ``eeg/``), and the files shared with other pages.
 
     Parameters
     ----------
@@ -97,11 +97,6 @@ def write_eeg_page(
     explain : callable, optional
         Says why a network said what it said, given the part and the positions of the windows' label rows
         (`hbac.report.saliency`): whose it was, and a map for each window, or None.
-
-    Returns
-    -------
-    Path
-        ``eeg.html``. Each window has about 330 kB in ``eeg/``.
 
     Raises
     ------
@@ -137,22 +132,7 @@ def write_eeg_page(
 
 
 def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, PredictionTable]) -> dict[str, Any]:
-    """Return all that the page knows but the signals.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Label rows of the windows.
-    why : list of str
-        Why each was chosen.
-    tables : mapping of str to PredictionTable
-        Predictions by member.
-
-    Returns
-    -------
-    dict
-        Plain, for JSON.
-    """
+    """Return all that the page knows but the signals, plain, for JSON; `why` each of the label rows was chosen."""
     start = (WINDOW_S - CENTRAL_S) / 2
     return {
         "windows": _windows(rows, why, tables),
@@ -170,19 +150,10 @@ def page_index(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Predicti
 
 
 def sheet_index(sfreq: float, has: Callable[[Mapping[str, float]], bool] = lambda _: True) -> dict[str, Any]:
-    """Return what a sheet of EEG needs to know (``assets/eeg_sheet.js``, ``assets/eeg_signals.js``).
+    """Return what a sheet of EEG needs to know (``assets/eeg_sheet.js``, ``assets/eeg_signals.js``), plain, for JSON.
 
-    Parameters
-    ----------
-    sfreq : float
-        Of the packed signals, in hertz.
-    has : callable
-        Says of the weights of a derivation whether it can be made; others, and montages of none, are left out.
-
-    Returns
-    -------
-    dict
-        Plain, for JSON.
+    `sfreq`, in hertz, is of the packed signals. Derivations of whose weights `has` says that they cannot be made,
+    and montages of none, are left out.
     """
     shown = {
         name: [
@@ -209,18 +180,9 @@ def sheet_index(sfreq: float, has: Callable[[Mapping[str, float]], bool] = lambd
 
 
 def spectrogram_index(n_rows: int, n_columns: int) -> dict[str, Any]:
-    """Return what a page needs to know to draw the spectrograms of the four regions.
+    """Return what a page needs to know to draw the spectrograms of the four regions, plain, for JSON.
 
-    Parameters
-    ----------
-    n_rows, n_columns : int
-        Frequencies and times.
-
-    Returns
-    -------
-    dict
-        Plain, for JSON. The colours are a ramp from dark to bright, even to the eye, which plotly.js does not know by
-        name.
+    The colours are a ramp from dark to bright, even to the eye, which plotly.js does not know by name.
     """
     from plotly.colors import sequential
 

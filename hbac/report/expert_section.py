@@ -11,15 +11,24 @@ import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
 from hbac.evaluation.agreement import agreement, count_votes_by_rater, majority, pairwise, with_majority
-from hbac.evaluation.areas import auroc_and_auprc, ratio
-from hbac.evaluation.bootstrap import Interval
+from hbac.evaluation.areas import auroc_and_auprc, mean_of_known
 from hbac.evaluation.calibration import reliability_of_shares
 from hbac.evaluation.experts import UnderCurve, calibration_index, noise_and_bias, under_curve
 from hbac.labels.targets import counted_first, population_of
 from hbac.predictions.rater_votes import RaterTable
-from hbac.report.figures import SYMBOLS, Array, blank, class_line, drawn, heat_map, legend_below, legend_height_px
+from hbac.report.figures import (
+    SYMBOLS,
+    Array,
+    blank,
+    class_line,
+    diagonal,
+    drawn,
+    heat_map,
+    legend_below,
+    legend_height_px,
+)
 from hbac.report.gather import Gathered
-from hbac.report.page import Picture, Table
+from hbac.report.page import Picture, Table, interval, number
 from hbac.vocabulary import CLASSES, CONSENSUS_NAMES
 
 _CELL_PX, _HEAD_PX, _FEW = 26, 60, 300
@@ -59,8 +68,7 @@ def _areas(label_N: np.ndarray, prob_NK: Array) -> Table:
 
 def _against_shares(target_NK: Array, prob_NK: Array) -> go.Figure:
     made = blank("probability of the class", "share of the votes", **legend_below(len(CLASSES)))
-    line = {"color": "var(--muted)", "dash": "dot", "width": 1.5}
-    made.add_trace(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, showlegend=False, hoverinfo="skip"))
+    made.add_trace(diagonal())
     for k, title in enumerate(CONSENSUS_NAMES):
         bins = reliability_of_shares(target_NK[:, k], prob_NK[:, k])
         made.add_trace(
@@ -105,7 +113,7 @@ def _named(raters: RaterTable, prob_NK: Array) -> dict[str, Any]:
     lines = [
         [f"experts, pair by pair ({n_pairs} pairs)", *_per_cent(among)],
         [f"experts and the network, pair by pair ({n_beside} pairs)", *_per_cent(beside)],
-        ["expert and the majority of the others", *_per_cent(_mean(majority_JK))],
+        ["expert and the majority of the others", *_per_cent(mean_of_known(majority_JK))],
         ["the network and the majority of all", *_per_cent(with_majority(votes_NJ, said_N))],
     ]
     counts_NK = count_votes_by_rater(votes_NJ)
@@ -132,9 +140,9 @@ def _under(under: dict[str, UnderCurve], label_N: np.ndarray, prob_NK: Array) ->
     everything = np.ones((1, len(label_N)))
     for k, (title, one) in enumerate(under.items()):
         areas = auroc_and_auprc(label_N == k, prob_NK[:, k], everything)
-        point = [f"{100 * _mean(values[:, None])[0]:.0f}" for values in (one.tpr, one.fpr, one.ppv)]
-        share = f"{one.own_rows:.0f}" if np.isfinite(one.own_rows) else ""
-        rows.append([title, *point, _percent(one.roc), _percent(one.pr), share, *(_share(area[0]) for area in areas)])
+        point = [f"{100 * mean_of_known(values):.0f}" for values in (one.tpr, one.fpr, one.ppv)]
+        under_both = [interval(one.roc, 0), interval(one.pr, 0), number(one.own_rows, 0)]
+        rows.append([title, *point, *under_both, *(_share(area[0]) for area in areas)])
     columns = ["class", "TPR, %", "FPR, %", "PPV, %", "under the ROC curve, %", "under the PR curve, %"]
     return Table([*columns, "under both on own rows, %", "AUROC", "AUPRC"], rows, range(1, len(columns) + 3))
 
@@ -178,27 +186,15 @@ def _curves(one: UnderCurve, names: tuple[str, ...]) -> go.Figure:
 
 
 def _by_rater(values_JK: Array, names: tuple[str, ...], digits: int, signed: bool = False) -> Picture:
-    text = [[f"{value:.{digits}f}" if np.isfinite(value) else "" for value in line] for line in values_JK.tolist()]
     top = float(np.nanquantile(np.abs(values_JK), 0.95)) if np.isfinite(values_JK).any() else None
-    made = heat_map(
-        values_JK, list(CONSENSUS_NAMES), [drawn(name) for name in names], text, "%{y}, %{x}: %{z:.2f}", top, signed
-    )
+    drawn_names = [drawn(name) for name in names]
+    made = heat_map(values_JK, CONSENSUS_NAMES, drawn_names, digits, "%{y}, %{x}: %{z:.2f}", top, signed)
     return Picture(made, _HEAD_PX + _CELL_PX * len(names), least_width_px=440)
 
 
-def _mean(values_JK: Array) -> Array:
-    known = np.isfinite(values_JK)
-    total = np.where(known, values_JK, 0.0).sum(axis=0)
-    return ratio(total, known.sum(axis=0).astype(np.float64))
-
-
-def _percent(found: Interval) -> str:
-    return f"{found.estimate:.0f}\n[{found.low:.0f}, {found.high:.0f}]" if np.isfinite(found.estimate) else ""
-
-
 def _per_cent(values_K: Array) -> list[str]:
-    return [f"{100 * value:.1f}" if np.isfinite(value) else "" for value in values_K]
+    return [number(100 * value, 1) for value in values_K]
 
 
 def _share(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else ""
+    return number(value, 3)

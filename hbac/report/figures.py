@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from hbac.report.page import N_SERIES
+from hbac.report.page import N_SERIES, number
 from hbac.vocabulary import CLASSES
 
 Array = npt.NDArray[np.float64]
@@ -23,34 +23,12 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")  # of the
 
 
 def series(number: int) -> dict[str, str]:
-    """Return the line of the so-manieth series.
-
-    Parameters
-    ----------
-    number : int
-        From 0; colours repeat with other dashes.
-
-    Returns
-    -------
-    dict
-        ``color`` and ``dash``.
-    """
+    """Return ``color`` and ``dash`` of the so-manieth series, from 0; colours repeat with other dashes."""
     return {"color": f"var(--series-{number % N_SERIES})", "dash": _DASHES[number // N_SERIES % len(_DASHES)]}
 
 
 def class_line(k: int) -> dict[str, str]:
-    """Return the line of a class: its colour, and a dash of its own for who cannot tell colours apart.
-
-    Parameters
-    ----------
-    k : int
-        Position among `hbac.vocabulary.CLASSES`.
-
-    Returns
-    -------
-    dict
-        ``color`` and ``dash``.
-    """
+    """Return a class's ``color``, and a ``dash`` of its own for who cannot tell colours apart."""
     return {"color": f"var(--{CLASSES[k]})", "dash": _CLASS_DASHES[k]}
 
 
@@ -60,39 +38,21 @@ def drawn(text: str) -> str:
 
 
 def blank(x: str = "", y: str = "", **layout: Any) -> go.Figure:
-    """Make an empty figure.
-
-    Parameters
-    ----------
-    x, y : str
-        Titles of the axes.
-    **layout
-        Further settings of the layout.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        Its axes make room for their labels.
-    """
+    """Make an empty figure with these titles of the axes, which make room for their labels."""
     made = go.Figure(layout={"margin": {"l": 10, "r": 10, "t": 24, "b": 10}, "hovermode": "closest"})
     made.update_xaxes(title_text=x, automargin=True)
     made.update_yaxes(title_text=y, automargin=True)
     return made.update_layout(**layout)
 
 
+def diagonal() -> go.Scatter:
+    """Return the line where what is said comes true."""
+    line = {"color": "var(--muted)", "dash": "dot", "width": 1.5}
+    return go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, showlegend=False, hoverinfo="skip")
+
+
 def legend_below(n_series: int) -> dict[str, Any]:
-    """Return a layout whose legend stands under the figure, where long names have room.
-
-    Parameters
-    ----------
-    n_series : int
-        How many names there are.
-
-    Returns
-    -------
-    dict
-        For `blank`; see `legend_height_px`.
-    """
+    """Return a layout whose legend of so many names stands under the figure, where long ones have room."""
     return {
         "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
         "showlegend": n_series > 1,
@@ -100,18 +60,7 @@ def legend_below(n_series: int) -> dict[str, Any]:
 
 
 def legend_height_px(n_series: int) -> int:
-    """Return the room that a legend under a figure needs.
-
-    Parameters
-    ----------
-    n_series : int
-        How many names there are.
-
-    Returns
-    -------
-    int
-        Pixels.
-    """
+    """Return the room in pixels that a legend under a figure needs."""
     return 30 + 21 * -(-n_series // 3)
 
 
@@ -119,12 +68,12 @@ def heat_map(
     values: Array,
     x: Sequence[str],
     y: Sequence[str],
-    text: Sequence[Sequence[str]],
+    text: Sequence[Sequence[str]] | int,
     hover: str,
     top: float | None = None,
     signed: bool = False,
 ) -> go.Figure:
-    """Draw a matrix with its numbers in it, the first row on top.
+    """Draw a matrix with its numbers in it, and without a colour bar, the first row on top.
 
     Parameters
     ----------
@@ -132,19 +81,14 @@ def heat_map(
         0 or more, or of both signs; NaN stays empty.
     x, y : sequence of str
         Names of columns and rows.
-    text : sequence of sequence of str
-        What stands in each cell.
+    text : sequence of sequence of str, or int
+        What stands in each cell; the value with so many digits.
     hover : str
         Plotly's template of what a cell says: ``%{x}``, ``%{y}``, ``%{z}``, ``%{text}``.
     top : float, optional
         Value of the strongest colour; the largest by default.
     signed : bool
         Whether there are values under 0, which get a colour of their own.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        Without a colour bar: the numbers are there.
     """
     made = blank()
     strongest = top or float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
@@ -153,7 +97,7 @@ def heat_map(
             z=values,
             x=list(x),
             y=list(y),
-            text=text,
+            text=[[number(z, text) for z in line] for line in values.tolist()] if isinstance(text, int) else text,
             texttemplate="%{text}",
             textfont={"color": "var(--ink)"},
             hovertemplate=f"{hover}<extra></extra>",

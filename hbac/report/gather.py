@@ -33,15 +33,7 @@ _FLOOR = "floor_"
 
 @dataclass(frozen=True)
 class Blended:
-    """An ensemble with its own out-of-fold predictions.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the ensemble.
-    ensemble : Ensemble
-        Its file.
-    """
+    """An ensemble, its folder with its own out-of-fold predictions, and its file."""
 
     folder: Path
     ensemble: Ensemble
@@ -49,30 +41,14 @@ class Blended:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What a report compares.
+    """What a report compares."""
 
-    Parameters
-    ----------
-    tables : dict of str to PredictionTable
-        Members and ensembles by name, best first.
-    joined : JoinedTables
-        The same on common rows, in this order.
-    ensembles : dict of str to Blended
-        Those of them that are ensembles.
-    population : str
-        The setting: the rows that they are ranked by.
-    notes : tuple of str
-        What a reader should know.
-    raters : RaterTable, optional
-        Votes by named rater, as their file has them.
-    """
-
-    tables: dict[str, PredictionTable]
-    joined: JoinedTables
-    ensembles: dict[str, Blended]
-    population: str = DEFAULT_POPULATION
-    notes: tuple[str, ...] = ()
-    raters: RaterTable | None = None
+    tables: dict[str, PredictionTable]  # members and ensembles by name, best first
+    joined: JoinedTables  # the same on common rows, in this order
+    ensembles: dict[str, Blended]  # those of them that are ensembles
+    population: str = DEFAULT_POPULATION  # the setting: the rows that they are ranked by
+    notes: tuple[str, ...] = ()  # what a reader should know
+    raters: RaterTable | None = None  # votes by named rater, as their file has them
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,18 +92,7 @@ class Gathered:
         return {key.removeprefix(_FLOOR): float(kl) for key, kl in known.items() if key.startswith(_FLOOR)}
 
     def prob(self, name: str) -> Array:
-        """Return one's probabilities on all rows.
-
-        Parameters
-        ----------
-        name : str
-            A member or an ensemble.
-
-        Returns
-        -------
-        ndarray, shape (rows, 6)
-            NaN where it has none.
-        """
+        """Return the probabilities of a member or an ensemble on all rows, shape (rows, 6); NaN where it has none."""
         j = self.names.index(name)
         return np.where(self.joined.present[j][:, None], self.joined.probs[j].astype(np.float64), np.nan)
 
@@ -151,11 +116,6 @@ def gather(
         The setting: the rows to rank by.
     raters : RaterTable, optional
         Votes by named rater. Without paths, and with probabilities beside the votes, these are what the report is of.
-
-    Returns
-    -------
-    Gathered
-        Members and ensembles.
 
     Raises
     ------

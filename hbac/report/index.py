@@ -57,14 +57,14 @@ def write_report(
     refresh_s: float = 0,
     allow: str | Sequence[str] = (),
 ) -> Path:
-    """Write the report.
+    """Write the report into a folder that appears whole or not at all, and takes the place of an earlier report.
 
     Parameters
     ----------
     found : Gathered
         What is compared.
     out : Path
-        Folder of the report; it appears whole or not at all, and takes the place of an earlier report.
+        Folder of the report.
     windows : DataFrame, optional
         Of `hbac.report.window_choice.choose_windows`: those of the EEG page.
     part : Part, optional
@@ -79,11 +79,6 @@ def write_report(
         After so many seconds a browser reads the page again, since a newer one may be there; 0: never.
     allow : str or sequence of str
         Packages that networks may come from, beside ours.
-
-    Returns
-    -------
-    Path
-        ``index.html``.
 
     Raises
     ------
@@ -116,18 +111,7 @@ def write_report(
 
 
 def check_out(out: Path) -> None:
-    """Refuse a place where something else is than what an earlier report wrote.
-
-    Parameters
-    ----------
-    out : Path
-        Folder of the report.
-
-    Raises
-    ------
-    UserError
-        When it is a file, or anything else is in it.
-    """
+    """Refuse a place of the report where something else is than what an earlier one wrote."""
     if out.is_file():
         raise UserError(f"out={out}: is a file; name a folder")
     check_free(out, COMMAND, own_folders=[_WHOLE])

@@ -23,14 +23,7 @@ _QUANTILES = (0.02, 0.98)  # of a window's decibels: the ends of its colours
 
 
 def official_layout() -> dict[str, Any]:
-    """Return what the page has to know of them.
-
-    Returns
-    -------
-    dict
-        Regions from top to bottom, rows, columns, the highest frequency, and where the EEG's window and its middle, on
-        which the experts voted, lie in seconds.
-    """
+    """Return what the page has to know of them, for JSON, times in seconds."""
     middle = SPECTROGRAM_ROWS * SPECTROGRAM_ROW_S / 2
     return {
         "regions": list(CHAINS),
@@ -46,17 +39,7 @@ def official_layout() -> dict[str, Any]:
 def officials(part: Part, position_B: NDArray[np.int64]) -> Iterator[dict[str, Any] | None]:
     """Read and pack the official spectrograms of some label rows, from their files: no store is made for a picture.
 
-    Parameters
-    ----------
-    part : Part
-        Where they are from.
-    position_B : ndarray of int64, shape (B,)
-        Positions of the label rows.
-
-    Yields
-    ------
-    dict or None
-        As `official_levels`; None where there is no such file, or it is damaged.
+    As `official_levels`; None where there is no such file, or it is damaged.
     """
     folder = part.recordings.spectrogram_dir
     if folder is None:

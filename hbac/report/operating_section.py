@@ -8,12 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from hbac.ensembling.operating_points import OperatingPoints
-from hbac.evaluation.bootstrap import Interval
 from hbac.evaluation.operating import ACCURACIES, RECALLS, reject_curve
 from hbac.labels.targets import population_of
 from hbac.report.figures import SYMBOLS, blank, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
-from hbac.report.page import Picture, Table
+from hbac.report.page import Picture, Table, interval, number
 from hbac.vocabulary import CLASSES, CONSENSUS_NAMES
 
 _SHOWN = 4  # reject curves that are shown at first; the others are in the legend
@@ -53,11 +52,11 @@ def _points(points: OperatingPoints) -> Table:
                 [
                     title,
                     f"{point.recall:.2f}",
-                    _interval(point.threshold, 3),
-                    _interval(point.precision, 2),
-                    _interval(point.alarms, 1),
+                    interval(point.threshold, 3),
+                    interval(point.precision, 2),
+                    interval(point.alarms, 1),
                     f"{folds[0]:.3f} to {folds[-1]:.3f}" if len(folds) > 1 else "",
-                    f"{point.drift:.1f}" if np.isfinite(point.drift) else "",
+                    number(point.drift, 1),
                 ]
             )
     columns = ["class", "recall", "threshold", "precision", "alarms in 100 negatives", "threshold by fold", "ratio"]
@@ -66,14 +65,14 @@ def _points(points: OperatingPoints) -> Table:
 
 def _classes(points: OperatingPoints) -> Table:
     rows = [
-        [title, f"{of.rows:,}", _number(of.calibration_error), _number(of.jitter)]
+        [title, f"{of.rows:,}", number(of.calibration_error), number(of.jitter)]
         for title, of in zip(CONSENSUS_NAMES, points.classes.values(), strict=True)
     ]
     return Table(["class", "rows", "calibration error", "jitter"], rows, [1, 2, 3])
 
 
 def _answered(points: OperatingPoints) -> Table:
-    rows = [[f"{accuracy:.2f}", _interval(share, 3)] for accuracy, share in points.answered.items()]
+    rows = [[f"{accuracy:.2f}", interval(share, 3)] for accuracy, share in points.answered.items()]
     return Table(["accuracy", "share of the windows that can be answered"], rows, [0, 1])
 
 
@@ -153,13 +152,3 @@ def _reject(found: Gathered) -> go.Figure:
     for asked in ACCURACIES:
         made.add_hline(asked, line={"color": "var(--muted)", "dash": "dot", "width": 1})
     return made.update_xaxes(range=[0, 1])
-
-
-def _interval(found: Interval, digits: int) -> str:
-    if not np.isfinite(found.estimate):
-        return ""
-    return f"{found.estimate:.{digits}f}\n[{found.low:.{digits}f}, {found.high:.{digits}f}]"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}" if np.isfinite(value) else ""

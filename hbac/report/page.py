@@ -9,6 +9,7 @@ light and in dark, and ``assets/report.js`` puts it in when it draws. Pages load
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from hbac.common.files import whole_file
+from hbac.evaluation.bootstrap import Interval
 
 N_SERIES = 10  # colours --series-0 … in report.css
 _HERE = Path(__file__).parent
@@ -27,18 +29,9 @@ _SHARED = (_PLOTLY_FILE, "report.css", "report.js")
 
 
 class Picture:
-    """A figure in its place.
+    """A figure in its place, as wide as that; its colours are named ``var(--name)``.
 
-    Parameters
-    ----------
-    made : plotly.graph_objects.Figure
-        Its colours as ``var(--name)``; axes, text and background get theirs from the theme.
-    height_px : int
-        Height; it is as wide as its place.
-    tools : bool
-        Whether a reader may zoom and move it; without, dragging scrolls the page.
-    least_width_px : int
-        On a narrower screen it scrolls sideways.
+    Without `tools` dragging scrolls the page; on a screen that is narrower than its least width it scrolls sideways.
     """
 
     def __init__(self, made: go.Figure, height_px: int, tools: bool = False, least_width_px: int = 0) -> None:
@@ -52,16 +45,8 @@ class Picture:
 class Table:
     """A table, scrolling sideways where it is too wide.
 
-    Parameters
-    ----------
-    columns : sequence of str
-        Headings.
-    rows : iterable of sequence
-        Cells.
-    numbers : iterable of int
-        Columns that are set to the right, in whose cells a line may be broken; the first other one is the widest.
-    classes : sequence of str
-        CSS class of each row: ``strong``, ``reference`` or nothing; none at all by default.
+    Columns of `numbers` are set to the right, and lines may be broken in their cells; the first other is the widest.
+    Rows may have a CSS class each: ``strong``, ``reference`` or nothing.
     """
 
     def __init__(
@@ -78,6 +63,18 @@ class Table:
         self.kinds = ["number" if i in right else "name" if i == first else "" for i in range(len(columns))]
 
 
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number as a cell has it, nothing where there is none."""
+    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def interval(found: Interval, digits: int = 4, sign: str = "") -> str:
+    """Write an estimate above its interval, nothing where there is none; `sign` is ``+`` or nothing."""
+    if not math.isfinite(found.estimate):
+        return ""
+    return f"{found.estimate:{sign}.{digits}f}\n[{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
 @cache
 def _templates() -> Environment:
     found = Environment(
@@ -92,39 +89,14 @@ def _templates() -> Environment:
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Fill in a template.
-
-    Parameters
-    ----------
-    template : str
-        Name of a file of ``templates/``, without ``.html.j2``.
-    values : mapping of str to object
-        What it shows. Text is plain text.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Fill in ``templates/<template>.html.j2``; text among the values is plain text."""
     return _templates().get_template(f"{template}.html.j2").render(values)
 
 
 def write_page(path: Path, template: str, values: Mapping[str, Any], assets: Sequence[str] = ()) -> Path:
     """Write a page and the files that it needs beside it; those of them that are there stay.
 
-    Parameters
-    ----------
-    path : Path
-        The page.
-    template, values : str, mapping
-        As `render` takes them.
-    assets : sequence of str
-        Files of ``assets/``, besides those that all pages share.
-
-    Returns
-    -------
-    Path
-        The page.
+    `assets` are files of ``assets/``, besides those that all pages share.
     """
     texts = {path.name: render(template, values)}
     for name in (*_SHARED, *assets):

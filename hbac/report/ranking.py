@@ -14,12 +14,13 @@ from hbac.ensembling.comparisons import compare_with_best
 from hbac.ensembling.nested import BlendData
 from hbac.ensembling.summary import calibrated_kl, population_scores
 from hbac.ensembling.swept import swept_settings
+from hbac.evaluation.bootstrap import Interval
 from hbac.evaluation.metric import kl_by_population
 from hbac.evaluation.scores import scores
 from hbac.labels.targets import POPULATIONS, counted_first, population_of
 from hbac.report.figures import blank
 from hbac.report.gather import Gathered
-from hbac.report.page import Picture, Table
+from hbac.report.page import Picture, Table, interval, number
 from hbac.vocabulary import N_CLASSES
 
 _FURTHER = {
@@ -62,14 +63,17 @@ def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance:
         found.divergences[:, found.counts], list(found.names), joined.patient_id[found.counts]
     ).to_dict("records")
     calibrated = _calibrated(found)
-    differences = {row["name"]: _interval(row["difference"], row["low"], row["high"], "+") for row in against[1:]}
+    differences = {
+        row["name"]: interval(Interval(row["difference"], row["low"], row["high"]), sign="+") for row in against[1:]
+    }
     first, *others = (f"KL {POPULATIONS[name].title}" for name in populations)
     columns = ["", "name", "kind", "folds", "rows", first, "calibrated", *others]
     rows: list[list[object]] = []
     for j, name in enumerate(found.names):
         here = joined.present[j]
         blended = found.ensembles.get(name)
-        first, *others = [_interval(*score.loc[j, [f"kl_{p}", f"kl_{p}_low", f"kl_{p}_high"]]) for p in populations]
+        scored = [Interval(*score.loc[j, [f"kl_{p}", f"kl_{p}_low", f"kl_{p}_high"]]) for p in populations]
+        first, *others = map(interval, scored)
         rows.append(
             [
                 j + 1,
@@ -78,7 +82,7 @@ def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance:
                 len(np.unique(joined.fold[here])),
                 f"{here.sum():,}",
                 first,
-                _number(calibrated.get(name)),
+                number(calibrated.get(name)),
                 *others,
                 differences.get(name, ""),
             ]
@@ -86,7 +90,7 @@ def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance:
     n_blank = 4
     for title, known in (("uniform prediction", chance), ("Bayes floor (perfect predictor)", found.floor)):
         if known:
-            first, *others = (_number(known.get(p, np.nan)) for p in populations)
+            first, *others = (number(known.get(p)) for p in populations)
             rows.append(["", title, *[""] * (n_blank - 1), first, "", *others, ""])
     kinds = ["strong" if name in found.ensembles else "" for name in found.names]
     kinds += ["reference"] * (len(rows) - len(kinds))
@@ -131,7 +135,7 @@ def _further(found: Gathered) -> dict[str, Table]:
     for population, group in counted_first(found.population).items():
         rows = [
             [j + 1, name, by_name[name][population]["rows"]]
-            + [_number(by_name[name][population].get(metric)) for metric in _FURTHER]
+            + [number(by_name[name][population].get(metric)) for metric in _FURTHER]
             for j, name in enumerate(found.names)
         ]
         tables[group.title] = Table(["", "name", "rows", *_FURTHER.values()], rows, [0, *range(2, 3 + len(_FURTHER))])
@@ -174,13 +178,3 @@ def _intervals(found: Gathered, score: pd.DataFrame, population: str, chance: fl
     made.update_layout(margin={"t": 46, "r": 60})
     made.update_xaxes(rangemode="tozero")
     return made.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1])
-
-
-def _interval(estimate: float, low: float, high: float, sign: str = "") -> str:
-    if not np.isfinite(estimate):
-        return ""
-    return f"{estimate:{sign}.4f}\n[{low:.4f}, {high:.4f}]"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None or not np.isfinite(value) else f"{value:.4f}"

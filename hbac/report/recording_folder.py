@@ -34,48 +34,25 @@ _WHOLE = "."
 
 @dataclass(frozen=True)
 class Summary:
-    """What a recording shows.
-
-    Parameters
-    ----------
-    name : str
-        Of its folder.
-    duration_s : float
-        Of the recording.
-    events : DataFrame
-        As `hbac.events.rule.find_events` returns it.
-    hours : DataFrame
-        As `hbac.events.rule.hours` returns it.
-    page : Path or None
-        Where its page is.
-    """
+    """What a recording shows."""
 
     name: str
     duration_s: float
-    events: pd.DataFrame
+    events: pd.DataFrame  # as `hbac.events.rule.find_events` and `hours` return them
     hours: pd.DataFrame
-    page: Path | None
+    page: Path | None  # where it is
 
 
 def check_recording_folder(folder: Path) -> None:
-    """Refuse a folder in which something else is in the place of events or page.
-
-    Parameters
-    ----------
-    folder : Path
-        The recording's folder.
-
-    Raises
-    ------
-    UserError
-        Names the first files in the way.
-    """
+    """Refuse a recording's folder in which something else is in the place of events or page."""
     check_free(folder, COMMAND, EVENT_FILES)
     check_free(folder / PAGE_FOLDER, COMMAND, own_folders=[_WHOLE])
 
 
 def summarise(folder: Path, recording: Recording | None, rule: EventRule) -> Summary:
     """Write a recording's events beside its predictions, and its page.
+
+    A page that was made of the same predictions by the same rule is left alone.
 
     Parameters
     ----------
@@ -85,11 +62,6 @@ def summarise(folder: Path, recording: Recording | None, rule: EventRule) -> Sum
         What the predictions are of; no page without it.
     rule : EventRule
         What an event is.
-
-    Returns
-    -------
-    Summary
-        Of the recording. A page that was made of the same predictions by the same rule is left alone.
 
     Raises
     ------
@@ -113,18 +85,7 @@ def summarise(folder: Path, recording: Recording | None, rule: EventRule) -> Sum
 
 
 def blocks_of(recording: Recording) -> Iterator[NDArray[np.float32]]:
-    """Read a recording from its start to its end, ten minutes at a time.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-
-    Yields
-    ------
-    ndarray of float32, shape (T, 20)
-        Microvolt at 200 Hz, NaN where nothing was recorded.
-    """
+    """Read a recording from its start to its end, ten minutes at a time: (T, 20), microvolt at 200 Hz, NaN for gaps."""
     size = round(10 * TILE_S * SFREQ)
     for start in track(range(0, recording.n_times, size), "reading for the page", log=False):
         yield recording.read(start, min(start + size, recording.n_times)).T

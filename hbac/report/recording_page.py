@@ -50,12 +50,12 @@ def write_recording_page(
     blocks: Iterable[Signal],
     has: Callable[[Mapping[str, float]], bool] = lambda _: True,
 ) -> Path:
-    """Write the page and its data.
+    """Write the page, ``index.html``, what it shares with other pages, and its data, ``eeg/``: 6 MB for an hour of EEG.
 
     Parameters
     ----------
     folder : Path
-        Gets ``index.html``, what it shares with other pages, and ``eeg/``.
+        Of the page.
     course : Course
         Probabilities over time.
     facts : RecordingFacts
@@ -68,11 +68,6 @@ def write_recording_page(
         The EEG from its start without a break: microvolt at 200 Hz, NaN where nothing was recorded.
     has : callable
         Says of the weights of a derivation whether the recording has it; others are not shown.
-
-    Returns
-    -------
-    Path
-        ``index.html``. An hour of EEG has about 6 MB.
     """
     trends = Trends(facts.duration_s)
     n_tiles = write_tiles(folder / DATA_FOLDER, blocks, trends)
@@ -107,22 +102,7 @@ def write_recording_page(
 def page_index(
     course: Course, facts: RecordingFacts, events: pd.DataFrame, trends: Trends, n_tiles: int
 ) -> dict[str, Any]:
-    """Return all that the page knows of the recording but the EEG.
-
-    Parameters
-    ----------
-    course, facts, events
-        As `write_recording_page` takes them.
-    trends : Trends
-        Of the whole recording.
-    n_tiles : int
-        How many tiles there are.
-
-    Returns
-    -------
-    dict
-        Plain, for JSON.
-    """
+    """Return all that the page knows of the recording but the EEG, plain, for JSON; see `write_recording_page`."""
     prob_NK = course.frame[list(PROB_COLUMNS)].to_numpy()
     code_KN = np.where(np.isnan(prob_NK), MISSING, np.rint(prob_NK * (MISSING - 1))).T.astype(np.uint8)
     level_IFW = trends.levels()
@@ -153,18 +133,7 @@ def page_index(
 
 
 def rule_in_words(rule: EventRule) -> str:
-    """Say what an event is.
-
-    Parameters
-    ----------
-    rule : EventRule
-        The rule.
-
-    Returns
-    -------
-    str
-        A sentence.
-    """
+    """Say in a sentence what an event is."""
     smooth = ", single steps smoothed" if rule.smooth else ""
     return (
         f"An event: the probability of a class at its threshold or above{smooth}; stretches up to {rule.join_s:g} s "

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import firwin, get_window, upfirdn
 
+from hbac.evaluation.areas import ratio
 from hbac.report.eeg_data import HIGH_DB, LOW_DB, MAX_HZ, gaps, write_window
 from hbac.report.eeg_packing import MISSING, pack_signal, quantise
 from hbac.signal.montage import derivation_weights, region_derivations
@@ -40,20 +41,10 @@ _DERIVATIONS = tuple(region_derivations(region) for region in CHAINS)
 
 
 class Trends:
-    """Power over a recording by region, added up frame by frame.
-
-    Parameters
-    ----------
-    duration_s : float
-        Of the recording.
-
-    Attributes
-    ----------
-    column_s : float
-        Seconds of a column.
-    """
+    """Power over a recording of so many seconds by region, added up frame by frame."""
 
     def __init__(self, duration_s: float) -> None:
+        # Seconds of a column.
         self.column_s = FRAME_S * max(1, int(np.ceil(duration_s / FRAME_S / MOST_COLUMNS)))
         n_columns = max(1, int(np.ceil(duration_s / self.column_s)))
         self._frame = round(FRAME_S * SFREQ)
@@ -73,14 +64,9 @@ class Trends:
         return len(self._power_WIF)
 
     def add(self, eeg_TC: Signal, start_s: float) -> None:
-        """Add a stretch of the recording; what is left of a frame of two seconds at its end is not looked at.
+        """Add a stretch of the recording, from `start_s` on: (T, 20), microvolt at 200 Hz, NaN for gaps.
 
-        Parameters
-        ----------
-        eeg_TC : ndarray, shape (T, 20)
-            Microvolt at 200 Hz, NaN where nothing was recorded.
-        start_s : float
-            Where it begins.
+        What is left of a frame of two seconds at its end is not looked at.
         """
         n_frames = len(eeg_TC) // self._frame
         frame_NTC = eeg_TC[: n_frames * self._frame].reshape(n_frames, self._frame, -1).astype(np.float32)
@@ -100,37 +86,26 @@ class Trends:
         np.add.at(self._count_WI, column_N, here_ND.reshape(shape).sum(axis=2))
 
     def density(self) -> Array:
-        """Return the mean over each column and the derivations of a region.
+        """Return the mean over each column and the derivations of a region, shape (columns, 4, 40).
 
-        Returns
-        -------
-        ndarray, shape (columns, 4, 40)
-            µV²/Hz from 0.5 to 20 Hz, regions as in `hbac.tracking.reading_order.CHAINS`; NaN where not recorded.
+        µV²/Hz from 0.5 to 20 Hz, regions as in `hbac.tracking.reading_order.CHAINS`; NaN where not recorded.
         """
         count_WI1 = self._count_WI[..., None]
-        nothing = np.full(self._power_WIF.shape, np.nan)
-        return np.asarray(np.divide(self._power_WIF, count_WI1, out=nothing, where=count_WI1 > 0))
+        return ratio(self._power_WIF, count_WI1)
 
     def levels(self) -> npt.NDArray[np.uint8]:
-        """Return the spectrograms as the page has them.
+        """Return the spectrograms as the page has them, shape (4, 40, columns).
 
-        Returns
-        -------
-        ndarray of uint8, shape (4, 40, columns)
-            0 is −10 dB of 1 µV²/Hz or less, 254 is 30 dB or more, 255 was not recorded.
+        0 is −10 dB of 1 µV²/Hz or less, 254 is 30 dB or more, 255 was not recorded.
         """
         level_WIF = (10 * np.log10(np.maximum(self.density(), 1e-12)) - LOW_DB) / (HIGH_DB - LOW_DB)
         code_WIF = np.where(np.isnan(level_WIF), MISSING, np.rint(np.clip(level_WIF, 0, 1) * (MISSING - 1)))
         return np.ascontiguousarray(code_WIF.transpose(1, 2, 0)).astype(np.uint8)
 
     def asymmetry(self) -> dict[str, Array]:
-        """Compare the sides.
+        """Compare the sides in each band of `BANDS`, shape (columns,).
 
-        Returns
-        -------
-        dict of str to ndarray, shape (columns,)
-            By band of `BANDS`: (R − L) / (R + L) of the power on the right and on the left, −1 to 1; NaN where either
-            was not recorded.
+        (R − L) / (R + L) of the power on the right and on the left, −1 to 1; NaN where either was not recorded.
         """
         density_WIF = self.density()
         found = {}
@@ -138,28 +113,15 @@ class Trends:
             inside_F = (self._hz_F >= low_hz) & (self._hz_F < high_hz)
             power_WI = density_WIF[..., inside_F].sum(axis=-1)
             left, right = (sum(power_WI[:, i] for i, name in enumerate(CHAINS) if name[0] == side) for side in "LR")
-            total = left + right
-            found[band] = np.divide(right - left, total, out=np.full(len(power_WI), np.nan), where=total > 0)
+            found[band] = ratio(right - left, left + right)
         return found
 
 
 def write_tiles(folder: Path, blocks: Iterable[Signal], trends: Trends) -> int:
-    """Write a recording minute by minute, and add it to the trends.
+    """Write a recording minute by minute, ``<number>.js``, add it to the trends, and say how many minutes there are.
 
-    Parameters
-    ----------
-    folder : Path
-        Gets ``<number>.js``.
-    blocks : iterable of ndarray, shape (T, 20)
-        The recording from its start without a break: microvolt at 200 Hz, NaN where nothing was recorded. Of any
-        length; little more than a block and a tile is kept.
-    trends : Trends
-        Of the recording.
-
-    Returns
-    -------
-    int
-        How many tiles there are.
+    `blocks` are the recording from its start without a break, (T, 20): microvolt at 200 Hz, NaN where nothing was
+    recorded. Of any length; little more than a block and a tile is kept.
     """
     level_C = np.full(N_CHANNELS, np.nan)  # the first that is known of each channel
     before_TC = np.zeros((0, N_CHANNELS), np.float32)
@@ -189,21 +151,14 @@ def _tiles(blocks: Iterable[Signal]) -> Iterator[tuple[Signal, Signal]]:
 
 
 def tile_content(wide_TC: Signal, lead: int, n_times: int) -> dict[str, Any]:
-    """Make what the page reads of a tile.
+    """Make what the page reads of a tile: ``gaps`` (in samples at 100 Hz), ``signal`` (packed), ``steps_uv``, for JSON.
 
     Parameters
     ----------
     wide_TC : ndarray, shape (T, 20)
         The tile and what lies around it, in microvolt at 200 Hz; NaN where nothing was recorded.
-    lead : int
-        Samples before the tile.
-    n_times : int
-        Samples of the tile.
-
-    Returns
-    -------
-    dict of str to object
-        ``gaps`` (in samples of the tile at 100 Hz), ``signal`` (packed), ``steps_uv``; plain, for JSON.
+    lead, n_times : int
+        Samples before the tile, and of it.
     """
     filled_TC = _filled(wide_TC)
     padded_TC = np.pad(filled_TC[: lead + n_times + _BESIDE], ((_BESIDE, _BESIDE), (0, 0)), mode="edge")

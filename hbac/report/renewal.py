@@ -17,19 +17,9 @@ State = frozenset[tuple[Path, int]]
 
 
 def tables_now(paths: Sequence[Path], outputs: Path) -> State:
-    """List the prediction tables that a report would read now, with when they were written.
+    """List the prediction tables that a report would read now, with when they were written, in nanoseconds.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        As the report takes them; none: all runs, and the ensembles.
-    outputs : Path
-        The folder of outputs.
-
-    Returns
-    -------
-    frozenset of (Path, int)
-        Empty as long as there is none; times in nanoseconds.
+    Without paths these are of all runs and ensembles, as the report takes them; empty as long as there is none.
     """
     ensembles = ensembles_in(outputs) if not paths else (path / ENSEMBLE_FILE for path in paths)
     files = [path for path in ensembles if path.is_file()]
@@ -46,22 +36,7 @@ def tables_now(paths: Sequence[Path], outputs: Path) -> State:
 def changes(
     look: Callable[[], State], every_s: float = EVERY_S, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[State]:
-    """Look again and again, and say when something has changed.
-
-    Parameters
-    ----------
-    look : callable
-        Returns what there is.
-    every_s : float
-        Seconds between two looks.
-    wait : callable
-        Waits.
-
-    Yields
-    ------
-    frozenset
-        What there is: once it is not empty, and whenever it is another.
-    """
+    """Look every so many seconds, and say what there is once it is not empty, and whenever it is another."""
     before: State = frozenset()
     while True:
         now = look()

@@ -25,21 +25,7 @@ _BAR_PX, _CELL_PX = 24, 28
 
 
 def weight_tables(blend: Blend, members: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """List the weights of a blend.
-
-    Parameters
-    ----------
-    blend : Blend
-        Of an ensemble file.
-    members : sequence of str
-        Names in its order.
-
-    Yields
-    ------
-    title : str
-        What the weights are.
-    weights : DataFrame
-        A line for each member, or of the biases; one column, or one for each class.
+    """List the weights of a blend: their title, and a line for each member, or of the biases, in one column or six.
 
     Raises
     ------
@@ -130,5 +116,4 @@ def _bars(weights: pd.DataFrame) -> go.Figure:
 
 def _signed(weights: pd.DataFrame) -> go.Figure:
     values = weights.to_numpy()
-    text = [[f"{value:.3f}" for value in line] for line in values]
-    return heat_map(values, list(weights.columns), list(weights.index), text, "%{y}, %{x}: %{z:.4f}", signed=True)
+    return heat_map(values, list(weights.columns), list(weights.index), 3, "%{y}, %{x}: %{z:.4f}", signed=True)
