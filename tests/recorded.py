@@ -12,6 +12,12 @@ from scipy.signal import lfilter
 
 from hbac.vocabulary import CHANNELS, ELECTRODES
 
+#: The signals of most files of CHB-MIT: derivations alone, two of them twice.
+CHB_MIT = (
+    "FP1-F7", "F7-T7", "T7-P7", "P7-O1", "FP1-F3", "F3-C3", "C3-P3", "P3-O1", "FP2-F4", "F4-C4", "C4-P4", "P4-O2",
+    "FP2-F8", "F8-T8", "T8-P8", "P8-O2", "FZ-CZ", "CZ-PZ", "P7-T7", "T7-FT9", "FT9-FT10", "FT10-T8", "T8-P8",
+)  # fmt: skip
+
 
 def brain(seconds: float, sfreq: float, n_channels: int = len(ELECTRODES), seed: int = 0) -> np.ndarray:
     """Coloured noise of about 20 µV, nothing above 70 Hz: (channels, n) float64."""

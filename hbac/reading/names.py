@@ -26,7 +26,7 @@ _HEART = re.compile(r"^(?:EEG[\s:_-]+)?(?:EKG|ECG)(?![A-Z])")
 _TWICE = re.compile(r"-\d+$")  # MNE numbers labels that a file has twice
 # 10-20 and 10-10 names, and the ear or mastoid that others may be recorded against.
 _ELECTRODE = re.compile(r"(?:FP|AF|FT|FC|TP|CP|PO|[FTCPO])(?:Z|\d{1,2})|[AM][12]")
-_SEPARATOR = re.compile(r"\s*[-–:_]\s*|\s+")
+_SEPARATOR = re.compile(r"\s*[-–:_/]\s*|\s+")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def parse_label(label: str) -> Lead | None:
     >>> parse_label("EEG FP1-LE"), parse_label("t7"), parse_label("P7-T7").reference
     (Lead(name='Fp1', reference='LE'), Lead(name='T3', reference=''), 'T3')
     """
-    text = label.strip().upper()
+    text = label.replace(".", " ").strip().upper()  # "Fc5.": some files pad names with dots
     if _HEART.match(text):
         return Lead("EKG", COMMON)
     text = _PREFIX.sub("", text)

@@ -18,10 +18,10 @@ from hbac.common.errors import UserError
 from hbac.reading.edf import EdfSource, is_edf
 from hbac.reading.interpolation import spline_weights
 from hbac.reading.names import Electrodes, electrodes_of, parse_label
-from hbac.reading.resampling import Resampler
 from hbac.reading.source import Annotation, Source, Stretch
 from hbac.recordings.amplitudes import FLAT, LARGE, MICROVOLT, MISSING, SMALL, VOLTS, looks_of, spans
-from hbac.recordings.declared import HIGHEST_HZ, LOWEST_HZ, UNITS_UV
+from hbac.recordings.declared import HIGHEST_HZ, LOWEST_HZ, UNITS_UV, Declared
+from hbac.recordings.resample import Resampler
 from hbac.vocabulary import CHANNELS, ELECTRODES, N_CHANNELS, SFREQ, WINDOW_SAMPLES
 
 log = logging.getLogger("hbac.reading")
@@ -181,7 +181,7 @@ class Recording:
         self, stretch: int, sfreq: float, places: list[int], a: int, b: int, device: torch.device | str
     ) -> NDArray[np.float32]:
         """Return samples [a, b) of a stretch at 200 Hz, of signals of one rate."""
-        resampler = self._resamplers.setdefault(sfreq, Resampler(sfreq))
+        resampler = self._resamplers.setdefault(sfreq, Resampler(Declared(sfreq).ratio))
         first, last = resampler.needs(a, b)
         n_there = round(self.stretches[stretch].duration_s * sfreq)
         chosen = [self.chosen[place] for place in places]

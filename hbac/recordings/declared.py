@@ -62,7 +62,8 @@ class Declared:
 
     def described(self) -> list[object]:
         """Return what a fingerprint covers: nothing where nothing is declared that changes a value."""
-        return [] if self.ratio == 1 and self.uv == 1 else [self.rate_hz, self.uv]
+        by = [] if self.ratio == 1 else ["sinc"]  # earlier stores were resampled by another filter
+        return [] if self.ratio == 1 and self.uv == 1 else [self.rate_hz, self.uv, *by]
 
 
 UNDECLARED = Declared()

@@ -9,6 +9,7 @@ from hbac.reading.names import Lead, electrodes_of, parse_label
 from hbac.reading.source import Signal
 from hbac.signal.montage import MONTAGES, derivation_weights
 from hbac.vocabulary import CHANNELS, ELECTRODES
+from tests.recorded import CHB_MIT
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,8 @@ from hbac.vocabulary import CHANNELS, ELECTRODES
         ("FP1-F7", "Fp1", "F7"), ("P7-T7", "T5", "T3"), ("T8-P8-1", "T4", "T6"), ("Fz-0", "Fz", ""),
         ("T7-FT9", "T3", "FT9"), ("EEG Fc1", "FC1", ""), ("EKG1", "EKG", ""), ("ECG", "EKG", ""),
         ("EKG EKG", "EKG", ""), ("EEG EKG-LE", "EKG", ""), ("ECG1-ECG2", "EKG", ""),
+        ("Fc5.", "FC5", ""), ("Cz..", "Cz", ""), ("EEG.Fp1", "Fp1", ""), (" eeg t7. - le ", "T3", "LE"),
+        ("C3/A2", "C3", "A2"), ("Fp1-A1A2", "Fp1", "LE"), ("F3-A1+A2", "F3", "LE"), ("POL Fp1-Ref", "Fp1", ""),
     ],
 )  # fmt: skip
 def test_a_label_names_electrode_and_reference(label: str, name: str, reference: str) -> None:
@@ -47,33 +50,6 @@ def test_any_common_reference_cancels() -> None:
                 wanted = sum(weight * potential[name] for name, weight in weights.items())
                 got = sum(w * (found.matrix @ signals)[CHANNELS.index(name)] for name, w in weights.items())
                 assert got == pytest.approx(wanted)
-
-
-CHB_MIT = [
-    "FP1-F7",
-    "F7-T7",
-    "T7-P7",
-    "P7-O1",
-    "FP1-F3",
-    "F3-C3",
-    "C3-P3",
-    "P3-O1",
-    "FP2-F4",
-    "F4-C4",
-    "C4-P4",
-    "P4-O2",
-    "FP2-F8",
-    "F8-T8",
-    "T8-P8",
-    "P8-O2",
-    "FZ-CZ",
-    "CZ-PZ",
-    "P7-T7",
-    "T7-FT9",
-    "FT9-FT10",
-    "FT10-T8",
-    "T8-P8",
-]
 
 
 def test_derivations_alone_serve_what_lies_within_their_chains() -> None:

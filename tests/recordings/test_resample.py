@@ -1,4 +1,4 @@
-"""Resampling against scipy's polyphase filter, interpolation against MNE's."""
+"""Resampling against scipy's polyphase filter and the exact spectrum."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from hbac.reading.interpolation import places, spline_weights
-from hbac.reading.resampling import Resampler
-from hbac.vocabulary import ELECTRODES
+from hbac.recordings.declared import Declared
+from hbac.recordings.resample import Resampler
 from tests.recorded import brain
 
 
@@ -21,7 +20,7 @@ def test_rates_are_as_scipy_resamples_them(sfreq: float) -> None:
         spectrum = np.fft.rfft(x_CT)
         spectrum[:, np.fft.rfftfreq(x_CT.shape[1], 1 / sfreq) > 50] = 0
         x_CT = np.fft.irfft(spectrum, x_CT.shape[1]).astype(np.float32)
-    resampler = Resampler(sfreq)
+    resampler = Resampler(Declared(sfreq).ratio)
     start, stop = 800, 3200
     first, last = resampler.needs(start, stop)
     found = resampler(x_CT[:, first:last], start, stop)
@@ -38,7 +37,7 @@ def test_rates_are_as_scipy_resamples_them(sfreq: float) -> None:
 def test_what_lies_above_the_new_nyquist_frequency_is_gone() -> None:
     t = np.arange(20 * 1000) / 1000
     x_CT = np.sin(2 * np.pi * 130 * t)[None].astype(np.float32)
-    resampler = Resampler(1000)
+    resampler = Resampler(Declared(1000).ratio)
     first, last = resampler.needs(800, 3200)
     assert np.abs(resampler(x_CT[:, first:last], 800, 3200)).max() < 1e-3
 
@@ -46,25 +45,9 @@ def test_what_lies_above_the_new_nyquist_frequency_is_gone() -> None:
 def test_missing_samples_stay_missing() -> None:
     x_CT = brain(20, 256, 2).astype(np.float32)
     x_CT[0, 2560:2816] = np.nan  # second 10 to 11
-    resampler = Resampler(256)
+    resampler = Resampler(Declared(256).ratio)
     first, last = resampler.needs(1600, 2600)
     missing = np.isnan(resampler(x_CT[:, first:last], 1600, 2600))
     assert not missing[1].any()
     assert missing[0, 400:600].mean() > 0.99
     assert missing[0].sum() <= 202
-
-
-def test_interpolation_is_that_of_mne() -> None:
-    mne = pytest.importorskip("mne")
-    missing, eeg = ["F7", "Cz"], brain(5, 200) * 1e-6
-    info = mne.create_info(list(ELECTRODES), 200.0, "eeg")
-    raw = mne.io.RawArray(eeg, info, verbose="ERROR")
-    sphere = dict(zip(ELECTRODES, 0.095 * places(ELECTRODES), strict=True))
-    raw.set_montage(mne.channels.make_dig_montage(sphere, coord_frame="head"))
-    raw.info["bads"] = missing
-    wanted = raw.interpolate_bads(origin=(0.0, 0.0, 0.0), verbose="ERROR").get_data(missing)
-    there = [name for name in ELECTRODES if name not in missing]
-    weights = spline_weights(there, missing)
-    found = weights @ eeg[[ELECTRODES.index(name) for name in there]]
-    assert np.allclose(weights.sum(axis=1), 1)  # a reference that is common to all stays common
-    assert np.abs(found - wanted).max() < 1e-3 * wanted.std()
