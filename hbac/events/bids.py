@@ -59,19 +59,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def write_bids(folder: Path, events: pd.DataFrame, rule: EventRule, models: str = "") -> None:
-    """Write ``events.tsv`` and ``events.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        Where.
-    events : DataFrame
-        As `hbac.events.rule.find_events` returns it.
-    rule : EventRule
-        By which they were found, said in the JSON file.
-    models : str
-        Which models predicted, said in the JSON file.
-    """
+    """Write ``events.tsv`` and ``events.json``, which says by which rule and models they were found."""
     lines = ["\t".join(_COLUMNS)]
     for row in events.to_dict("records"):
         cells = [f"{row['onset']:.2f}", f"{row['duration']:.2f}", row["class"], f"{row['mean_prob']:.4f}"]
@@ -82,20 +70,7 @@ def write_bids(folder: Path, events: pd.DataFrame, rule: EventRule, models: str 
 
 
 def sidecar(rule: EventRule, models: str = "") -> dict[str, Any]:
-    """Return what ``events.json`` says.
-
-    Parameters
-    ----------
-    rule : EventRule
-        By which the events were found.
-    models : str
-        Which models predicted.
-
-    Returns
-    -------
-    dict
-        Each column, and under ``trial_type`` the classes with their tags.
-    """
+    """Return what ``events.json`` says: each column, and under ``trial_type`` the classes with their tags."""
     thresholds = ", ".join(f"{name} {value:g}" for name, value in rule.threshold.items())
     by = f" ({models})" if models else ""
     smooth = "; single steps smoothed" if rule.smooth else ""

@@ -14,18 +14,10 @@ NO_EVENTS = "No events"
 
 
 def write_annotations(path: Path, events: pd.DataFrame, start: datetime | None = None) -> None:
-    """Write an EDF+ file without a signal.
+    """Write an EDF+ file without a signal, with the classes as readers write them, such as ``LPD``.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    events : DataFrame
-        As `hbac.events.rule.find_events` returns it. An annotation is the class as readers write it, such as ``LPD``.
-        Without events there is one at the start that says so: a file of neither signals nor annotations is no EDF+.
-    start : datetime, optional
-        When the recording began; without it the header has no date (1985-01-01, and ``X``) and midnight. Nothing of the
-        patient is written.
+    Without events there is one at the start that says so: a file of neither signals nor annotations is no EDF+. Without
+    ``start`` the header has no date (1985-01-01, and ``X``) and midnight. Nothing of the patient is written.
 
     References
     ----------

@@ -26,21 +26,15 @@ EVENT_FILES = ("events.tsv", "events.json", SEIZURES_FILE, ANNOTATIONS_FILE)
 
 
 def rule_of(settings: Mapping[str, Any], ensemble: Path) -> EventRule:
-    """Make the rule that the settings ask for.
+    """Make the rule that the settings of ``conf/events`` ask for; classes without a threshold have no events.
 
     Parameters
     ----------
     settings : mapping
-        Of ``conf/events``, plain: ``threshold``, a number or a number by class; ``recall``, which takes the thresholds
-        of the ensemble's operating points in its place, but for classes that these have none of; ``smooth``,
-        ``join_s``, ``least_s``.
+        ``threshold``, a number or a number by class; ``recall``, which takes the thresholds of the ensemble's operating
+        points in its place, but for classes that these have none of; ``smooth``, ``join_s``, ``least_s``.
     ensemble : Path
         File or folder of the ensemble.
-
-    Returns
-    -------
-    EventRule
-        With a threshold for each class of `hbac.events.rule.EVENT_CLASSES`, or those that ``threshold`` names.
 
     Raises
     ------
@@ -67,26 +61,7 @@ def rule_of(settings: Mapping[str, Any], ensemble: Path) -> EventRule:
 def write_events(folder: Path, course: Course, facts: RecordingFacts, rule: EventRule) -> pd.DataFrame:
     """Find the events of a recording, and write `EVENT_FILES`; the last of them where edfio is installed.
 
-    Parameters
-    ----------
-    folder : Path
-        Where.
-    course : Course
-        Probabilities over time.
-    facts : RecordingFacts
-        Length, and the start where it was asked for. Nothing else of it is written.
-    rule : EventRule
-        What an event is.
-
-    Returns
-    -------
-    DataFrame
-        As `hbac.events.rule.find_events` returns it.
-
-    Raises
-    ------
-    UserError
-        When a file cannot be written.
+    Of the recording nothing is written but its length, and the start where it was asked for.
     """
     events = find_events(course, rule)
     write_bids(folder, events, rule, course.ensemble)

@@ -32,35 +32,18 @@ _ROUNDING_S = 1e-6
 
 @dataclass(frozen=True)
 class EventRule:
-    """When a class is an event.
+    """When a class is an event."""
 
-    Parameters
-    ----------
-    threshold : mapping of str to float
-        By class of `EVENT_CLASSES`: a probability of this or more. Classes that are left out have no events.
-    smooth : bool
-        Whether a single step whose likeliest class is another than that of both its neighbours becomes their mean.
-    join_s : float
-        Events of a class that are so near are one.
-    least_s : float
-        Shorter events are left out.
-    """
-
+    # By class of `EVENT_CLASSES`: a probability of this or more. Classes that are left out have no events.
     threshold: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(EVENT_CLASSES, 0.5))
+    # Whether a step whose likeliest class is another than that of both its neighbours, which agree, becomes their mean.
     smooth: bool = True
-    join_s: float = 10.0
-    least_s: float = 10.0
+    join_s: float = 10.0  # events of a class that are so near are one
+    least_s: float = 10.0  # shorter events are left out
 
 
 def find_events(course: Course, rule: EventRule) -> pd.DataFrame:
     """Find the events of a recording.
-
-    Parameters
-    ----------
-    course : Course
-        Probabilities over time; steps without any were not recorded.
-    rule : EventRule
-        What an event is.
 
     Returns
     -------
@@ -95,36 +78,18 @@ def find_events(course: Course, rule: EventRule) -> pd.DataFrame:
 
 
 def probabilities(course: Course, rule: EventRule) -> Array:
-    """Return the probabilities that the rule looks at.
+    """Return the probabilities that the rule looks at, (steps, 6); NaN where nothing was recorded.
 
-    Parameters
-    ----------
-    course : Course
-        Of a recording.
-    rule : EventRule
-        Says whether to smooth; steps longer than the ten seconds that a window is labelled by are not smoothed.
-
-    Returns
-    -------
-    ndarray, shape (steps, 6)
-        NaN where nothing was recorded.
+    Steps longer than the ten seconds that a window is labelled by are not smoothed.
     """
     prob_NK = course.frame[list(PROB_COLUMNS)].to_numpy(np.float64)
     return smoothed(prob_NK) if rule.smooth and course.step_s <= CENTRAL_S else prob_NK
 
 
 def smoothed(prob_NK: Array) -> Array:
-    """Replace single steps that stand alone by the mean of their neighbours, from the first on.
+    """Replace single steps that stand alone by the mean of their neighbours, from the first on: (steps, 6).
 
-    Parameters
-    ----------
-    prob_NK : ndarray, shape (steps, 6)
-        Probabilities in the order of time; NaN where nothing was recorded.
-
-    Returns
-    -------
-    ndarray, shape (steps, 6)
-        Where the likeliest class differs from that of the steps before and after, which agree, their mean.
+    They are those whose likeliest class differs from that of the steps before and after, which agree.
 
     References
     ----------
@@ -149,20 +114,10 @@ def smoothed(prob_NK: Array) -> Array:
 
 
 def hours(course: Course, rule: EventRule) -> pd.DataFrame:
-    """Say how long each class lasts.
+    """Say how long each class lasts, by class in the order of `hbac.vocabulary.CLASSES`.
 
-    Parameters
-    ----------
-    course : Course
-        Of a recording.
-    rule : EventRule
-        Says whether to smooth.
-
-    Returns
-    -------
-    DataFrame
-        By class, in the order of `hbac.vocabulary.CLASSES`: ``likeliest``, the hours in which it is the likeliest, and
-        ``expected``, the sum of its probability over time. Both add up to the hours that were predicted.
+    ``likeliest`` are the hours in which it is the likeliest, ``expected`` the sum of its probability over time. Both
+    add up to the hours that were predicted.
     """
     prob_NK = probabilities(course, rule)
     said_NK = prob_NK[~np.isnan(prob_NK[:, 0])]
@@ -173,17 +128,9 @@ def hours(course: Course, rule: EventRule) -> pd.DataFrame:
 
 
 def duration_word(duration_s: float) -> str:
-    """Return the ACNS term for a duration.
+    """Return the ACNS term for a duration, a key of `DURATION_WORDS`.
 
-    Parameters
-    ----------
-    duration_s : float
-        Seconds. Windows of 10 s cannot tell what is shorter than that.
-
-    Returns
-    -------
-    str
-        A key of `DURATION_WORDS`.
+    Windows of 10 s cannot tell what is shorter than that.
 
     References
     ----------

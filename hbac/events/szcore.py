@@ -21,19 +21,7 @@ NOTHING = "n/a"
 
 
 def write_szcore(path: Path, events: pd.DataFrame, duration_s: float, start: datetime | None = None) -> None:
-    """Write the seizures of a recording; all other classes are background to SzCORE.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    events : DataFrame
-        As `hbac.events.rule.find_events` returns it.
-    duration_s : float
-        Length of the recording, its gaps included.
-    start : datetime, optional
-        When it began; ``n/a`` without.
-    """
+    """Write the seizures of a recording, whose duration includes its gaps; all other classes are background."""
     seizures = events[events["class"] == "seizure"]
     rows = [
         (f"{row.onset:.2f}", f"{row.duration:.2f}", SEIZURE, f"{row.max_prob:.2f}", NOTHING)

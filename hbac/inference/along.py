@@ -41,45 +41,18 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Steps:
-    """Where windows lie along a recording.
+    """Where windows lie along a recording."""
 
-    Parameters
-    ----------
-    step_s : float
-        From one to the next, in seconds.
-    middle : ndarray of int64, shape (rows,)
-        The middle of each, in samples at 200 Hz.
-    share : ndarray of float32, shape (rows,)
-        How much of each window was recorded, 0 to 1.
-    said : ndarray of bool, shape (rows,)
-        Whether half or more of its central ten seconds was: nothing is said of others.
-    """
-
-    step_s: float
-    middle: NDArray[np.int64]
-    share: NDArray[np.float32]
-    said: NDArray[np.bool_]
+    step_s: float  # from one to the next
+    middle: NDArray[np.int64]  # the middle of each, in samples at 200 Hz
+    share: NDArray[np.float32]  # how much of each window was recorded, 0 to 1
+    said: NDArray[np.bool_]  # whether half or more of its central ten seconds was: nothing is said of others
 
     @classmethod
     def of(cls, recording: Recording, step_s: float) -> Steps:
-        """Lay windows over a recording.
+        """Lay windows over a recording: row i is about ``[i * step_s, (i + 1) * step_s)``.
 
-        Parameters
-        ----------
-        recording : Recording
-            The recording.
-        step_s : float
-            A whole number of samples at 200 Hz, in seconds.
-
-        Returns
-        -------
-        Steps
-            Rows that tile it from its start; row i is about ``[i * step_s, (i + 1) * step_s)``.
-
-        Raises
-        ------
-        UserError
-            For a step that cannot be.
+        A step that is no whole number of samples at 200 Hz is a `UserError`.
         """
         step = round(step_s * SFREQ)
         if step < 1 or abs(step - step_s * SFREQ) > 1e-6:
@@ -89,22 +62,7 @@ class Steps:
 
     @classmethod
     def at(cls, recording: Recording, step_s: float, middle: NDArray[np.int64]) -> Steps:
-        """Take windows around given samples.
-
-        Parameters
-        ----------
-        recording : Recording
-            The recording.
-        step_s : float
-            What a row is about.
-        middle : ndarray of int64
-            The middle of each.
-
-        Returns
-        -------
-        Steps
-            A row for each.
-        """
+        """Take windows around given samples; a row is about ``step_s`` seconds."""
         share = _recorded(recording, middle, _HALF) / np.float32(WINDOW_SAMPLES)
         said = _recorded(recording, middle, _CENTRE) >= _CENTRE
         return cls(step_s, middle, share.astype(np.float32), said)
@@ -119,18 +77,7 @@ def _recorded(recording: Recording, middle: NDArray[np.int64], half: int) -> NDA
 
 
 def derivations_of(front_end: torch.nn.Module) -> list[str]:
-    """Name the derivations that a front-end makes of electrodes.
-
-    Parameters
-    ----------
-    front_end : torch.nn.Module
-        Of a run.
-
-    Returns
-    -------
-    list of str
-        Each once.
-    """
+    """Name the derivations that a front-end makes of electrodes, each once."""
     found: dict[str, None] = {}
     for module in front_end.modules():
         names = getattr(getattr(module, "montage", None), "derivations", None) or getattr(module, "channels", ())
@@ -148,13 +95,6 @@ def check_readable(networks: Networks, recording: Recording) -> list[str]:
 
 def check_montages(networks: Networks, recording: Recording) -> list[str]:
     """Refuse a recording from which a network's derivations cannot be made.
-
-    Parameters
-    ----------
-    networks : Networks
-        The networks.
-    recording : Recording
-        What they are to read.
 
     Returns
     -------

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,38 +41,15 @@ DONE_FILE = "done.json"  # of what, exactly, the folder's two files are
 
 @dataclass(frozen=True)
 class Wish:
-    """How recordings are to be read and predicted.
+    """How recordings are to be read and predicted; a `UserError` for a value that cannot be."""
 
-    Parameters
-    ----------
-    step_s : float
-        From one window to the next, in seconds.
-    outside : str
-        What windows are filled with beyond what was recorded: ``reflected``, ``repeated`` or ``missing``.
-    unit : str or None
-        What values are in, whatever the files say: ``V``, ``mV`` or ``uV``.
-    interpolate : int
-        How many electrodes may be missing, and are made of their neighbours.
-    keep : tuple of str
-        What of a header is copied: ``start``, ``patient``, ``annotations``.
-    batch_size : int
-        Windows at a time.
-    variants : tuple of str
-        Test-time augmentation, as `hbac.signal.tta.check_variants` returns it.
-
-    Raises
-    ------
-    UserError
-        For a value that cannot be.
-    """
-
-    step_s: float = 2.0
-    outside: str = "reflected"
-    unit: str | None = None
-    interpolate: int = MOST_INTERPOLATED
-    keep: tuple[str, ...] = ()
+    step_s: float = 2.0  # from one window to the next
+    outside: str = "reflected"  # what windows are filled with beyond what was recorded: of `OUTSIDE`
+    unit: str | None = None  # V, mV or uV: what values are in, whatever the files say
+    interpolate: int = MOST_INTERPOLATED  # electrodes that may be missing, and are made of their neighbours
+    keep: tuple[str, ...] = ()  # what of a header is copied: of `KEEP`
     batch_size: int = 64
-    variants: tuple[str, ...] = field(default=(PLAIN,))
+    variants: tuple[str, ...] = (PLAIN,)  # as `hbac.signal.tta.check_variants` returns them
 
     def __post_init__(self) -> None:
         check_choice("outside", self.outside, OUTSIDE)
@@ -268,22 +245,7 @@ def _infer_one(
 
 
 def blended(ensemble: Ensemble, networks: Networks, prob_RNK: np.ndarray) -> np.ndarray:
-    """Blend the networks' probabilities, where there are any.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-        How.
-    networks : Networks
-        Say whose run is whose.
-    prob_RNK : ndarray of float32, shape (runs, rows, 6)
-        NaN in rows of which nothing is said.
-
-    Returns
-    -------
-    ndarray of float64, shape (rows, 6)
-        NaN in the same rows.
-    """
+    """Blend the networks' probabilities, (runs, rows, 6) to (rows, 6); NaN in rows of which nothing is said."""
     said = np.isfinite(prob_RNK).all(axis=(0, 2))
     prob_NK = np.full((prob_RNK.shape[1], N_CLASSES), np.nan)
     if said.any():
@@ -292,20 +254,7 @@ def blended(ensemble: Ensemble, networks: Networks, prob_RNK: np.ndarray) -> np.
 
 
 def course_frame(steps: Steps, prob_NK: np.ndarray) -> pd.DataFrame:
-    """Make the table of a course.
-
-    Parameters
-    ----------
-    steps : Steps
-        Its rows.
-    prob_NK : ndarray, shape (rows, 6)
-        Probabilities.
-
-    Returns
-    -------
-    DataFrame
-        With the columns of `hbac.predictions.course.COURSE_DTYPES`.
-    """
+    """Make the table of a course, with the columns of `hbac.predictions.course.COURSE_DTYPES`."""
     prob = np.asarray(prob_NK, np.float32)
     columns = {
         "onset_s": np.arange(len(prob)) * steps.step_s,
@@ -317,18 +266,7 @@ def course_frame(steps: Steps, prob_NK: np.ndarray) -> pd.DataFrame:
 
 
 def described(networks: Networks) -> tuple[dict[str, Any], ...]:
-    """Say of each network what it is and what it reads.
-
-    Parameters
-    ----------
-    networks : Networks
-        The networks.
-
-    Returns
-    -------
-    tuple of dict
-        ``member``, ``fold``, ``montage``, ``band``; the last two null for networks on pictures.
-    """
+    """Say of each network what it is and reads: ``member``, ``fold``; ``montage``, ``band``, null for pictures."""
     return tuple(
         {
             "member": str(model.facts.get("member", "")),
@@ -341,22 +279,7 @@ def described(networks: Networks) -> tuple[dict[str, Any], ...]:
 
 
 def facts_of(recording: Recording, keep: Sequence[str] = (), file_sha256: str = "") -> RecordingFacts:
-    """Say what a recording is, without whose.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-    keep : sequence of str
-        What of its header is wanted all the same: ``start``, ``patient``, ``annotations``.
-    file_sha256 : str
-        Hash of its file.
-
-    Returns
-    -------
-    RecordingFacts
-        For ``recording.json``.
-    """
+    """Say what a recording is, without whose, but for what of its header ``keep`` names."""
     noted = [
         {"onset_s": a.onset_s, "duration_s": a.duration_s, "text": a.text, "channel": a.channel}
         for a in recording.annotations

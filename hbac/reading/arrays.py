@@ -15,20 +15,10 @@ from hbac.reading.source import Annotation, Signal, Stretch
 
 @dataclass
 class ArraySource:
-    """Signals of one rate, without gaps.
-
-    Parameters
-    ----------
-    signals : list of Signal
-        Labels and units.
-    values : ndarray, shape (signals, n)
-        In these units.
-    annotations, notes, files, start, patient
-        As `hbac.reading.source.Source` has them.
-    """
+    """Signals of one rate, without gaps, in their units; the rest as `hbac.reading.source.Source` has it."""
 
     signals: list[Signal]
-    values: NDArray[np.floating]
+    values: NDArray[np.floating]  # (signals, n)
     annotations: list[Annotation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)

@@ -24,44 +24,14 @@ _SUFFIXES = (".edf", ".bdf", ".rec")
 
 
 def is_edf(path: Path) -> bool:
-    """Say whether a file is read here, by its name.
-
-    Parameters
-    ----------
-    path : Path
-        Any file.
-
-    Returns
-    -------
-    bool
-        For ``.edf``, ``.bdf`` and ``.rec``.
-    """
+    """Say whether a file is read here, by its name: ``.edf``, ``.bdf`` and ``.rec``."""
     return path.suffix.lower() in _SUFFIXES
 
 
 class EdfSource:
-    """An EDF or BDF file.
+    """An EDF or BDF file, with what `hbac.reading.source.Source` has; a `UserError` names file and byte.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Attributes
-    ----------
-    signals : list of Stored
-        Those that hold samples.
-    stretches : list of Stretch
-        What was recorded without gaps: one but for EDF+D.
-    annotations : list of Annotation
-        Of all records.
-    start, patient, notes, files
-        As `hbac.reading.source.Source` has them.
-
-    Raises
-    ------
-    UserError
-        Names file and byte.
+    Signals are those that hold samples; there is one stretch but for EDF+D.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,27 +49,7 @@ class EdfSource:
         self._first_record, self.stretches = self._stretches(onset_R - onset_R[0])
 
     def read(self, stretch: int, chosen: Sequence[int], first: int, stop: int) -> NDArray[np.float32]:
-        """Return samples of signals of one rate.
-
-        Parameters
-        ----------
-        stretch : int
-            Number of the stretch.
-        chosen : sequence of int
-            Numbers of the signals, all of one rate.
-        first, stop : int
-            Samples, counted from the stretch's first.
-
-        Returns
-        -------
-        ndarray of float32, shape (chosen, stop - first)
-            In the unit of the file.
-
-        Raises
-        ------
-        UserError
-            When the file cannot be read.
-        """
+        """Return samples of signals of one rate, counted from the stretch's first, in the file's unit."""
         signals = [self.signals[i] for i in chosen]
         n = signals[0].n_samples
         r0, r1 = first // n, -(-stop // n)
@@ -114,18 +64,7 @@ class EdfSource:
         return out[:, first - r0 * n : stop - r0 * n]
 
     def check(self, i: int) -> None:
-        """Refuse a signal whose values cannot be known.
-
-        Parameters
-        ----------
-        i : int
-            Its number.
-
-        Raises
-        ------
-        UserError
-            When its physical or digital minimum is its maximum.
-        """
+        """Refuse a signal whose physical or digital minimum is its maximum: its values cannot be known."""
         signal = self.signals[i]
         for what, (low, high) in (("physical", signal.physical), ("digital", signal.digital)):
             if low == high:

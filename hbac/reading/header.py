@@ -32,26 +32,12 @@ _SIGNAL_FIELDS = (
 
 @dataclass(frozen=True)
 class Stored(Signal):
-    """A signal of an EDF or BDF file.
+    """A signal of an EDF or BDF file; its ``sfreq`` is 0 in a file of annotations only."""
 
-    Parameters
-    ----------
-    label, unit : str
-        As they stand there.
-    sfreq : float
-        Samples a second; 0 in a file of annotations only.
-    n_samples : int
-        Samples in a record.
-    physical, digital : tuple of float
-        Minimum and maximum.
-    at : int
-        Byte in the header where its physical minimum stands, for messages.
-    """
-
-    n_samples: int
-    physical: tuple[float, float]
+    n_samples: int  # in a record
+    physical: tuple[float, float]  # minimum and maximum
     digital: tuple[float, float]
-    at: int
+    at: int  # byte in the header where its physical minimum stands, for messages
 
     @property
     def is_annotations(self) -> bool:
@@ -67,42 +53,18 @@ class Stored(Signal):
 
 @dataclass
 class Header:
-    """What the header of an EDF or BDF file says, checked.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    item_bytes : int
-        Bytes of a sample: 2 in EDF, 3 in BDF.
-    n_bytes : int
-        Bytes of the header.
-    n_records : int
-        Records that are there in full.
-    record_s : float
-        Seconds of a record.
-    signals : list of Stored
-        All of them, annotations too.
-    start : datetime or None
-        When it began; None where it does not say in a way that can be read.
-    patient : str
-        The patient field.
-    is_plus : bool
-        Whether it is EDF+ or BDF+.
-    notes : list of str
-        What was forgiven.
-    """
+    """What the header of an EDF or BDF file says, checked."""
 
     path: Path
-    item_bytes: int
-    n_bytes: int
-    n_records: int
+    item_bytes: int  # of a sample: 2 in EDF, 3 in BDF
+    n_bytes: int  # of the header
+    n_records: int  # that are there in full
     record_s: float
-    signals: list[Stored]
-    start: datetime | None
+    signals: list[Stored]  # annotations, too
+    start: datetime | None  # None where it does not say in a way that can be read
     patient: str
     is_plus: bool
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was forgiven
 
     @property
     def record_bytes(self) -> int:
@@ -111,23 +73,10 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read and check a header, and compare it with the file's size.
+    """Read and check a header, and compare it with the file's size; a `UserError` names file and byte.
 
-    Parameters
-    ----------
-    path : Path
-        An EDF or BDF file.
-
-    Returns
-    -------
-    Header
-        With notes on what was forgiven: a number of records that is −1 or wrong, an incomplete last record, bytes
-        behind the last one, text that is not ASCII.
-
-    Raises
-    ------
-    UserError
-        Names file and byte.
+    Noted is what was forgiven: a number of records that is −1 or wrong, an incomplete last record, bytes behind the
+    last one, text that is not ASCII.
     """
     try:
         size = path.stat().st_size

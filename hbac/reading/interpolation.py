@@ -19,18 +19,7 @@ _STIFFNESS, _TERMS, _SMOOTHING = 4, 50, 1e-5
 
 
 def places(names: Sequence[str]) -> NDArray[np.float64]:
-    """Return where electrodes lie on the unit sphere.
-
-    Parameters
-    ----------
-    names : sequence of str
-        10-20 electrodes.
-
-    Returns
-    -------
-    ndarray, shape (electrodes, 3)
-        x to the right ear, y to the nose, z to Cz.
-    """
+    """Return where electrodes lie on the unit sphere, (electrodes, 3): x to the right ear, y to the nose, z to Cz."""
     x_y = np.array([POSITIONS[name] for name in names])
     radius = np.hypot(*x_y.T)
     angle = radius * np.pi / 2
@@ -39,19 +28,9 @@ def places(names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def spline_weights(there: Sequence[str], missing: Sequence[str]) -> NDArray[np.float64]:
-    """Return by which weights electrodes follow from others.
+    """Return by which weights electrodes that are missing follow from others, (missing, there).
 
-    Parameters
-    ----------
-    there : sequence of str
-        Electrodes that were recorded.
-    missing : sequence of str
-        Those that were not.
-
-    Returns
-    -------
-    ndarray, shape (missing, there)
-        Each row sums to 1: what is common to all electrodes, as a reference, stays common.
+    Each row sums to 1: what is common to all electrodes, as a reference, stays common.
     """
     here, lost = places(there), places(missing)
     n = len(there)

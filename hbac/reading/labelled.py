@@ -83,22 +83,11 @@ class Recordings(HMS):
     def part(self, name: str, official: bool | None = None) -> Part:
         """Copy the windows where that was not done yet, then read them as any others.
 
-        Parameters
-        ----------
-        name : str
-            ``train``.
-        official : bool, optional
-            Whether the official spectrograms are wanted, which recordings have not.
-
-        Returns
-        -------
-        Part
-            Rows and windows.
-
         Raises
         ------
         UserError
-            With all that is wrong with the table, or the first fault of a recording.
+            With all that is wrong with the table, or the first fault of a recording; for official spectrograms, which
+            recordings have not, and a part other than ``train``.
         """
         if name != "train":
             raise UserError(
@@ -182,14 +171,7 @@ def _write_stretch(path: Path, recording: Recording, begin: int, end: int, outsi
 
 
 def read_events(path: Path, root: Path) -> pd.DataFrame:
-    """Read a table of labelled moments.
-
-    Parameters
-    ----------
-    path : Path
-        The csv.
-    root : Path
-        What its files are relative to.
+    """Read a table of labelled moments, whose files are relative to ``root``.
 
     Returns
     -------

@@ -23,18 +23,7 @@ _UNITS = {107: "V", -1: "", 0: ""}  # FIFF's codes
 
 
 class MneSource:
-    """A recording that MNE holds.
-
-    Parameters
-    ----------
-    raw : mne.io.BaseRaw
-        Open; it need not be loaded.
-
-    Attributes
-    ----------
-    signals, stretches, annotations, start, patient, notes, files
-        As `hbac.reading.source.Source` has them. MNE has volts.
-    """
+    """A recording that MNE holds, loaded or not: volts, and what `hbac.reading.source.Source` has."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -58,22 +47,7 @@ class MneSource:
         return [Signal(ch["ch_name"], _unit(ch), float(info["sfreq"])) for ch in info["chs"]]
 
     def read(self, stretch: int, chosen: Sequence[int], first: int, stop: int) -> NDArray[np.float32]:
-        """Return samples of signals.
-
-        Parameters
-        ----------
-        stretch : int
-            Number of the stretch.
-        chosen : sequence of int
-            Numbers of the signals.
-        first, stop : int
-            Samples, counted from the stretch's first.
-
-        Returns
-        -------
-        ndarray of float32, shape (chosen, stop - first)
-            In volts.
-        """
+        """Return samples of signals, (chosen, stop - first), counted from the stretch's first, in volts."""
         begin = self._bounds[stretch][0]
         return np.asarray(self._raw.get_data(list(chosen), begin + first, begin + stop), np.float32)
 
@@ -82,23 +56,7 @@ class MneSource:
 
 
 def open_with_mne(path: Path) -> MneSource:
-    """Open a file with MNE.
-
-    Parameters
-    ----------
-    path : Path
-        Of any format that MNE knows by its name.
-
-    Returns
-    -------
-    MneSource
-        Nothing is loaded yet.
-
-    Raises
-    ------
-    UserError
-        When MNE is not installed, or cannot read the file.
-    """
+    """Open a file of any format that MNE knows; a `UserError` where it is not installed, or cannot read it."""
     try:
         import mne
     except ImportError:

@@ -31,32 +31,16 @@ _SEPARATOR = re.compile(r"\s*[-–:_/]\s*|\s+")
 
 @dataclass(frozen=True)
 class Lead:
-    """What a label says.
+    """What a label says."""
 
-    Parameters
-    ----------
-    name : str
-        The active electrode: one of `hbac.vocabulary.CHANNELS` where it is one of them, else its 10-10 name.
-    reference : str
-        What it was recorded against, `COMMON` where the label does not say.
-    """
-
-    name: str
-    reference: str
+    name: str  # the active electrode: of `hbac.vocabulary.CHANNELS` where it is one of them, else its 10-10 name
+    reference: str  # what it was recorded against, `COMMON` where the label does not say
 
 
 def parse_label(label: str) -> Lead | None:
-    """Read a label.
+    """Read a label: any case and blanks, with or without ``EEG`` before and a reference behind.
 
-    Parameters
-    ----------
-    label : str
-        As it stands in the file: any case and blanks, with or without ``EEG`` before and a reference behind.
-
-    Returns
-    -------
-    Lead or None
-        None where it is neither an electrode nor the heart: ``SPO2``, ``DC1``, ``26-LE``.
+    None where it is neither an electrode nor the heart: ``SPO2``, ``DC1``, ``26-LE``.
 
     Examples
     --------
@@ -87,26 +71,17 @@ def _reference(text: str) -> str:
 
 @dataclass(frozen=True)
 class Electrodes:
-    """How electrodes follow from a file's signals.
+    """How electrodes follow from a file's signals."""
 
-    Parameters
-    ----------
-    matrix : ndarray of float64, shape (20, signals)
-        ``matrix @ signals`` are the channels in the order of `hbac.vocabulary.CHANNELS`, each against the reference of
-        its part; a row of zeros where there is none.
-    part : tuple of int
-        The connected part of each channel: differences within one are as recorded, across two they are not known.
-        −1 for a channel that the file has not.
-    root : tuple of str
-        Against what the channels of each part are: a reference, or an electrode where the file has derivations only.
-    repeated : tuple of int
-        Signals that say what an earlier one says (a derivation twice), which are left aside.
-    """
-
+    # (20, signals): ``matrix @ signals`` are the channels in the order of `hbac.vocabulary.CHANNELS`, each against the
+    # reference of its part; a row of zeros where there is none.
     matrix: NDArray[np.float64]
+    # The connected part of each channel: differences within one are as recorded, across two they are not known. −1 for
+    # a channel that the file has not.
     part: tuple[int, ...]
+    # Against what the channels of each part are: a reference, or an electrode where the file has derivations only.
     root: tuple[str, ...]
-    repeated: tuple[int, ...]
+    repeated: tuple[int, ...]  # signals that say what an earlier one says (a derivation twice), which are left aside
 
     @property
     def missing(self) -> list[str]:
@@ -114,17 +89,9 @@ class Electrodes:
         return [name for name in ELECTRODES if self.part[CHANNELS.index(name)] < 0]
 
     def what_is_against(self, weights: Mapping[str, float]) -> str:
-        """Say why a derivation cannot be had.
+        """Say why a derivation cannot be had, by its weights of channels; empty where it can.
 
-        Parameters
-        ----------
-        weights : mapping of str to float
-            Weight of each channel in it (`hbac.signal.montage.derivation_weights`).
-
-        Returns
-        -------
-        str
-            Empty where it can be.
+        The weights are those of `hbac.signal.montage.derivation_weights`.
         """
         parts = {name: self.part[CHANNELS.index(name)] for name in weights}
         if lost := [name for name in weights if parts[name] < 0 and name != "EKG"]:
@@ -141,18 +108,7 @@ class Electrodes:
 
 
 def electrodes_of(leads: Sequence[Lead]) -> Electrodes:
-    """Find out how electrodes follow from signals: a spanning tree of each connected part.
-
-    Parameters
-    ----------
-    leads : sequence of Lead
-        One for each signal.
-
-    Returns
-    -------
-    Electrodes
-        The matrix, and the parts.
-    """
+    """Find out how electrodes follow from signals, by a spanning tree of each connected part."""
     edges: dict[str, list[tuple[str, int, float]]] = {}
     seen: dict[frozenset[str], int] = {}
     repeated = []

@@ -37,33 +37,15 @@ _GUESSES = {
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A recording, opened: what is in it is known, its samples are read when they are asked for.
+    """A recording, opened: what is in it is known, its samples are read when they are asked for."""
 
-    Parameters
-    ----------
-    name : str
-        Of the file, or of what it was made from; opens messages.
-    source : Source
-        The file.
-    chosen : tuple of int
-        Its signals that are read.
-    electrodes : Electrodes
-        How channels follow from these.
-    interpolated : tuple of str
-        Electrodes that are made of their neighbours.
-    uv : tuple of float
-        Microvolts that a 1 in each of these signals stands for.
-    notes : tuple of str
-        What was forgiven or made, a sentence each.
-    """
-
-    name: str
+    name: str  # of the file, or of what it was made from; opens messages
     source: Source
-    chosen: tuple[int, ...]
-    electrodes: Electrodes
-    interpolated: tuple[str, ...]
-    uv: tuple[float, ...]
-    notes: tuple[str, ...] = ()
+    chosen: tuple[int, ...]  # its signals that are read
+    electrodes: Electrodes  # how channels follow from these
+    interpolated: tuple[str, ...]  # electrodes that are made of their neighbours
+    uv: tuple[float, ...]  # microvolts that a 1 in each of these signals stands for
+    notes: tuple[str, ...] = ()  # what was forgiven or made, a sentence each
     _resamplers: dict[float, Resampler] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -145,25 +127,13 @@ class Recording:
         return rates
 
     def read(self, start: int, stop: int, device: torch.device | str = "cpu") -> NDArray[np.float32]:
-        """Return a piece of it.
-
-        Parameters
-        ----------
-        start, stop : int
-            Samples at 200 Hz from the recording's start; they may lie outside of it.
-        device : torch.device or str
-            Where it is resampled.
+        """Return samples [start, stop) at 200 Hz from the recording's start; they may lie outside of it.
 
         Returns
         -------
         ndarray of float32, shape (20, stop - start)
             Microvolt, channels in the order of `hbac.vocabulary.CHANNELS`; NaN in gaps, outside, and for channels that
             the file has not.
-
-        Raises
-        ------
-        UserError
-            When the file cannot be read.
         """
         out_CT = np.full((N_CHANNELS, max(stop - start, 0)), np.nan, np.float32)
         there = np.array(self.electrodes.part) >= 0  # also one that all others were recorded against: 0
@@ -228,7 +198,7 @@ class Recording:
 
 
 def open_recording(path: Path, unit: str | None = None, interpolate: int = MOST_INTERPOLATED) -> Recording:
-    """Open a recording of any format.
+    """Open a recording of any format: its header is checked, no sample is read.
 
     Parameters
     ----------
@@ -237,12 +207,7 @@ def open_recording(path: Path, unit: str | None = None, interpolate: int = MOST_
     unit : str, optional
         ``V``, ``mV`` or ``uV``: what the values are in, whatever the file says.
     interpolate : int
-        How many electrodes may be missing and are made of their neighbours, 0 to 10.
-
-    Returns
-    -------
-    Recording
-        Its header is checked, no sample is read.
+        How many electrodes may be missing and are made of their neighbours.
 
     Raises
     ------
@@ -267,28 +232,12 @@ def recording_of(
     interpolate: int = MOST_INTERPOLATED,
     quiet: bool = False,
 ) -> Recording:
-    """Find the electrodes among a source's signals.
-
-    Parameters
-    ----------
-    source : Source
-        Open.
-    name : str
-        Opens messages.
-    unit, interpolate
-        As `open_recording` takes them.
-    quiet : bool
-        Whether nothing is said of what was forgiven.
-
-    Returns
-    -------
-    Recording
-        With a warning for each thing that was forgiven.
+    """Find the electrodes among a source's signals; what was forgiven is warned of, but where it is to be ``quiet``.
 
     Raises
     ------
     UserError
-        When there is no EEG, a rate is below 80 Hz, or a channel's values cannot be known.
+        When there is no EEG, a rate is below 80 Hz, or a channel's values cannot be known; ``name`` opens the message.
     """
     if unit is not None:
         check_choice("unit", unit, tuple(UNITS_UV))

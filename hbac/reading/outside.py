@@ -10,19 +10,10 @@ _PAD = {"reflected": "reflect", "repeated": "wrap"}
 
 
 def fill_outside(window_CT: NDArray[np.float32], outside: str) -> NDArray[np.float32]:
-    """Fill the ends of a window that reach beyond what was recorded.
+    """Fill the ends of a window (channels, n) that reach beyond what was recorded, which is NaN there.
 
-    Parameters
-    ----------
-    window_CT : ndarray of float32, shape (channels, n)
-        NaN where nothing was recorded.
-    outside : {"reflected", "repeated", "missing"}
-        What was recorded mirrored at its ends, as often as it takes; or one copy of it behind the other; or nothing.
-
-    Returns
-    -------
-    ndarray of float32, shape (channels, n)
-        What is missing between two recorded samples stays missing.
+    What was recorded is mirrored at its ends, as often as it takes (``reflected``); or one copy of it lies behind the
+    other (``repeated``); or nothing is done (``missing``). What is missing between two recorded samples stays missing.
 
     Examples
     --------
@@ -43,15 +34,7 @@ def fill_outside(window_CT: NDArray[np.float32], outside: str) -> NDArray[np.flo
 def fill_gaps(x_CT: NDArray[np.float32]) -> NDArray[np.float32]:
     """Leave a filter nothing to ring at: in each gap the signal goes on mirrored, from either side into the other.
 
-    Parameters
-    ----------
-    x_CT : ndarray of float32, shape (channels, n)
-        NaN where missing.
-
-    Returns
-    -------
-    ndarray of float32, shape (channels, n)
-        A copy without NaN; 0 throughout for channels without any value.
+    A copy (channels, n) without NaN; 0 throughout for channels without any value.
     """
     out_CT = x_CT.copy()
     for x_T in out_CT:

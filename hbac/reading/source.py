@@ -18,17 +18,7 @@ _UNITS_UV = {**UNITS_UV, "nV": 1e-3}
 
 @dataclass(frozen=True)
 class Signal:
-    """One signal of a file.
-
-    Parameters
-    ----------
-    label : str
-        As it stands there.
-    unit : str
-        As it stands there; empty where the file says none.
-    sfreq : float
-        Samples a second.
-    """
+    """One signal of a file: label and unit as they stand there (the unit may be empty), samples a second."""
 
     label: str
     unit: str
@@ -42,15 +32,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What was recorded without a gap.
-
-    Parameters
-    ----------
-    onset_s : float
-        Its start, in seconds from the recording's.
-    duration_s : float
-        How long it is.
-    """
+    """What was recorded without a gap, in seconds from the recording's start."""
 
     onset_s: float
     duration_s: float
@@ -58,22 +40,12 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Annotation:
-    """A note that somebody, or a machine, made in a recording.
+    """A note that somebody, or a machine, made in a recording."""
 
-    Parameters
-    ----------
-    onset_s, duration_s : float
-        Where, in seconds from the recording's start; duration 0 where there is none.
-    text : str
-        What it says.
-    channel : str or None
-        The label that it is about.
-    """
-
-    onset_s: float
-    duration_s: float
+    onset_s: float  # from the recording's start
+    duration_s: float  # 0 where there is none
     text: str
-    channel: str | None = None
+    channel: str | None = None  # the label that it is about
 
 
 class Source(Protocol):
