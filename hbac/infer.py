@@ -178,6 +178,10 @@ def infer_recordings(cfg: DictConfig) -> None:
     """
     from omegaconf import OmegaConf
 
+    from hbac.common.instantiate import build
+
+    logger = build(cfg.logger, "logger", cfg.allow)  # as in `infer`
+
     from hbac.cli.console import next_command, recordings_table
     from hbac.common.commands import command_line, override, several
     from hbac.ensembling.collect import newest_ensemble
@@ -188,8 +192,9 @@ def infer_recordings(cfg: DictConfig) -> None:
     from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks
     from hbac.inference.recordings import Wish, find_recordings, infer_recordings, open_recordings
-    from hbac.report.recording_folder import check_recording_folder, summarise
+    from hbac.report.recording_folder import check_recording_folder, summarise, totals
     from hbac.signal.tta import check_variants
+    from hbac.tracking.loggers import RunFacts, never_fatal
 
     if mixed := named("dataset", "split"):
         raise UserError(f"{mixed[0]}: recordings= stands in place of a data set; leave one of them away")
@@ -202,8 +207,7 @@ def infer_recordings(cfg: DictConfig) -> None:
         batch_size=cfg.batch_size,
         variants=check_variants(several(cfg.tta)),
     )
-    given = several(cfg.recordings)
-    named_folders = find_recordings(given)
+    files = find_recordings(several(cfg.recordings))
     path = newest_ensemble(Path(cfg.outputs)) if cfg.ensemble is None else Path(str(cfg.ensemble))
     ensemble = ensemble_of(path)
     rule = rule_of(OmegaConf.to_container(cfg.events), path)  # type: ignore[arg-type]
@@ -211,16 +215,23 @@ def infer_recordings(cfg: DictConfig) -> None:
     described = path if path.is_dir() else path.parent
     name = described.resolve().name
     out = Path(cfg.out) if named("out") else Path(cfg.outputs) / "recordings" / name
-    for folder in named_folders:
+    for folder in files:
         check_recording_folder(out / folder)
     if cfg.dry_run:
-        for stem, recording in open_recordings(given, networks, wish).items():
+        for stem, recording in open_recordings(files, networks, wish).items():
             n_windows = len(Steps.of(recording, wish.step_s).middle)
             sys.stdout.write(f"{stem}: {recording.duration_s:.0f} s, {n_windows:,} windows, {recording.name}\n")
         return
-    folders = infer_recordings(given, ensemble, name, networks, out, Path(cfg.outputs), wish)
+    began = time.perf_counter()
+    folders = infer_recordings(files, ensemble, name, networks, out, Path(cfg.outputs), wish)
     summaries = [summarise(folder, recording if cfg.page else None, rule) for folder, recording in folders.items()]
     recordings_table(summaries)
+    spent_s = time.perf_counter() - began
+    # Without the files' names, which may be those of patients.
+    settings = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True)) | {"recordings": len(files)}
+    with never_fatal(), logger.single(RunFacts("infer-recordings", name, settings, out, "infer")) as run:
+        if run is not None:
+            run.summary.update(totals(summaries) | {"networks": len(networks.models), "seconds": spent_s})
     sys.stdout.write(f"recordings: {out}  ({len(folders)} folder(s), each with predictions and events)\n")
     for summary in summaries[:_SHOWN]:
         if summary.page is not None:

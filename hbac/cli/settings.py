@@ -139,6 +139,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "page": FLAG,
     "events.recall": Rule("number", 0, 1, null=True),
     "events.smooth": FLAG,
+    "events.held_s": NOT_NEGATIVE,
     "events.join_s": NOT_NEGATIVE,
     "events.least_s": NOT_NEGATIVE,
     "label_ids": Rule("whole", null=True, several=True),

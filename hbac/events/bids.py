@@ -75,7 +75,8 @@ def sidecar(rule: EventRule, models: str = "") -> dict[str, Any]:
     by = f" ({models})" if models else ""
     smooth = "; single steps smoothed" if rule.smooth else ""
     text = (
-        f"Found by hbac, for research{by}: probability at or above {thresholds}; events of a pattern up to "
-        f"{rule.join_s:g} s apart joined; {rule.least_s:g} s or longer{smooth}. Each pattern is looked at by itself."
+        f"Found by hbac, for research{by}: probability at or above {thresholds} for {rule.held_s:g} s or longer; "
+        f"stretches of a pattern up to {rule.join_s:g} s apart joined; {rule.least_s:g} s or longer{smooth}. "
+        "Each pattern is looked at by itself."
     )
     return {**_COLUMNS, "trial_type": {**_COLUMNS["trial_type"], "Description": text}}

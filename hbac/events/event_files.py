@@ -32,7 +32,7 @@ def rule_of(settings: Mapping[str, Any], ensemble: Path) -> EventRule:
     ----------
     settings : mapping
         ``threshold``, a number or a number by class; ``recall``, which takes the thresholds of the ensemble's operating
-        points in its place, but for classes that these have none of; ``smooth``, ``join_s``, ``least_s``.
+        points in its place, but for classes that these have none of; ``smooth``, ``held_s``, ``join_s``, ``least_s``.
     ensemble : Path
         File or folder of the ensemble.
 
@@ -55,7 +55,8 @@ def rule_of(settings: Mapping[str, Any], ensemble: Path) -> EventRule:
         if unknown := [f"{name} {threshold[name]:g}" for name in threshold if name not in known]:
             log.warning("no out-of-fold row was of some classes; their thresholds are %s", ", ".join(unknown))
     kept = {name: float(threshold[name]) for name in EVENT_CLASSES if name in threshold}
-    return EventRule(kept, settings["smooth"], float(settings["join_s"]), float(settings["least_s"]))
+    lengths = {name: float(settings[name]) for name in ("held_s", "join_s", "least_s")}
+    return EventRule(kept, settings["smooth"], **lengths)
 
 
 def write_events(folder: Path, course: Course, facts: RecordingFacts, rule: EventRule) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """From probabilities over time to events by class.
 
-An event is a stretch in which the probability of a class reaches its threshold; stretches that are near one another are
-joined, and what is still short is left out. Each class is looked at by itself: with low thresholds two may overlap.
+An event is a stretch in which the probability of a class stays at its threshold or above for long enough; stretches
+that are near one another are joined, and what is still short is left out. Each class is looked at by itself: with low
+thresholds two may overlap.
 """
 
 # N row (step of the recording), K class, E event
@@ -38,7 +39,8 @@ class EventRule:
     threshold: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(EVENT_CLASSES, 0.5))
     # Whether a step whose likeliest class is another than that of both its neighbours, which agree, becomes their mean.
     smooth: bool = True
-    join_s: float = 10.0  # events of a class that are so near are one
+    held_s: float = 10.0  # stretches at the threshold that are shorter are no part of an event
+    join_s: float = 10.0  # stretches of a class that are so near are one event
     least_s: float = 10.0  # shorter events are left out
 
 
@@ -57,6 +59,8 @@ def find_events(course: Course, rule: EventRule) -> pd.DataFrame:
     for name, threshold in rule.threshold.items():
         score_N = prob_NK[:, CLASSES.index(name)]
         first_E, last_E = _stretches(score_N >= threshold)
+        held_E = (last_E - first_E + 1) * step_s >= rule.held_s - _ROUNDING_S
+        first_E, last_E = first_E[held_E], last_E[held_E]
         between_E = (first_E[1:] - last_E[:-1] - 1) * step_s > rule.join_s + _ROUNDING_S
         n = len(first_E)  # maybe 0
         first_E, last_E = first_E[np.insert(between_E, 0, True)[:n]], last_E[np.append(between_E, True)[:n]]

@@ -114,14 +114,14 @@ def _stem(path: Path) -> str:
 
 
 def infer_recordings(
-    given: Sequence[str | Path], ensemble: Ensemble, named: str, networks: Networks, out: Path, cache: Path, wish: Wish
+    files: Mapping[str, Path], ensemble: Ensemble, named: str, networks: Networks, out: Path, cache: Path, wish: Wish
 ) -> dict[Path, Recording]:
     """Predict recordings; those that are done already, by the same networks in the same way, are left alone.
 
     Parameters
     ----------
-    given : sequence of str or Path
-        As `find_recordings` takes them.
+    files : mapping of str to Path
+        As `find_recordings` returns them.
     ensemble : Ensemble
         How its members are blended.
     named : str
@@ -145,7 +145,7 @@ def infer_recordings(
     UserError
         With the first fault of any file; all headers are looked at before anything is predicted.
     """
-    opened = open_recordings(given, networks, wish)
+    opened = open_recordings(files, networks, wish)
     for name in opened:
         check_free(out / name, COMMAND, (COURSE_FILE, RECORDING_FILE, DONE_FILE))
     for name, recording in opened.items():
@@ -155,29 +155,12 @@ def infer_recordings(
     return {out / name: recording for name, recording in opened.items()}
 
 
-def open_recordings(given: Sequence[str | Path], networks: Networks, wish: Wish) -> dict[str, Recording]:
-    """Open recordings: what is wrong with the last one is better said before the first one is predicted.
+def open_recordings(files: Mapping[str, Path], networks: Networks, wish: Wish) -> dict[str, Recording]:
+    """Open recordings, by the name of the folder that each gets; a `UserError` has the first fault of any.
 
-    Parameters
-    ----------
-    given : sequence of str or Path
-        As `find_recordings` takes them.
-    networks : Networks
-        What is to read them.
-    wish : Wish
-        How.
-
-    Returns
-    -------
-    dict of str to Recording
-        By the name of the folder that each gets.
-
-    Raises
-    ------
-    UserError
-        With the first fault of any file.
+    What is wrong with the last one is better said before the first one is predicted.
     """
-    return {name: _open(path, networks, wish) for name, path in find_recordings(given).items()}
+    return {name: _open(path, networks, wish) for name, path in files.items()}
 
 
 def _open(path: Path, networks: Networks, wish: Wish) -> Recording:

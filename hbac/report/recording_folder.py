@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,12 @@ from hbac.common.files import hash_of_file
 from hbac.common.outputs import check_free, replacing
 from hbac.common.progress import track
 from hbac.events.event_files import EVENT_FILES, write_events
-from hbac.events.rule import EventRule, hours
+from hbac.events.rule import EVENT_CLASSES, EventRule, hours
 from hbac.predictions.course import COMMAND, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.opened import Recording
 from hbac.report.recording_page import PAGE_FILE, write_recording_page
 from hbac.report.recording_tiles import TILE_S
-from hbac.vocabulary import SFREQ
+from hbac.vocabulary import CLASSES, SFREQ
 
 log = logging.getLogger("hbac.infer")
 
@@ -82,6 +82,16 @@ def summarise(folder: Path, recording: Recording | None, rule: EventRule) -> Sum
         log.warning("%s: of other predictions or another rule than the events; page=true makes it again", page)
     shown = page if recording is not None or is_new else None
     return Summary(folder.name, facts.duration_s, events, hours(course, rule), shown)
+
+
+def totals(summaries: Sequence[Summary]) -> dict[str, float]:
+    """Add recordings up for a logger: hours, and hours and events of each class."""
+    found: dict[str, float] = {"recordings": len(summaries), "hours": sum(one.duration_s for one in summaries) / 3600}
+    for name in CLASSES:
+        found[f"hours/{name}"] = float(sum(one.hours.loc[name, "likeliest"] for one in summaries))
+        if name in EVENT_CLASSES:
+            found[f"events/{name}"] = sum(int((one.events["class"] == name).sum()) for one in summaries)
+    return found
 
 
 def blocks_of(recording: Recording) -> Iterator[NDArray[np.float32]]:

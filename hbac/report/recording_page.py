@@ -136,8 +136,8 @@ def rule_in_words(rule: EventRule) -> str:
     """Say in a sentence what an event is."""
     smooth = ", single steps smoothed" if rule.smooth else ""
     return (
-        f"An event: the probability of a class at its threshold or above{smooth}; stretches up to {rule.join_s:g} s "
-        f"apart are joined, and those under {rule.least_s:g} s left out."
+        f"An event: the probability of a class at its threshold or above for {rule.held_s:g} s{smooth}; stretches up "
+        f"to {rule.join_s:g} s apart are joined, and events under {rule.least_s:g} s left out."
     )
 
 

@@ -28,11 +28,16 @@ def test_an_event_lasts_from_the_first_step_to_the_last() -> None:
     assert spans(find_events(table, PLAIN)) == [("seizure", 10, 20), ("lpd", 40, 12)]
 
 
-def test_what_is_short_is_no_event_unless_it_is_near_another_of_its_class() -> None:
-    one, gap = ["gpd"] * 4, ["other"] * 5  # 8 s, 10 s
-    assert spans(find_events(course_of(one), PLAIN)) == []
-    assert spans(find_events(course_of([*one, *gap, *one]), PLAIN)) == [("gpd", 0, 26)]
-    assert spans(find_events(course_of([*one, *gap, "other", *one]), PLAIN)) == []
+def test_what_is_short_is_no_event_and_what_is_near_is_one() -> None:
+    short, held, gap = ["gpd"] * 4, ["gpd"] * 5, ["other"] * 5  # 8 s, 10 s, 10 s
+    assert spans(find_events(course_of(short), PLAIN)) == []
+    assert spans(find_events(course_of([*short, *gap, *short]), PLAIN)) == []  # two flickers are no event of 26 s
+    assert spans(find_events(course_of([*held, *gap, *short]), PLAIN)) == [("gpd", 0, 10)]
+    assert spans(find_events(course_of([*held, *gap, *held]), PLAIN)) == [("gpd", 0, 30)]
+    assert len(find_events(course_of([*held, *gap, "other", *held]), PLAIN)) == 2
+    joined = replace(PLAIN, held_s=0)
+    assert spans(find_events(course_of([*short, *gap, *short]), joined)) == [("gpd", 0, 26)]
+    assert find_events(course_of([*short, *gap, "other", *short]), joined).empty
 
 
 def test_statistics_are_those_of_the_event_s_steps() -> None:
@@ -77,7 +82,7 @@ def test_events_are_long_apart_and_in_order(classes) -> None:
 @given(SEQUENCES)
 @settings(max_examples=30, deadline=None)
 def test_without_joining_the_events_are_the_runs_of_a_class(classes) -> None:
-    found = spans(find_events(course_of(classes), EventRule(smooth=False, join_s=0, least_s=0)))
+    found = spans(find_events(course_of(classes), EventRule(smooth=False, held_s=0, join_s=0, least_s=0)))
     runs = []
     for i, name in enumerate(classes):
         if name in EVENT_CLASSES:

@@ -132,7 +132,7 @@ def test_gaps_are_filled_from_both_sides() -> None:
 def infer(folder: Path, files: list[Path], out: Path, **wish: object) -> list[Path]:
     ensemble = ensemble_of(folder)
     networks = Networks.of(ensemble, "cpu", "32-true")
-    return [*infer_recordings(files, ensemble, "mine", networks, out, out / "cache", Wish(**wish))]  # type: ignore[arg-type]
+    return [*infer_recordings(find_recordings(files), ensemble, "mine", networks, out, out / "cache", Wish(**wish))]  # type: ignore[arg-type]
 
 
 def test_a_folder_for_each_recording(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
