@@ -33,10 +33,10 @@ def test_events_of_six_simulated_hours_are_found_where_they_are(tmp_path: Path) 
     annotations = pytest.importorskip("epilepsy2bids.annotations")
     write_windows(tmp_path / "data", 720)
     setting = ["dataset=hms", f"dataset.root={tmp_path / 'data'}", "labels.n_folds=2", "trainer.max_epochs=10"]
-    trained = command(tmp_path, "hbac.train", "-m", "fold=0,1", *setting, "logger=csv")
-    ensemble = next(word for word in next_line(trained) if word.startswith("ensemble="))
+    command(tmp_path, "hbac.train", "-m", "fold=0,1", *setting, "logger=csv")
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
     truth = write_hours(tmp_path / "night.edf", 6 * HOURS)
-    told = command(tmp_path, "hbac.infer", "recordings=[night.edf]", ensemble, "out=out")
+    told = command(tmp_path, "hbac.infer", "recordings=[night.edf]", f"ensemble={sweep}", "out=out")
     folder = tmp_path / "out" / "night"
 
     seizures = annotations.Annotations.loadTsv(str(folder / "seizures.tsv")).getEvents()

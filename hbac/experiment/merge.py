@@ -78,9 +78,11 @@ class MergeSweep(Callback):
                     f"{' '.join(config.hydra.overrides.task)}: this is a sweep over nothing; no job was run"
                 )
             kept = kept_settings(config.hydra.overrides.task)
-            best = command_of_best(sweep, config.hydra.overrides.task, config.labels.n_folds)
+            then = command_of_best(sweep, config.hydra.overrides.task, config.labels.n_folds)
+            if then is None and "test" not in build(config.dataset, "dataset", config.allow).parts():
+                then = command_line("report", override("runs", [sweep]), *kept)  # there is nothing to predict
             logger = build(config.logger, "logger", config.allow)
-            blend([sweep], sweep, logger=logger, kept=kept, then=best, **blend_settings(config))
+            blend([sweep], sweep, logger=logger, kept=kept, then=then, **blend_settings(config))
         except UserError as error:
             # Hydra makes a warning of any exception here, and the command would end with 0.
             fail(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,18 @@ from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
 from hbac.reading.outside import OUTSIDE, fill_outside
 from hbac.recordings.datasets import HMS, Part
 from hbac.recordings.problems import Problems
-from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, SFREQ, VOTE_COLUMNS, WINDOW_SAMPLES
+from hbac.vocabulary import (
+    CENTRAL_S,
+    CHANNELS,
+    CLASSES,
+    CONSENSUS_NAMES,
+    ELECTRODES,
+    SFREQ,
+    VOTE_COLUMNS,
+    WINDOW_SAMPLES,
+)
+
+log = logging.getLogger("hbac.reading")
 
 _NEEDED = ("file", "onset", "patient")
 _PIECE = 120_000  # samples that are copied at a time
@@ -121,15 +133,24 @@ class Recordings(HMS):
                     report(done, events["file"].nunique())
                     recording = open_recording(self._files / str(file), **self._settings)  # type: ignore[arg-type]
                     recording.check_amplitudes()
-                    if lacking := recording.electrodes.missing:
-                        lost = [name for name in lacking if name not in recording.interpolated]
-                        if lost:
-                            raise UserError(f"{recording.name}: {', '.join(lost)} missing; a data set needs all of 19")
+                    _check_electrodes(recording)
                     _copy_windows(recording, group, partial / "train_eegs", rows, self._outside)
             pd.DataFrame(rows).to_csv(partial / "train.csv", index=False)
             partial.replace(self.root)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_electrodes(recording: Recording) -> None:
+    """Refuse a recording that lacks electrodes; warn of one whose electrodes do not all share a reference."""
+    if lost := [name for name in recording.electrodes.missing if name not in recording.interpolated]:
+        raise UserError(f"{recording.name}: {', '.join(lost)} missing; a data set needs all of 19")
+    parts = dict(zip(CHANNELS, recording.electrodes.part, strict=True))
+    if others := [name for name in ELECTRODES if parts[name] != parts[ELECTRODES[0]]]:
+        log.warning(
+            "%s: %s share no reference with %s: choose a montage that has no difference of theirs, such as "
+            "longitudinal_bipolar", recording.name, ", ".join(others), ELECTRODES[0],
+        )  # fmt: skip
 
 
 def _copy_windows(

@@ -10,9 +10,10 @@ import pytest
 from hbac.common.errors import UserError
 from hbac.labels.folds import make_folds
 from hbac.reading.labelled import Recordings
+from hbac.reading.names import parse_label
 from hbac.reading.opened import open_recording
-from hbac.vocabulary import VOTE_COLUMNS
-from tests.recorded import write_brain
+from hbac.vocabulary import CHANNELS, VOTE_COLUMNS
+from tests.recorded import CHB_MIT, write_brain, write_edf
 
 VOTES = ",".join(VOTE_COLUMNS)
 
@@ -69,3 +70,24 @@ def test_a_class_is_one_vote(root: Path) -> None:
 def test_what_is_wrong_with_a_table_is_said_by_line(root: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         data_set(root, text, "wrong.csv").part("train")
+
+
+def test_derivations_alone_are_warned_of_and_their_differences_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    x = dict(zip(CHANNELS, write_brain(tmp_path / "whole.edf", 60.0), strict=True))
+    leads = [(label, lead) for label in CHB_MIT if (lead := parse_label(label)) and {lead.name, lead.reference} <= {*x}]
+    write_edf(tmp_path / "a.edf", [(label, x[lead.name] - x[lead.reference]) for label, lead in leads], 200.0)
+    part = data_set(tmp_path, "file,onset,class,patient\na.edf,25,lpd,x\n").part("train")
+    assert "Fz, Cz, Pz, Fp2, F4, C4, P4, F8, T4, T6, O2 share no reference with Fp1: choose" in caplog.text
+    window = dict(zip(CHANNELS, part.eeg.window(0, 0, 10_000).T.astype(float), strict=True))
+    for a, b in (("C3", "P3"), ("T4", "T6"), ("Fz", "Cz")):
+        np.testing.assert_allclose(window[a] - window[b], (x[a] - x[b])[1000:11_000], atol=0.5)
+
+
+def test_too_few_electrodes_are_refused(tmp_path: Path) -> None:
+    eeg = dict(zip(CHANNELS, write_brain(tmp_path / "whole.edf", 60.0), strict=True))
+    lost = ("F7", "T3", "T5", "F8", "T4")
+    write_edf(tmp_path / "a.edf", {name: x for name, x in eeg.items() if name not in lost}, 200.0)
+    with pytest.raises(UserError, match=r"a.edf: F7, T3, T5, F8, T4 missing; a data set needs all of 19"):
+        data_set(tmp_path, "file,onset,class,patient\na.edf,25,lpd,x\n").part("train")
