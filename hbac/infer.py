@@ -229,7 +229,8 @@ def infer_recordings(cfg: DictConfig) -> None:
     spent_s = time.perf_counter() - began
     # Without the files' names, which may be those of patients.
     settings = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True)) | {"recordings": len(files)}
-    with never_fatal(), logger.single(RunFacts("infer-recordings", name, settings, out, "infer")) as run:
+    told = {key: value for key, value in settings.items() if key not in ("dataset", "split", "out")}
+    with never_fatal(), logger.single(RunFacts("infer-recordings", name, told, out, "infer", typed=False)) as run:
         if run is not None:
             run.summary.update(totals(summaries) | {"networks": len(networks.models), "seconds": spent_s})
     sys.stdout.write(f"recordings: {out}  ({len(folders)} folder(s), each with predictions and events)\n")

@@ -103,7 +103,8 @@ class Recordings(HMS):
         """
         if name != "train":
             raise UserError(
-                f"part {name}: dataset=recordings has labelled windows only; hbac.infer recordings= predicts"
+                f"dataset=recordings has no part {name}: it is labelled windows only; python -m hbac.infer "
+                "recordings=FOLDER predicts along recordings"
             )
         if official:
             raise UserError("recordings have no official spectrograms: choose a model that reads EEG alone")

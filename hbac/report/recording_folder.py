@@ -88,7 +88,7 @@ def totals(summaries: Sequence[Summary]) -> dict[str, float]:
     """Add recordings up for a logger: hours, and hours and events of each class."""
     found: dict[str, float] = {"recordings": len(summaries), "hours": sum(one.duration_s for one in summaries) / 3600}
     for name in CLASSES:
-        found[f"hours/{name}"] = float(sum(one.hours.loc[name, "likeliest"] for one in summaries))
+        found[f"hours/{name}"] = sum(float(one.hours["likeliest"][name]) for one in summaries)
         if name in EVENT_CLASSES:
             found[f"events/{name}"] = sum(int((one.events["class"] == name).sum()) for one in summaries)
     return found

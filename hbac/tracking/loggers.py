@@ -53,6 +53,7 @@ class RunFacts:
     folder: Path  # the run's, where all logs go
     job_type: str = "train"  # or ensemble, or infer
     run_id: str | None = None  # W&B's, of a run that goes on where it stopped; None for a new one
+    typed: bool = True  # whether W&B may note the command line, which can name a patient's file
 
 
 def run_id(config_hash: str, fold: int) -> str:
@@ -181,7 +182,7 @@ class Loggers:
                 config=facts.config | {"git": git_state()},
                 mode=mode,
                 reinit="finish_previous",  # a new run for each fold, also where several are trained in one process
-                settings=wandb.Settings(**_SETTINGS),
+                settings=wandb.Settings(**_SETTINGS, x_disable_meta=not facts.typed),
             )
         except (Error, OSError) as error:
             if mode == "online":

@@ -51,7 +51,11 @@ def test_from_recordings_to_report_and_predictions(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "index.html").is_file()
     refused = command(tmp_path, "hbac.infer", "logger=csv", ok=False)
     assert refused.returncode == 2
-    assert "hbac.infer recordings= predicts" in refused.stderr
-    told = command(tmp_path, "hbac.infer", "recordings=edf", "page=false", "out=said", "logger=csv")
+    assert "python -m hbac.infer recordings=FOLDER predicts along recordings" in refused.stderr
+    told = command(tmp_path, "hbac.infer", "recordings=edf", "page=false", "out=said")
     assert next_line(told)[0] in ("hbac.infer", "hbac.report")
     assert [len(Course.read(tmp_path / "said" / f"p{i}").frame) for i in (0, N_PATIENTS - 1)] == [50, 5]
+    # W&B is told of totals, and of no file's name.
+    (run,) = [path.read_bytes() for path in tmp_path.glob("outputs/wandb/offline-run-*/*.wandb")]
+    assert b"hours/lpd" in run and b"events/seizure" in run
+    assert b"recordings=edf" not in run
