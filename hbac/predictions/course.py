@@ -24,7 +24,7 @@ from hbac.common.files import read_json, whole_file, write_json
 from hbac.common.shapes import Maybe, check_shape
 from hbac.evaluation.metric import check_distribution
 from hbac.predictions.metadata import PREFIX
-from hbac.predictions.parquet import read_parquet
+from hbac.predictions.parquet import as_frame, read_parquet
 from hbac.vocabulary import PROB_COLUMNS
 
 COMMAND = "hbac.infer recordings"  # who a recording's files are said to be of
@@ -168,7 +168,7 @@ class Course:
         except (KeyError, ValueError):
             raise UserError(f"{path}: its metadata have no {PREFIX}course: not a table of {COMMAND}=") from None
         check_shape(about, _METADATA, f"{path}, {PREFIX}course")
-        frame = arrow.to_pandas(ignore_metadata=True)
+        frame = as_frame(arrow, path)
         _check(frame, about["step_s"], str(path))
         return cls(frame, about["step_s"], about["outside"], about["ensemble"], tuple(about["models"]))
 

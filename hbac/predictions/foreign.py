@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from hbac.common.errors import UserError
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.folds import FoldTable
 from hbac.predictions.metadata import TableMetadata
-from hbac.predictions.parquet import read_footer, read_parquet
+from hbac.predictions.parquet import as_frame, read_footer, read_parquet
 from hbac.predictions.table import DTYPES, ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable
 from hbac.recordings.tables import patient_number
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
@@ -83,7 +83,7 @@ def read_table(
             if folds is not None:
                 _compare_folds(table.frame, _fold_table(folds), str(path))
             return table
-        frame = arrow.to_pandas(ignore_metadata=True)
+        frame = as_frame(arrow, path)
     return _adopt(frame, path, None if folds is None else _fold_table(folds), member or path.stem)
 
 
@@ -105,8 +105,13 @@ def _has_metadata(arrow: pa.Table) -> bool:
     return any(key.startswith(_PREFIX) for key in (arrow.schema.metadata or {}))
 
 
-def read_csv(path: Path, what: str = "prediction table") -> pd.DataFrame:
-    """Read a table with one header line; `UserError` says what is wrong with `what`."""
+def read_csv(
+    path: Path, what: str = "prediction table", needed: Callable[[str], bool] = DTYPES.__contains__
+) -> pd.DataFrame:
+    """Read a table with one header line; `UserError` says what is wrong with `what`.
+
+    Of columns that are `needed` there may be only one of a name.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such {what}")
     try:
@@ -118,7 +123,7 @@ def read_csv(path: Path, what: str = "prediction table") -> pd.DataFrame:
             frame = pd.read_csv(path, index_col=False)
     except (OSError, ValueError, csv.Error, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise UserError(f"{path}: not readable as csv ({str(error).splitlines()[0]})") from error
-    if twice := sorted(name for name, n in Counter(header).items() if n > 1 and name in DTYPES):
+    if twice := sorted(name for name, n in Counter(header).items() if n > 1 and needed(name)):
         raise UserError(f"table {path}: more than one column {', '.join(twice)}")
     if len(header) == 1:
         raise UserError(f"table {path}: its only column is {header[0][:80]!r}; columns must be separated by commas")
@@ -143,7 +148,7 @@ def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None, member: str
     adopted: dict[str, np.ndarray] = {}
     for column in (*ID_COLUMNS, "fold", "n_votes"):
         if column in frame.columns:
-            adopted[column] = _integers(frame, column, path)
+            adopted[column] = integers(frame, column, path)
         elif column in ID_COLUMNS:
             adopted[column] = np.full(len(frame), NO_ID)
             unchecked.append(column)
@@ -221,7 +226,8 @@ def _normalise(values_NK: np.ndarray, what: str) -> list[str]:
     ]
 
 
-def _integers(frame: pd.DataFrame, column: str, path: Path) -> np.ndarray:
+def integers(frame: pd.DataFrame, column: str, path: Path) -> np.ndarray:
+    """Read a column of whole numbers; patients may have names, as in ``train.csv``."""
     column_N = frame[column]
     named = column == "patient_id" and not pd.api.types.is_numeric_dtype(column_N.dtype)  # as a train.csv may have
     if named:
@@ -233,7 +239,7 @@ def _integers(frame: pd.DataFrame, column: str, path: Path) -> np.ndarray:
         needed = "a whole number or a name" if named else "a whole number"
         raise UserError(f"table {path}: row {row}, column {column}: {frame[column].iloc[row]}; {needed} is needed")
     limits = np.iinfo(DTYPES[column])
-    bad = (values < limits.min) | (values > limits.max)
+    bad = (values < limits.min) | (values > limits.max) | (values.astype(np.float64) >= 2.0**63)
     if bad.any():
         row = int(np.argmax(bad))
         raise UserError(

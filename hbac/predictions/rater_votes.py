@@ -19,9 +19,9 @@ import pandas as pd
 from hbac.common.errors import UserError
 from hbac.evaluation.agreement import NOT_RATED, count_votes_by_rater
 from hbac.evaluation.metric import check_distribution
-from hbac.predictions.foreign import read_csv
+from hbac.predictions.foreign import integers, read_csv
 from hbac.predictions.metadata import TableMetadata
-from hbac.predictions.parquet import read_parquet
+from hbac.predictions.parquet import as_frame, read_parquet
 from hbac.predictions.table import ID_COLUMNS, NO_ID, PredictionTable
 from hbac.vocabulary import CLASSES, CONSENSUS_NAMES, PROB_COLUMNS, VOTE_COLUMNS
 
@@ -97,8 +97,13 @@ def read_raters(path: str | Path) -> RaterTable:
     """
     path = Path(path)
     frame = _read(path)
-    if set(LONG) <= set(frame.columns):
-        return _from_long(frame, path)
+    table = _from_long(frame, path) if set(LONG) <= set(frame.columns) else _from_wide(frame, path)
+    if not len(table.votes):
+        raise UserError(f"{path}: nobody rated anything: it has no vote")
+    return table
+
+
+def _from_wide(frame: pd.DataFrame, path: Path) -> RaterTable:
     raters = [str(column) for column in frame.columns if str(column).startswith(PREFIX)]
     if not raters:
         counted = "; it has counts of votes, which say how far experts agree but not who does" * (
@@ -123,14 +128,14 @@ def read_raters(path: str | Path) -> RaterTable:
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix.lower() == ".csv":
-        return read_csv(path, "table of raters")
-    frame: pd.DataFrame = read_parquet(path).to_pandas(ignore_metadata=True)
-    return frame
+        known = (*LONG, *ID_COLUMNS, *PROB_COLUMNS)
+        return read_csv(path, "table of raters", lambda name: name in known or name.startswith(PREFIX))
+    return as_frame(read_parquet(path), path)
 
 
 def _classes(values: pd.Series, path: Path) -> npt.NDArray[np.int64]:
     """Bring one rater's votes to positions among the classes."""
-    if pd.api.types.is_numeric_dtype(values.dtype):
+    if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
         code = values.fillna(NOT_RATED).to_numpy()
         bad = ~np.isin(code, [NOT_RATED, *range(len(CODES))])
         allowed = f"{NOT_RATED} (not rated), " + ", ".join(f"{code} ({name})" for code, name in enumerate(CODES))
@@ -148,14 +153,7 @@ def _classes(values: pd.Series, path: Path) -> npt.NDArray[np.int64]:
 
 
 def _ids(frame: pd.DataFrame, column: str, path: Path) -> npt.NDArray[np.int64]:
-    if column not in frame.columns:
-        return np.full(len(frame), NO_ID)
-    values = pd.to_numeric(frame[column], errors="coerce")
-    bad = values.isna() | (values % 1 != 0)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise UserError(f"{path}: row {row}, column {column}: {frame[column].iloc[row]}; a whole number is needed")
-    return values.to_numpy(np.int64)
+    return integers(frame, column, path) if column in frame.columns else np.full(len(frame), NO_ID)
 
 
 def _check_once(ids: pd.DataFrame, path: Path) -> None:
@@ -178,7 +176,12 @@ def _from_long(frame: pd.DataFrame, path: Path) -> RaterTable:
     at = np.searchsorted(labels, label_id), np.searchsorted(names, rater.to_numpy(str))
     votes, certainty = np.full((len(labels), len(names)), NOT_RATED, np.int64), None
     votes[at] = k
-    ids = pd.DataFrame({column: _ids(frame, column, path)[first] for column in ID_COLUMNS})
+    ids = pd.DataFrame({column: _ids(frame, column, path) for column in ID_COLUMNS})
+    several = ids.groupby("label_id").nunique() > 1
+    if several.any(axis=None):
+        column = several.any().idxmax()
+        raise UserError(f"{path}: label_id {several[column].idxmax()} has more than one {column}")
+    ids = ids.iloc[first].reset_index(drop=True)
     rated = (votes != NOT_RATED).any(axis=1)
     if "certainty" in frame.columns:
         sure = pd.to_numeric(frame["certainty"], errors="coerce")

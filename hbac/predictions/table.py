@@ -25,7 +25,7 @@ from hbac.common.files import whole_file
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions.metadata import HASHES, PREFIX, TableMetadata, parse_metadata
-from hbac.predictions.parquet import read_parquet
+from hbac.predictions.parquet import as_frame, read_parquet
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 ID_COLUMNS = ("eeg_id", "eeg_sub_id", "spectrogram_id", "patient_id", "label_id")
@@ -190,15 +190,7 @@ class PredictionTable:
                 f"{path}: the file's metadata lack {', '.join(PREFIX + key for key in missing)}; "
                 "a table made by other code is read with hbac.predictions.foreign.read_table"
             )
-        try:
-            frame = arrow.to_pandas(ignore_metadata=True)
-        except (
-            pa.ArrowException,
-            ValueError,
-            TypeError,
-            OverflowError,
-        ) as error:  # dates beyond what pandas knows, say
-            raise UserError(f"{path}: not a prediction table ({error})") from error
+        frame = as_frame(arrow, path)
         check_frame(frame, str(path))
         own = {key.removeprefix(PREFIX): value for key, value in flat.items() if key.startswith(PREFIX)}
         stated = own.pop("sha256", None)  # an earlier version noted none

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hbac.common.errors import UserError
 from hbac.predictions.rater_votes import RaterTable, read_opinions, read_raters, vote_counts
+from hbac.recordings.tables import number_of_name
 from hbac.vocabulary import CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 SZ, LPD, GPD, LRDA, GRDA, OTHER = range(6)
@@ -91,7 +94,10 @@ def test_what_is_wrong_is_named(wide: pd.DataFrame, tmp_path: Path) -> None:
         ),
         (wide.assign(rater_cy=["lpd", "spike", ""]), r"row 1, column rater_cy: spike; a vote is nothing .* seizure"),
         (wide.assign(label_id=[7, 7, 8]), "row 1, column label_id: 7 stands twice"),
-        (wide.assign(patient_id=["x", 1, 2]), "row 0, column patient_id: x; a whole number"),
+        (wide.assign(patient_id=["", 1, 2]), "row 0, column patient_id: nan; a whole number"),
+        (wide.assign(label_id=[1e300, 7, 8]), "row 0, column label_id: 1e\\+300; at most 9223372036854775807"),
+        (wide.assign(rater_ann=[True, False, True]), "row 0, column rater_ann: True; a vote is nothing"),
+        (wide[["label_id"]].assign(rater_ann=-1), "nobody rated anything"),
     ]:
         with pytest.raises(UserError, match=message):
             read_raters(write(path, frame))
@@ -148,3 +154,36 @@ def test_opinions_that_are_refused(column: str, value: object, message: str, tmp
     said.loc[1, column] = value
     with pytest.raises(UserError, match=message):
         read_opinions(write(tmp_path / "said.csv", said), rows)
+
+
+def test_patients_may_have_names(wide: pd.DataFrame, tmp_path: Path) -> None:
+    named = write(tmp_path / "v.csv", wide.assign(patient_id=["ann", "ann", "7"]))
+    first, second = read_raters(named).patients
+    assert first == second == number_of_name("ann")
+    votes = pd.DataFrame(
+        {"rater": ["a", "b"], "label_id": [1, 1], "class": ["lpd", "gpd"], "patient_id": ["ann", "bo"]}
+    )
+    with pytest.raises(UserError, match="label_id 1 has more than one patient_id"):
+        read_raters(write(tmp_path / "votes.csv", votes))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rater,label_id,class\nx,ann,1,lpd\nx,bo,1,gpd\n", "not readable as csv"),  # a field more than the header
+        ("rater,label_id,class,class\nann,1,lpd,gpd\n", "more than one column class"),
+        ("label_id,rater_a,rater_a\n1,0,1\n", "more than one column rater_a"),
+        ("rater;label_id;class\nann;1;lpd\n", "columns must be separated by commas"),
+    ],
+)
+def test_no_field_is_taken_for_another(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "v.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_raters(tmp_path / "v.csv")
+
+
+def test_what_pandas_noted_may_be_damaged(wide: pd.DataFrame, tmp_path: Path) -> None:
+    for damaged in (b"{", b"\xa0", b"[]", b'{"columns": 3}'):
+        table = pa.Table.from_pandas(wide[["label_id", "rater_ann"]]).replace_schema_metadata({b"pandas": damaged})
+        pq.write_table(table, tmp_path / "v.parquet", store_schema=False)
+        assert read_raters(tmp_path / "v.parquet").names == ("ann",)
