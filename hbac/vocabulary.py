@@ -31,7 +31,15 @@ WINDOW_S = 50.0
 WINDOW_SAMPLES = int(SFREQ * WINDOW_S)
 CENTRAL_S = 10.0
 
-SPECTROGRAM_REGIONS = ("LL", "RL", "LP", "RP")
+# Chains of electrodes from front to back: L/R the side, L lateral (temporal) and P parasagittal. They name the regions
+# of the official spectrograms, and stand in the order of these files.
+CHAINS = {
+    "LL": ("Fp1", "F7", "T3", "T5", "O1"),
+    "RL": ("Fp2", "F8", "T4", "T6", "O2"),
+    "LP": ("Fp1", "F3", "C3", "P3", "O1"),
+    "RP": ("Fp2", "F4", "C4", "P4", "O2"),
+}
+SPECTROGRAM_REGIONS = tuple(CHAINS)
 SPECTROGRAM_ROW_S = 2.0
 SPECTROGRAM_ROWS = 300
 

@@ -23,35 +23,19 @@ from torch import Tensor
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.vocabulary import CHANNELS, ELECTRODES, MIRROR
+from hbac.vocabulary import CHAINS, CHANNELS, ELECTRODES, MIRROR
 
 # Legend of tensor names: B window, C channel as stored (20), D derivation, T sample.
 
 AVERAGE = "AVG"
 
-# The chains of electrodes from front to back that name the four regions of the images and of the official
-# spectrograms: L/R the side, L lateral (temporal) and P parasagittal. The right ones are the left ones
-# mirrored.
-_LEFT_CHAINS = {"LL": ("Fp1", "F7", "T3", "T5", "O1"), "LP": ("Fp1", "F3", "C3", "P3", "O1")}
 _LEFT_PUBLIC = (("Fp1", "T3"), ("T3", "O1"), ("Fp1", "C3"), ("C3", "O1"))
 
-
-def _mirrored(chain: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(MIRROR[name] for name in chain)
-
-
 #: Region name to its chain of five electrodes, in the order of the images: left to right over the head.
-REGIONS: dict[str, tuple[str, ...]] = {
-    "LL": _LEFT_CHAINS["LL"],
-    "LP": _LEFT_CHAINS["LP"],
-    "RP": _mirrored(_LEFT_CHAINS["LP"]),
-    "RL": _mirrored(_LEFT_CHAINS["LL"]),
-}
+REGIONS: dict[str, tuple[str, ...]] = {region: CHAINS[region] for region in ("LL", "LP", "RP", "RL")}
 
-#: Region name to the region on the other side, derived from the electrodes (not from the letters).
-REGION_MIRROR: dict[str, str] = {
-    name: next(other for other, chain in REGIONS.items() if chain == _mirrored(REGIONS[name])) for name in REGIONS
-}
+#: Region name to the region on the other side.
+REGION_MIRROR: dict[str, str] = {"LL": "RL", "LP": "RP", "RP": "LP", "RL": "LL"}
 
 
 def region_derivations(region: str) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from hbac.synthetic.draws import (
     pick,
     pulses,
     renewal,
-    some,
     spectrum_noise,
     to_signal,
     uniform,
@@ -201,9 +200,10 @@ def _rhythmic(rng: np.random.Generator, a: Artefacts, beat_s: NDArray[np.float64
 
 def _movement(rng: np.random.Generator, a: Artefacts, n: int, sfreq: float) -> Array:
     out = np.zeros((N_ELECTRODES, n), dtype=np.float32)
+    even = np.full(N_ELECTRODES, 1 / N_ELECTRODES)  # without it NumPy draws in another way: other data from a seed
     for start in renewal(rng, 0, n / sfreq, a.movement_hz, 0.9):
         length = loguniform(rng, 0.3, 6)
-        chosen = some(rng, range(N_ELECTRODES), np.ones(N_ELECTRODES), int(rng.integers(1, 12)))
+        chosen = rng.choice(N_ELECTRODES, int(rng.integers(1, 12)), replace=False, p=even)
         first, last = int(start * sfreq), min(n, int((start + length) * sfreq))
         m = last - first
         if m < 8:

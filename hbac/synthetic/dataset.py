@@ -321,8 +321,7 @@ def _finish(root: Path, wanted: dict[str, Any], size: Size) -> None:
         for name in ("eeg", "spectrogram", "patient"):
             info[part][f"{name}s"] = int(table[f"{name}_id"].nunique())
         info[part]["votes"] = floors(votes, shares, known["floor"].to_numpy())
-        truth = table[["eeg_id", "eeg_sub_id", "label_id"]].copy()
-        truth = truth.join(known)
+        truth = table[["eeg_id", "eeg_sub_id", "label_id"]].join(known)
         truth[list(VOTE_COLUMNS)] = shares
         name = "truth.csv" if part == "train" else "test_truth.csv"
         _write_text(root / name, truth.to_csv(index=False))

@@ -5,8 +5,6 @@ Every function takes the generator it draws from; nothing here keeps state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike, NDArray
@@ -149,9 +147,3 @@ def renewal(
     steps = rng.gamma(shape, 1 / (shape * rate_hz), count)
     times = start_s - uniform(rng, 0, 1) / rate_hz + np.cumsum(steps)
     return np.asarray(times[(times >= start_s) & (times < stop_s)], dtype=np.float64)
-
-
-def some(rng: np.random.Generator, items: Sequence[int], weights: ArrayLike, count: int) -> NDArray[np.int64]:
-    """Draw `count` different items with the given weights."""
-    share = np.asarray(weights, dtype=float)
-    return rng.choice(np.asarray(items), size=min(count, len(items)), replace=False, p=share / share.sum())

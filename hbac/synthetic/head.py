@@ -20,7 +20,7 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from hbac.synthetic.draws import Array, chance, uniform
-from hbac.vocabulary import ELECTRODES, MIRROR, POSITIONS
+from hbac.vocabulary import CHAINS, ELECTRODES, MIRROR, POSITIONS
 
 N_ELECTRODES = len(ELECTRODES)
 # Berg and Scherg's equivalent dipoles: depth factors and strengths.
@@ -29,14 +29,7 @@ _STRENGTH = np.array([0.5979, 0.2037, 0.0237])
 _CORTEX = 0.86  # eccentricity of the source shell
 _ORDER = 48  # terms of the series; the skull has damped the rest
 
-_CHAINS = (
-    ("Fp1", "F7", "T3", "T5", "O1"),
-    ("Fp2", "F8", "T4", "T6", "O2"),
-    ("Fp1", "F3", "C3", "P3", "O1"),
-    ("Fp2", "F4", "C4", "P4", "O2"),
-    ("Fz", "Cz", "Pz"),
-)
-DERIVATIONS = tuple(pair for chain in _CHAINS for pair in pairwise(chain))
+DERIVATIONS = tuple(pair for chain in (*CHAINS.values(), ("Fz", "Cz", "Pz")) for pair in pairwise(chain))
 LEFT = tuple(i for i, (a, b) in enumerate(DERIVATIONS) if POSITIONS[a][0] < 0 and POSITIONS[b][0] < 0)
 RIGHT = tuple(i for i, (a, b) in enumerate(DERIVATIONS) if POSITIONS[a][0] > 0 and POSITIONS[b][0] > 0)
 

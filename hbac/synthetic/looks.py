@@ -90,14 +90,12 @@ def draw_pattern(rng: np.random.Generator, patient: Patient, label: int, clarity
         if fits and (pattern.roundness < blunt or isinstance(pattern, Rhythmic)):
             break
         pattern = draw(rng, patient, general=general)
-    less = 1 - clarity
+    less, half_less = 1 - clarity, 1 - 0.5 * clarity
     pattern = replace(pattern, height=pattern.height * (1 + clarity), ragged=pattern.ragged * less)
-    if isinstance(pattern, Periodic) and clarity > 0:
-        return replace(pattern, variation=pattern.variation * (1 - 0.5 * clarity), rhythmic=pattern.rhythmic * less)
-    if isinstance(pattern, Rhythmic) and clarity > 0:
-        unrest = pattern.unrest * (1 - 0.5 * clarity)
-        return replace(pattern, unrest=unrest, notch=pattern.notch * less, sharp=pattern.sharp * less)
-    return pattern
+    if isinstance(pattern, Periodic):
+        return replace(pattern, variation=pattern.variation * half_less, rhythmic=pattern.rhythmic * less)
+    assert isinstance(pattern, Rhythmic)
+    return replace(pattern, unrest=pattern.unrest * half_less, notch=pattern.notch * less, sharp=pattern.sharp * less)
 
 
 def show(

@@ -62,8 +62,6 @@ class Rendered:
 
     eeg: Array
     layers: tuple[Layer, ...]
-    t0_s: float
-    sfreq: float
 
 
 def draw_session(
@@ -162,7 +160,7 @@ def render(rng: np.random.Generator, session: Session, t0_s: float, n: int, sfre
         rest += layer.fields.T @ layer.waves
     rest = session.recorder.spread @ rest
     out = apply_recorder(rng, patient, session.recorder, rest, heart, sfreq)
-    return Rendered(np.ascontiguousarray(out[:, :wanted]), tuple(layers), t0_s, sfreq)
+    return Rendered(np.ascontiguousarray(out[:, :wanted]), tuple(layers))
 
 
 def _factor(session: Session, layer: Layer, rest: Array, t0_s: float, sfreq: float) -> np.float32:

@@ -32,14 +32,9 @@ class VoteFigures:
 
     def distances(self, wanted: VoteFigures) -> dict[str, float]:
         """Return the largest difference from other figures, by kind, in units of what simulated votes may differ by."""
-        return {
-            name: float(np.nan_to_num(np.abs(getattr(self, name) - getattr(wanted, name)) / allowed, nan=np.inf).max())
-            for name, allowed in ALLOWED.items()
-        } | {
-            "rows_per_eeg": float(
-                np.nan_to_num(np.abs(self.rows_per_eeg / wanted.rows_per_eeg - 1) * 3, nan=np.inf).max()
-            )
-        }
+        off = {name: (getattr(self, name) - getattr(wanted, name)) / allowed for name, allowed in ALLOWED.items()}
+        off["rows_per_eeg"] = (self.rows_per_eeg / wanted.rows_per_eeg - 1) * 3
+        return {name: float(np.nan_to_num(np.abs(value), nan=np.inf).max()) for name, value in off.items()}
 
 
 #: How much simulated figures may differ from the competition's; rows per EEG by a third.

@@ -8,15 +8,13 @@ doi:10.1152/physiol.00062.2015
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal.windows import dpss
 
 from hbac.synthetic.draws import Array, chance, uniform
-from hbac.synthetic.head import DERIVATIONS
+from hbac.synthetic.head import BIPOLAR
 from hbac.vocabulary import ELECTRODES, SPECTROGRAM_REGIONS, SPECTROGRAM_ROW_S
 
 SFREQ_LOW = 50.0  # enough for 20 Hz
@@ -25,28 +23,8 @@ _FIRST, _LAST = 3, 103  # 0.59 to 19.92 Hz
 FREQUENCIES_HZ = np.arange(_FIRST, _LAST) * SFREQ_LOW / N_FFT
 _WINDOW_S = 4.0
 _TAPERS = 3
-_CHAINS = {
-    "LL": ("Fp1", "F7", "T3", "T5", "O1"),
-    "RL": ("Fp2", "F8", "T4", "T6", "O2"),
-    "LP": ("Fp1", "F3", "C3", "P3", "O1"),
-    "RP": ("Fp2", "F4", "C4", "P4", "O2"),
-}
 COLUMNS = tuple(f"{region}_{f:.2f}" for region in SPECTROGRAM_REGIONS for f in FREQUENCIES_HZ)
-
-
-def _matrix() -> Array:
-    rows = []
-    for region in SPECTROGRAM_REGIONS:
-        chain = _CHAINS[region]
-        for a, b in pairwise(chain):
-            row = np.zeros(len(ELECTRODES), dtype=np.float32)
-            row[ELECTRODES.index(a)], row[ELECTRODES.index(b)] = 1, -1
-            rows.append(row)
-    return np.stack(rows)
-
-
-_DIFFERENCES = _matrix()  # (16, 19), four per region
-assert len(DERIVATIONS) == len(_DIFFERENCES) + 2
+_DIFFERENCES = BIPOLAR[: 4 * len(SPECTROGRAM_REGIONS)]  # four per region, without the midline
 
 
 def multitaper(eeg_uv: Array) -> Array:
