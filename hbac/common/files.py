@@ -158,6 +158,11 @@ def without_nan(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
+def with_nan(value: float | None) -> float:
+    """Take a number as `without_nan` leaves it: null is NaN."""
+    return math.nan if value is None else float(value)
+
+
 def read_json(path: Path, shape: Any = None) -> Any:
     """Read a JSON file, check it against the hash that it carries, if it does, and take that out.
 

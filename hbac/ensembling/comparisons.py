@@ -223,7 +223,7 @@ def leave_one_out(data: BlendData, names: tuple[str, ...], patient_id_N: npt.NDA
         return pd.DataFrame({"name": names} | {key: [np.nan] for key in ("gain", "low", "high")})
     if data.counts is not None:
         data, patient_id_N = data.counted, patient_id_N[data.counts]
-    whole = nest(data, SINGLE["convex"](), quiet=True)
+    whole = nest(data, SINGLE["convex"], quiet=True)
     kl_N = kl_rows(data.targets, whole.nested)
     rows = []
     for m, name in enumerate(track(names, "leaving out members", log=False)):
@@ -233,7 +233,7 @@ def leave_one_out(data: BlendData, names: tuple[str, ...], patient_id_N: npt.NDA
         kept = np.arange(len(names)) != m
         row = np.ones(len(data.fold), dtype=bool) if data.present is None else data.present[kept].any(axis=0)
         rest = data.only(members=kept, rows=row)
-        without_N = kl_rows(rest.targets, nest(rest, SINGLE["convex"](), quiet=True).nested)
+        without_N = kl_rows(rest.targets, nest(rest, SINGLE["convex"], quiet=True).nested)
         gain = paired_bootstrap(without_N, kl_N[row], patient_id_N[row])
         rows.append((name, gain.estimate, gain.low, gain.high))
     table = pd.DataFrame(rows, columns=["name", "gain", "low", "high"])

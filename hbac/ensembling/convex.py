@@ -45,7 +45,6 @@ class ConvexFit:
 def fit_convex(
     prob_MNK: npt.NDArray[np.floating],
     target_NK: Array,
-    row_weight_N: Array | None = None,
     gap: float = GAP,
     prune_below: float = PRUNE_BELOW,
 ) -> ConvexFit:
@@ -62,9 +61,8 @@ def fit_convex(
     >>> fit_convex(np.stack([bad, good]), target).weights.round(6).tolist()
     [0.0, 1.0]
     """
-    share_N = np.full(len(target_NK), 1 / len(target_NK)) if row_weight_N is None else row_weight_N / row_weight_N.sum()
     row_I, class_I = np.nonzero(target_NK)
-    count_I = target_NK[row_I, class_I] * share_N[row_I]
+    count_I = target_NK[row_I, class_I] * (1 / len(target_NK))
     prob_IM = np.empty((len(row_I), len(prob_MNK)), dtype=np.float32)
     for m, prob_NK in enumerate(prob_MNK):
         prob_IM[:, m] = prob_NK[row_I, class_I]

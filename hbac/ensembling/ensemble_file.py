@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import hbac
 from hbac.common.errors import UserError
-from hbac.common.files import read_json, write_json
+from hbac.common.files import read_json, with_nan, write_json
 from hbac.common.shapes import Maybe, check_shape
 from hbac.ensembling.blends import Array, Blend, blend_from_dict
 from hbac.ensembling.methods import SINGLE
@@ -266,13 +266,9 @@ def _member(entry: Mapping[str, Any], folder: Path) -> Member:
         runs=tuple(_absolute(run, folder) for run in entry["runs"]),
         table=None if entry.get("table") is None else _absolute(entry["table"], folder),
         config_hash=entry["config_hash"],
-        kl=_number(entry.get("kl")),
+        kl=with_nan(entry.get("kl")),
     )
 
 
 def _interval(entry: Mapping[str, Any]) -> Interval:
-    return Interval(*(_number(entry.get(name)) for name in ("kl", "low", "high")))
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+    return Interval(*(with_nan(entry.get(name)) for name in ("kl", "low", "high")))

@@ -36,70 +36,35 @@ MEMBER_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6)
 CLASS_STRENGTHS = tuple(product((1e-3, 1e-6), (1e-1, 2e-2, 5e-3, 1e-3)))  # on members, on classes
 
 
-class _Mean:
-    """Plain arithmetic mean."""
-
-    name = "mean"
-    fitted = False
-
-    def settings(self, n_members: int) -> Sequence[Any]:
-        """Return the one setting there is."""
-        return [None]
-
-    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
-        """Weigh all members alike."""
-        n_members = len(data.probs)
-        return [Arithmetic(np.full(n_members, 1 / n_members))]
+def _mean(data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+    n_members = len(data.probs)
+    return [Arithmetic(np.full(n_members, 1 / n_members))]
 
 
-class _Convex:
-    """Weighted arithmetic mean, see `hbac.ensembling.convex`."""
-
-    name = "convex"
-    fitted = True
-
-    def settings(self, n_members: int) -> Sequence[Any]:
-        """Return the one setting there is."""
-        return [None]
-
-    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
-        """Find the best weights on the simplex."""
-        return [Arithmetic(fit_convex(data.filled[:, train_N], data.targets[train_N]).weights)]
+def _convex(data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+    return [Arithmetic(fit_convex(data.filled[:, train_N], data.targets[train_N]).weights)]
 
 
-class _LogLinear:
-    """Weighted geometric mean with one weight per member, see `hbac.ensembling.log_linear`."""
-
-    name = "log_linear"
-    fitted = True
-
-    def settings(self, n_members: int) -> Sequence[Any]:
-        """Return the strengths to choose from, the strongest first; one member has nobody to differ from."""
-        return MEMBER_STRENGTHS if n_members > 1 else MEMBER_STRENGTHS[:1]
-
-    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
-        """Fit each strength, prune and fit again."""
-        strengths = [Strength(members) for members in settings]
-        return fit_log_linear(data.logs[:, train_N], data.targets[train_N], strengths)
+def _log_linear(data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+    strengths = [Strength(members) for members in settings]
+    return fit_log_linear(data.logs[:, train_N], data.targets[train_N], strengths)
 
 
-class _LogLinearClass:
-    """The same with one weight per member and class."""
-
-    name = "log_linear_class"
-    fitted = True
-
-    def settings(self, n_members: int) -> Sequence[Any]:
-        """Return the strengths to choose from, the strongest first."""
-        return CLASS_STRENGTHS
-
-    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
-        """Fit each strength, prune and fit again."""
-        strengths = [Strength(members, classes) for members, classes in settings]
-        return fit_log_linear(data.logs[:, train_N], data.targets[train_N], strengths)
+def _log_linear_class(data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
+    strengths = [Strength(members, classes) for members, classes in settings]
+    return fit_log_linear(data.logs[:, train_N], data.targets[train_N], strengths)
 
 
-SINGLE: dict[str, type[Method]] = {method.name: method for method in (_Mean, _Convex, _LogLinear, _LogLinearClass)}
+SINGLE = {
+    method.name: method
+    for method in (
+        Method("mean", _mean, lambda n_members: [None], fitted=False),
+        Method("convex", _convex, lambda n_members: [None]),
+        # one member has nobody to differ from
+        Method("log_linear", _log_linear, lambda n_members: MEMBER_STRENGTHS[: None if n_members > 1 else 1]),
+        Method("log_linear_class", _log_linear_class, lambda n_members: CLASS_STRENGTHS),
+    )
+}
 METHODS = (*SINGLE, "auto")
 
 
@@ -115,7 +80,7 @@ def fit_nested(data: BlendData, method: str = "convex", quiet: bool = False) -> 
     place, n_members = _distinct(data), len(data.probs)
     if len(place) < n_members:
         data = data.only(members=place)
-    fits = [nest(data, kind(), quiet) for name, kind in SINGLE.items() if method in (name, "auto")]
+    fits = [nest(data, kind, quiet) for name, kind in SINGLE.items() if method in (name, "auto")]
     if len(place) < n_members:
         fits = [
             replace(

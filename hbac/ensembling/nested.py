@@ -12,12 +12,12 @@ All of this looks only at the rows that count, those of one vote population; the
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,17 +83,14 @@ class BlendData:
         return float(kl_rows(self.targets[row], prob_NK[row]).mean())
 
 
-class Method(Protocol):
-    """A blending method: settings to choose from, and a fit on the rows of some folds."""
+@dataclass(frozen=True)
+class Method:
+    """A blending method: a fit of each of several settings on some rows, and the settings to choose from."""
 
     name: str
-    fitted: bool  # False: it learns nothing from the rows, so that one fold is enough to score it
-
-    def settings(self, n_members: int) -> Sequence[Any]:
-        """Return what there is to choose from, strongest shrinkage first; one entry means no choice."""
-
-    def fit(self, data: BlendData, train_N: Rows, settings: Sequence[Any]) -> Sequence[Blend]:
-        """Fit each of the settings on the rows in `train_N`."""
+    fit: Callable[[BlendData, Rows, Sequence[Any]], Sequence[Blend]]
+    settings: Callable[[int], Sequence[Any]]  # for a number of members, strongest shrinkage first; one: no choice
+    fitted: bool = True  # False: it learns nothing from the rows, so that one fold is enough to score it
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class FoldFits:
     def __init__(self, data: BlendData, method: Method, quiet: bool = False) -> None:
         self.data = data
         self.method = method
-        self.settings = list(method.settings(len(data.probs)))
+        self.settings = method.settings(len(data.probs))
         self._blends: dict[Excluded, Sequence[Blend]] = {}
         self._losses: dict[tuple[Excluded, int], Array] = {}
         self._fit_all(quiet)

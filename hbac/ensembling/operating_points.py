@@ -18,7 +18,7 @@ import numpy as np
 
 import hbac
 from hbac.common.errors import UserError
-from hbac.common.files import read_json, write_json
+from hbac.common.files import read_json, with_nan, write_json
 from hbac.common.shapes import Maybe
 from hbac.evaluation.bootstrap import N_RESAMPLES, Interval
 from hbac.evaluation.operating import (
@@ -191,13 +191,9 @@ def _class_points(entry: Mapping[str, Any]) -> ClassPoints:
         for point in entry["points"]
     ]
     return ClassPoints(
-        entry["rows"], _number(entry.get("calibration_error")), _number(entry.get("jitter")), tuple(points)
+        entry["rows"], with_nan(entry.get("calibration_error")), with_nan(entry.get("jitter")), tuple(points)
     )
 
 
 def _interval(entry: Mapping[str, Any]) -> Interval:
-    return Interval(*(_number(entry.get(name)) for name in ("estimate", "low", "high")))
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+    return Interval(*(with_nan(entry.get(name)) for name in ("estimate", "low", "high")))

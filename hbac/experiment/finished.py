@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from hbac.common.errors import UserError
+from hbac.common.files import with_nan
 from hbac.predictions import PredictionTable
 from hbac.runs.folder import DONE_FILE, TABLE_FILE, WEIGHTS_HASH, check_weights, read_facts, read_scores
 
@@ -27,4 +28,4 @@ def score_of_finished(folder: Path, population: str) -> float | None:
     except UserError as error:
         log.warning("%s: finished, but no longer whole, and made again: %s", folder, error)
         return None
-    return float("nan") if score is None else float(score)
+    return with_nan(score)

@@ -70,14 +70,6 @@ def test_finds_planted_weights():
     assert score(noisy.weights, standin.probs, standin.truth) == pytest.approx(0, abs=2e-3)
 
 
-def test_row_weights_are_repetitions():
-    probs, targets = random_problem(5)
-    times = np.random.default_rng(5).integers(0, 4, 60)
-    weighted = fit_convex(probs, targets, row_weight_N=times.astype(float), prune_below=0)
-    repeated = fit_convex(np.repeat(probs, times, axis=1), np.repeat(targets, times, axis=0), prune_below=0)
-    np.testing.assert_allclose(weighted.weights, repeated.weights, atol=1e-4)
-
-
 def test_order_of_rows_and_members_and_copies_do_not_matter():
     probs, targets = random_problem(6, n_members=6, n_rows=400)
     plain = fit_convex(probs, targets).weights
