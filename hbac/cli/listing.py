@@ -24,16 +24,20 @@ GROUPS = {
     "callbacks": "callbacks",
     "debug": "debug",
 }
-LISTS = ("models", "bands", "montages", "votes", *(name for name in GROUPS if name != "models"))
+LISTS = ("models", "bands", "montages", "votes", "zoo", *(name for name in GROUPS if name != "models"))
 
 
 def listed(what: str, conf: Path) -> str:
-    """List what there is of a kind, one of `LISTS`: a line each, and how one is chosen; of ``votes`` a table."""
+    """List what there is of a kind, one of `LISTS`: a line each, and how one is chosen; votes and zoo are tables."""
     check_choice("list", what, LISTS)
     if what == "votes":
         from hbac.synthetic.comparison import votes_table  # with pandas and scipy
 
         return votes_table()
+    if what == "zoo":
+        from hbac.cli.costs import costs_table
+
+        return costs_table(conf)
     lines, use = {"bands": _bands, "montages": _montages}.get(what, lambda: _group(conf, GROUPS[what]))()
     width = max(map(len, lines))
     shown = [f"{name:<{width}}  {text}" for name, text in lines.items()]
