@@ -75,13 +75,7 @@ def own_size(name: str) -> list[int] | None:
 
 
 def check_backbone_settings(input_norm: str, backbone_lr_factor: float) -> None:
-    """Refuse an unknown normalisation of the images, and a factor of the backbone's learning rate that is not positive.
-
-    Raises
-    ------
-    UserError
-        Names the setting.
-    """
+    """Refuse an unknown normalisation of images, and a factor of the backbone's learning rate that is not positive."""
     check_choice("model.input_norm", input_norm, INPUT_NORMS)
     if not backbone_lr_factor > 0:
         raise UserError(f"model.backbone_lr_factor={backbone_lr_factor}: must be positive")

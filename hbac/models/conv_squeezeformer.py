@@ -47,11 +47,6 @@ class ConvSqueezeformer(nn.Module):
     dropout : float
         Share of values that are dropped in each part of a block, 0 to 1.
 
-    Raises
-    ------
-    UserError
-        Where a setting is out of its range or the window is too short.
-
     References
     ----------
     Third place of the Kaggle competition "HMS - Harmful Brain Activity Classification" (2024), write-up 492471.

@@ -61,11 +61,6 @@ class EfficientNet1d(nn.Module):
     dropout : float
         Share of the pooled features that are dropped before the last layer, 0 to 1.
 
-    Raises
-    ------
-    UserError
-        Where a setting is out of its range or the window is too short.
-
     References
     ----------
     Fourth place of the Kaggle competition "HMS - Harmful Brain Activity Classification" (2024), part of yu4u, after

@@ -70,11 +70,6 @@ class ResNetGRU(nn.Module):
     head_dropout : float
         Share of values that are dropped before the last layer, 0 to 1.
 
-    Raises
-    ------
-    UserError
-        Where a setting is out of its range or the window is too short.
-
     References
     ----------
     Residual blocks: He et al. (2016), Identity mappings in deep residual networks,

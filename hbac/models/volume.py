@@ -44,11 +44,6 @@ class Volume(nn.Module):
     pretrained, pretrained_file, input_norm, backbone_lr_factor
         As `hbac.models.EfficientNet` takes them.
 
-    Raises
-    ------
-    UserError
-        For an unknown backbone, settings out of range, and pretrained weights that cannot be had or do not fit.
-
     References
     ----------
     After the 2.5-D network of tattaka, fourth place of the Kaggle competition "HMS - Harmful Brain Activity

@@ -50,11 +50,6 @@ class WaveNet2d(nn.Module):
     drop_path, pretrained, pretrained_file, input_norm, backbone_lr_factor
         As `hbac.models.EfficientNet` takes them.
 
-    Raises
-    ------
-    UserError
-        For an unknown backbone, settings out of range, and pretrained weights that cannot be had or do not fit.
-
     References
     ----------
     After the network of the fifth place of the Kaggle competition "HMS - Harmful Brain Activity Classification" (2024);
@@ -110,13 +105,7 @@ class WaveNet2d(nn.Module):
         start_uniform(self.final_layer)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """Map windows (window, derivation, sample), scaled to about unit size, to logits (window, class).
-
-        Raises
-        ------
-        UserError
-            Where the windows are too short.
-        """
+        """Map windows (window, derivation, sample), scaled to about unit size, to logits (window, class)."""
         picture_B1HW = self.input_norm(self.picture(x_BCT))
         map_BFHW = self.backbone(picture_B1HW)
         logits_BK: Tensor = self.final_layer(self.head_dropout(self.pool(map_BFHW).flatten(1)))

@@ -50,11 +50,6 @@ class ImageAugment(nn.Module):
     band_low_max, band_high_max : float
         Largest shares of the rows that are lost below and above.
 
-    Attributes
-    ----------
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
-
     Raises
     ------
     UserError

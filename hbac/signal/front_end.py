@@ -119,8 +119,6 @@ class EEGFrontEnd(nn.Module):
         Derivations and samples of the *output*, as a network's constructor takes them.
     sfreq : float
         Rate of the output in hertz.
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
     filter_settings : dict
         Those of them that `filter` depends on.
 

@@ -34,11 +34,6 @@ class FusionFrontEnd(nn.Module):
     shapes : dict of str to tuple of int
         Shape of each branch's part, without the windows.
 
-    Raises
-    ------
-    UserError
-        For fewer than two branches.
-
     Examples
     --------
     >>> signal, picture = EEGFrontEnd(montage="public_8"), ImageFrontEnd("official", tile_height=32, tile_width=64)

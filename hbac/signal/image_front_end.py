@@ -59,13 +59,6 @@ class ImageFrontEnd(nn.Module):
         Shape of the finished image.
     layout : ImageLayout
         Says where on it each picture lies.
-    settings : dict
-        The plain arguments.
-
-    Raises
-    ------
-    UserError
-        If a name is unknown, a size cannot be, or there is no picture to show.
 
     Examples
     --------

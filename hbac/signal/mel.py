@@ -77,11 +77,6 @@ class MelImage(SpectrogramImage):
     win_length : int
         Length of the periodic Hann window in samples, at most `n_fft`.
 
-    Raises
-    ------
-    UserError
-        If a name, the band or a size cannot be.
-
     Examples
     --------
     >>> MelImage()(torch.randn(2, 20, 10000)).shape

@@ -64,8 +64,6 @@ class RawImage(nn.Module):
         Rows and columns of a derivation's picture.
     reversed_rows : tuple of int
         Order of the rows that, with the columns from last to first, shows a window backwards.
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
 
     Raises
     ------

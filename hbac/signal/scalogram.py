@@ -40,11 +40,6 @@ class MorletScalogram(SpectrogramImage):
         Cycles within ``2 * pi`` standard deviations of the wavelet: it lasts ``n_cycles / (2 * pi * f)``
         seconds and is ``f / n_cycles`` hertz wide (standard deviations).
 
-    Raises
-    ------
-    UserError
-        If a name, the band or a size cannot be.
-
     Examples
     --------
     >>> MorletScalogram(height=32, width=64)(torch.randn(1, 20, 10000)).shape

@@ -61,13 +61,6 @@ class SpectrogramImage(nn.Module):
         Image channels.
     channels : tuple of str
         Their names: regions or derivations.
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
-
-    Raises
-    ------
-    UserError
-        If a name, the band or a size cannot be.
     """
 
     def __init__(

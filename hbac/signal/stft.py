@@ -37,11 +37,6 @@ class Multitaper(SpectrogramImage):
     n_tapers : int or None
         Number of tapers; None for ``2 * half_bandwidth - 1``.
 
-    Raises
-    ------
-    UserError
-        If a name, the band or a size cannot be.
-
     Examples
     --------
     >>> Multitaper(height=64, width=128)(torch.randn(1, 20, 10000)).shape
@@ -91,11 +86,6 @@ class LogSTFT(SpectrogramImage):
         See `SpectrogramImage`; 0 dB of the fixed reference is 1 µV²/Hz.
     window_s : float
         Length of a frame in seconds; two frequencies are told apart from ``2 / window_s`` hertz on.
-
-    Raises
-    ------
-    UserError
-        If a name, the band or a size cannot be.
 
     Examples
     --------

@@ -70,13 +70,6 @@ class ImageLayout(nn.Module):
         Shape of the finished image.
     tiles : tuple of Tile
         The table.
-    settings : dict
-        The constructor's arguments, plain, for a JSON file.
-
-    Raises
-    ------
-    UserError
-        If the kind is unknown, no source is given, a size is not positive, or there are no such differences.
 
     Examples
     --------

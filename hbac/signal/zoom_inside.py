@@ -51,13 +51,6 @@ class ZoomInside(nn.Module):
         Shape of the images: regions or derivations, rows, columns of both together.
     channels : tuple of str
         Names of the regions or derivations.
-    settings : dict
-        The plain arguments.
-
-    Raises
-    ------
-    UserError
-        If the two do not fit each other or the window, or a setting cannot be.
 
     Examples
     --------
