@@ -54,7 +54,7 @@ def infer(cfg: DictConfig) -> None:
     logger = build(cfg.logger, "logger", cfg.allow)  # before all that is heavy, see `hbac.tracking.loggers`
 
     from hbac.cli.console import ensemble_table, next_command
-    from hbac.common.commands import command_line, override, several
+    from hbac.common.commands import command_line, override, report_line, several
     from hbac.common.files import new_folder
     from hbac.common.outputs import check_free, replacing
     from hbac.data.windows import WindowDataset
@@ -150,7 +150,7 @@ def infer(cfg: DictConfig) -> None:
     kept_typed = kept_settings(typed())
     if split == "test":
         sys.stdout.write(f"submission: {folder / submission}\n")
-        next_command(command_line("report", override("runs", [described]), *kept_typed))
+        next_command(report_line(described, ensemble.population, *kept_typed))
     else:
         sys.stdout.write(
             f"tables:     {folder}  ({len(rows)} rows; folds/fold<k>.parquet: by the models that never saw fold k)\n"
@@ -183,11 +183,12 @@ def infer_recordings(cfg: DictConfig) -> None:
     logger = build(cfg.logger, "logger", cfg.allow)  # as in `infer`
 
     from hbac.cli.console import next_command, recordings_table
-    from hbac.common.commands import command_line, override, several
+    from hbac.common.commands import command_line, report_line, several
     from hbac.ensembling.collect import newest_ensemble
     from hbac.ensembling.operating_points import OPERATING_FILE
     from hbac.events.event_files import rule_of
     from hbac.experiment.launched import named, typed
+    from hbac.experiment.merge import kept_settings
     from hbac.inference.along import Steps
     from hbac.inference.loading import ensemble_of
     from hbac.inference.networks import Networks
@@ -241,7 +242,7 @@ def infer_recordings(cfg: DictConfig) -> None:
         again = [line for line in typed() if not line.startswith("events.")]
         next_command(command_line("infer", *again, "events.recall=0.95"))
     else:
-        next_command(command_line("report", override("runs", [described])))
+        next_command(report_line(described, ensemble.population, *kept_settings(typed())))
 
 
 def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:

@@ -59,6 +59,12 @@ def command_line(command: str, *overrides: str, flags: tuple[str, ...] = ()) -> 
     return shlex.join(["python", "-m", f"hbac.{command}", *_config_dir(), *overrides, *flags])
 
 
+def report_line(ensemble: Any, population: str, *kept: str) -> str:
+    """Write the command that reports on an ensemble, by the rows that it was fitted on."""
+    rows = [] if population == "many_votes" else [override("population", population)]
+    return command_line("report", override("runs", [ensemble]), *rows, *kept)
+
+
 def _config_dir() -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", nargs="?")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 
 from hbac.cli.failures import note_sweep
-from hbac.common.commands import command_line, override
+from hbac.common.commands import command_line, override, report_line
 from hbac.common.errors import UserError, fail
 from hbac.common.files import new_folder
 from hbac.experiment.devices import refuse_in_sweep
@@ -80,7 +80,7 @@ class MergeSweep(Callback):
             kept = kept_settings(config.hydra.overrides.task)
             then = command_of_best(sweep, config.hydra.overrides.task, config.labels.n_folds)
             if then is None and "test" not in build(config.dataset, "dataset", config.allow).parts():
-                then = command_line("report", override("runs", [sweep]), *kept)  # there is nothing to predict
+                then = report_line(sweep, config.population, *kept)  # there is nothing to predict
             logger = build(config.logger, "logger", config.allow)
             blend([sweep], sweep, logger=logger, kept=kept, then=then, **blend_settings(config))
         except UserError as error:
