@@ -12,6 +12,7 @@ import pytest
 from hbac.common.errors import UserError
 from hbac.reading.edf import EdfSource
 from hbac.reading.opened import open_recording
+from hbac.signal.montage import MONTAGES, derivation_weights
 from hbac.vocabulary import CHANNELS, ELECTRODES
 from tests.recorded import brain, cut_gaps, patch, write_brain, write_edf
 
@@ -92,6 +93,18 @@ def test_real_headers(name: str, n_electrodes: int, ignored: str | None) -> None
     assert np.isfinite(x_CT[:19]).all(axis=1).sum() == n_electrodes
     assert ignored is None or ignored in recording.ignored
     assert recording.source.start is not None
+    if n_electrodes == 19:
+        for derivation in MONTAGES["longitudinal_bipolar"].derivations:
+            assert recording.electrodes.what_is_against(derivation_weights(derivation)) == ""
+
+
+def test_a_file_of_annotations_alone_is_no_recording() -> None:
+    path = REAL / "edfio_annotations_only.edf"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    with pytest.raises(UserError, match="no EEG channel; its channels: none"):
+        open_recording(path)
+    assert len(EdfSource(path).annotations) == len(edfio.read_edf(path).annotations) > 0
 
 
 def test_a_start_within_a_second() -> None:
