@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hbac.recordings.columns import TIME_COLUMN, ColumnsError, columns_of, find_columns
 from hbac.recordings.declared import UNDECLARED, UNITS_UV, Declared
-from hbac.recordings.footers import Footer
+from hbac.recordings.footers import Footer, Schema
 from hbac.recordings.problems import Problems
 from hbac.vocabulary import SFREQ, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S, WINDOW_SAMPLES
 
@@ -21,7 +21,6 @@ log = logging.getLogger("hbac.recordings")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 # A column of type null has no value at all.
 VALUE_TYPES = ("float", "double", "halffloat", *_INTEGERS, "null")
-VALID_TYPES = "a floating point or whole number"
 # What recorders and other data sets use; a recording that is just as long as its windows would be at one of
 # these rates was not resampled.
 _OTHER_RATES_HZ = (100, 125, 128, 250, 256, 400, 500, 512, 1000, 1024, 2000)
@@ -44,9 +43,8 @@ def check_eegs(
     sound = {}
     for key, footer in footers.items():
         where = _where(footer)
-        fault = _column_fault(footer.schema, "eeg")
-        if fault:
-            problems.add(*_prefixed(fault, where))
+        if fault := _column_fault(footer.schema, "eeg"):
+            problems.add("columns", f"{where}: {fault}")
         elif footer.sfreq is not None and abs(footer.sfreq - declared.rate_hz) > 1e-6:
             text = f"its metadata say {footer.sfreq:g} Hz, must be {declared.rate_hz:g} Hz"
             problems.add("sampling rate", f"{where}: {text}: dataset.sfreq={footer.sfreq:g} declares the rate")
@@ -98,10 +96,8 @@ def check_spectrograms(
     """
     sound = {}
     for key, footer in footers.items():
-        where = _where(footer)
-        fault = _column_fault(footer.schema, "spectrogram")
-        if fault:
-            problems.add(*_prefixed(fault, where))
+        if fault := _column_fault(footer.schema, "spectrogram"):
+            problems.add("columns", f"{_where(footer)}: {fault}")
         else:
             sound[key] = footer
     ids = rows["spectrogram_id"].to_numpy()
@@ -120,28 +116,30 @@ def check_spectrograms(
     return whole
 
 
-@cache
-def _column_fault(schema: tuple[tuple[str, str], ...], kind: str) -> tuple[str, str] | None:
-    """Return kind and text of what is wrong with a schema; cached, for nearly all files share one."""
+def value_columns(schema: Schema, columns: Sequence[str], kind: str) -> tuple[str | None, ...]:
+    """Find the columns of a file by name; a `ColumnsError` where one is missing, twice, or holds no numbers."""
+    names = find_columns([name for name, _ in schema], columns, kind)
     types = dict(schema)
-    try:
-        names = find_columns([name for name, _ in schema], columns_of(kind), kind)
-    except ColumnsError as error:
-        return "columns", str(error)
     wrong = [name for name in names if name is not None and types[name] not in VALUE_TYPES]
     if wrong:
-        return "column type", f"column {wrong[0]} is {types[wrong[0]]} ({len(wrong)} such), must be {VALID_TYPES}"
-    if kind == "spectrogram":
-        if TIME_COLUMN not in types:
-            return "columns", f"no column {TIME_COLUMN!r}"
-        if types[TIME_COLUMN] not in VALUE_TYPES:
-            return "column type", f"column {TIME_COLUMN!r} is {types[TIME_COLUMN]}, must be a number of seconds"
-    return None
+        text = f"column {wrong[0]} is {types[wrong[0]]} ({len(wrong)} such), must be a floating point or whole number"
+        raise ColumnsError(text)
+    return names
 
 
-def _prefixed(fault: tuple[str, str], where: str) -> tuple[str, str]:
-    kind, text = fault
-    return kind, f"{where}: {text}"
+@cache
+def _column_fault(schema: Schema, kind: str) -> str:
+    """Say what is wrong with a schema, empty where nothing is; cached, for nearly all files share one."""
+    try:
+        value_columns(schema, columns_of(kind), kind)
+    except ColumnsError as error:
+        return str(error)
+    time = dict(schema).get(TIME_COLUMN)
+    if kind == "spectrogram" and time not in VALUE_TYPES:
+        return (
+            f"column {TIME_COLUMN!r} is {time}, must be a number of seconds" if time else f"no column {TIME_COLUMN!r}"
+        )
+    return ""
 
 
 def _where(footer: Footer) -> str:

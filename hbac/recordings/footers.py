@@ -44,7 +44,7 @@ _DEEPEST = 4
 _SHOWN = 20  # characters of a unit that nobody knows
 _CACHE_VERSION = 2  # of what is kept of footers
 
-_Schema = tuple[tuple[str, str], ...]
+Schema = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def read_footers(
     return {key: footers[key] for key in paths}
 
 
-def _footer_or_error(path: Path, schemas: dict[_Schema, _Schema]) -> Footer | UserError:
+def _footer_or_error(path: Path, schemas: dict[Schema, Schema]) -> Footer | UserError:
     try:
         footer = read_footer(path)
     except UserError as error:

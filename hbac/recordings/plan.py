@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hbac.common.errors import UserError
-from hbac.recordings.checks import VALID_TYPES, VALUE_TYPES
-from hbac.recordings.columns import ColumnsError, find_columns
+from hbac.recordings.checks import value_columns
+from hbac.recordings.columns import ColumnsError
 from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer, read_footers
 from hbac.recordings.problems import Problems
@@ -94,19 +94,10 @@ def make_plan(
         try:
             if isinstance(footer, UserError):
                 raise footer
-            names.append(_value_columns(footer.schema, tuple(columns), kind))
+            names.append(value_columns(footer.schema, tuple(columns), kind))
             sound[key] = footer
         except (UserError, ColumnsError) as error:
             problems.add("file", f"{files[key]}: {error}")
     problems.raise_if_any()
     digest = fingerprint(sound, columns, kind, declared)
     return Plan(kind, tuple(columns), tuple(sound), tuple(sound.values()), tuple(names), declared, digest)
-
-
-def _value_columns(schema: tuple[tuple[str, str], ...], columns: tuple[str, ...], kind: str) -> tuple[str | None, ...]:
-    names = find_columns([name for name, _ in schema], columns, kind)
-    types = dict(schema)
-    wrong = [name for name in names if name is not None and types[name] not in VALUE_TYPES]
-    if wrong:
-        raise ColumnsError(f"column {wrong[0]} is {types[wrong[0]]}, must be {VALID_TYPES}")
-    return names
