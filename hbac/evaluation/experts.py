@@ -191,8 +191,9 @@ def calibration_index(vote_NJ: Labels) -> Array:
     """Say how far each expert's calling of a class is above or under what the others' share of votes would give.
 
     Rows with ten or more raters, in ten bins by the share of the others who gave the class; in each with ten or more
-    rows the share that the expert called. Through these and both corners goes the one curve σ(logit(x) + θ) that is
-    nearest by least squares, and the index is its area over the diagonal.
+    rows the share that the expert called. Rows to which none of the others gave it are in no bin, as it takes to find
+    the published means and ranges of SPaRCNet's twenty experts. Through the bins' middles and both corners goes the one
+    curve σ(logit(x) + θ) that is nearest by least squares; the index is its area over the diagonal.
 
     Returns
     -------
@@ -205,11 +206,12 @@ def calibration_index(vote_NJ: Labels) -> Array:
     for j in range(vote_NJ.shape[1]):
         rows, share, _ = shares_of_others(votes, j)
         for k in range(6):
-            bins = np.clip(np.ceil(share[:, k] * N_BINS - _ROUNDING).astype(int) - 1, 0, N_BINS - 1)
+            given = share[:, k] > 0
+            bins = np.clip(np.ceil(share[given, k] * N_BINS - _ROUNDING).astype(int) - 1, 0, N_BINS - 1)
             n = np.bincount(bins, minlength=N_BINS)
             full = n >= LEAST_IN_BIN
             if full.any():
-                said = np.bincount(bins, weights=votes[rows, j] == k, minlength=N_BINS)[full] / n[full]
+                said = np.bincount(bins, weights=votes[rows[given], j] == k, minlength=N_BINS)[full] / n[full]
                 found[j, k] = _index_of((np.flatnonzero(full) + 0.5) / N_BINS, said)
     return found
 
