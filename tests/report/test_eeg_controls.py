@@ -15,22 +15,17 @@ from hbac.labels.targets import votes_to_shares
 from hbac.predictions import PredictionTable
 from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.rater_votes import read_opinions, read_raters
-from hbac.recordings.datasets import HMS, Part
+from hbac.recordings.datasets import Part
 from hbac.report.eeg_page import write_eeg_page
 from hbac.signal import EEGFrontEnd
 from hbac.vocabulary import CLASSES, ELECTRODES
 from tests.browser import Browser
+from tests.report.eeg_reader import SHOWN, choose, press
 
-SHOWN = "document.documentElement.dataset.eeg"
 HOSTILE = "<img src=x onerror='window.ran = 1'>"
 LIST = "return [...document.querySelectorAll('.eeg-list button')].map(b => Number(b.value))"
 FIGURE = "document.getElementById('eeg-figure')"
 ROWS = f"return {FIGURE}.data.filter(t => t.type === 'scatter').map(t => t.name)"
-
-
-@pytest.fixture(scope="module")
-def part(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Part:
-    return HMS(tiny_root, tmp_path_factory.mktemp("stores")).part("train")
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +50,6 @@ def planted(part: Part, position: np.ndarray) -> tuple[str, list[dict[str, Any] 
 def written(part: Part, tables: dict[str, PredictionTable], tmp_path_factory: pytest.TempPathFactory) -> Path:
     windows = pd.DataFrame({"label_id": part.rows["label_id"].to_numpy()[[0, 3, 5, 7]], "why": "worst"})
     return write_eeg_page(tmp_path_factory.mktemp("report"), part, windows, tables, planted)
-
-
-@pytest.fixture
-def opened(browser: Browser, written: Path) -> Browser:
-    browser.open(written, size=(1400, 1000))
-    browser.wait(SHOWN)
-    return browser
-
-
-def choose(browser: Browser, name: str, value: str, event: str = "change") -> None:
-    change = "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
-    browser.run(f"{change} s.dispatchEvent(new Event(arguments[2]))", f"eeg-{name}", value, event)
-    browser.wait(SHOWN)
-
-
-def press(browser: Browser, key: str, shift: bool = False) -> None:
-    event = "new KeyboardEvent('keydown', {key: arguments[0], shiftKey: arguments[1], bubbles: true})"
-    browser.run(f"document.body.dispatchEvent({event})", key, shift)
-    browser.wait(SHOWN)
 
 
 def text(browser: Browser, name: str) -> str:
