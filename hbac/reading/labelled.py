@@ -188,7 +188,8 @@ def _write_stretch(path: Path, recording: Recording, begin: int, end: int, outsi
             if end - begin == WINDOW_SAMPLES:
                 piece_CT = fill_outside(piece_CT, outside)
             if not np.isfinite(piece_CT).any() and end - begin == WINDOW_SAMPLES:
-                raise UserError(f"{recording.name}: nothing was recorded around {(begin + end) / 2 / SFREQ:g} s")
+                where = f"nothing was recorded around {(begin + end) / 2 / SFREQ:g} s"
+                raise UserError(f"{recording.name}: {where}; it is {recording.duration_s:g} s long")
             writer.write_table(pa.table([np.ascontiguousarray(x) for x in piece_CT], schema=schema))
 
 

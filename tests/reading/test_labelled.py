@@ -64,6 +64,7 @@ def test_a_class_is_one_vote(root: Path) -> None:
         ("file,onset,class,patient\na.edf,1,lpd,\n", "line 2: no patient"),
         ("file,onset,class,patient\na.edf,1,lpd,x\na.edf,9,lpd,y\n", "line 3: a.edf is of patient y here, and of x"),
         ("file,onset,class,patient\n", "has no rows"),
+        ("file,onset,class,patient\na.edf,900,lpd,x\n", "a.edf: nothing was recorded around 905 s; it is 120 s long"),
         (f"file,onset,patient,{VOTES}\na.edf,1,x,0,0,0,0,0,0\n", "line 2: votes must be whole numbers, one or more"),
     ],
 )
