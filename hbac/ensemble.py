@@ -18,23 +18,7 @@ def main() -> None:
 
 
 def ensemble(cfg: DictConfig) -> float:
-    """Blend what ``members`` names.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/ensemble.yaml``.
-
-    Returns
-    -------
-    float
-        The nested score of the blend.
-
-    Raises
-    ------
-    UserError
-        When no members are given, or they do not go together.
-    """
+    """Blend what ``members`` names; the nested score of the blend is returned."""
     from hbac.common.commands import several
     from hbac.common.files import fresh_folder
     from hbac.common.instantiate import build

@@ -33,18 +33,7 @@ def main() -> None:
 
 
 def infer(cfg: DictConfig) -> None:
-    """Write prediction tables, and for a test part ``submission.csv``.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/infer.yaml``.
-
-    Raises
-    ------
-    UserError
-        When there is no ensemble, one of its runs is missing, or the data set is wrong.
-    """
+    """Write prediction tables, and for a test part ``submission.csv``."""
     if cfg.recordings is not None:
         infer_recordings(cfg)
         return
@@ -164,18 +153,7 @@ def infer(cfg: DictConfig) -> None:
 
 
 def infer_recordings(cfg: DictConfig) -> None:
-    """Write for each recording a folder: its predictions, its events, and its page.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        With ``recordings``.
-
-    Raises
-    ------
-    UserError
-        When there is no ensemble, or something is wrong with a recording.
-    """
+    """Write for each recording a folder: its predictions, its events, and its page."""
     from omegaconf import OmegaConf
 
     from hbac.common.instantiate import build
@@ -256,23 +234,10 @@ def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:
 def write_fold_tables(
     folder: Path, rows: pd.DataFrame, prob_RNK: np.ndarray, networks: Networks, metadata: TableMetadata
 ) -> None:
-    """Write for each fold what those models say that never saw it.
+    """Write for each fold, as ``fold<k>.parquet``, what those models say that never saw it.
 
-    Only these may serve as pseudo-labels when the fold is trained. They are plain means over the members: the weights
-    of the blend were fitted with all folds' labels.
-
-    Parameters
-    ----------
-    folder : Path
-        Gets ``fold<k>.parquet``.
-    rows : pandas.DataFrame
-        The label rows.
-    prob_RNK : ndarray, shape (runs, rows, 6)
-        Probabilities of all networks.
-    networks : Networks
-        Say which fold is whose.
-    metadata : TableMetadata
-        Of the table of all; ``extras["models"]`` becomes that of the fold's models.
+    Only these may serve as pseudo-labels when the fold is trained. They are plain means over the members, from (runs,
+    rows, 6): the weights of the blend were fitted with all folds' labels.
     """
     from dataclasses import replace
 
@@ -289,19 +254,7 @@ def write_fold_tables(
 
 
 def dry_run(networks: Networks, windows: object, batch_size: int, variants: tuple[str, ...]) -> None:
-    """Time a few batches, their reading included, and say what the whole would take; write nothing.
-
-    Parameters
-    ----------
-    networks : Networks
-        The networks.
-    windows : WindowDataset
-        The rows.
-    batch_size : int
-        Windows in a batch.
-    variants : tuple of str
-        Test-time augmentation.
-    """
+    """Time a few batches, their reading included, and say what the whole would take; write nothing."""
     import resource
 
     from torch.utils.data import DataLoader

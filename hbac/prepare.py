@@ -19,18 +19,7 @@ def main() -> None:
 
 
 def prepare(cfg: DictConfig) -> None:
-    """Do once what every training would otherwise do at its start; or list what there is.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/prepare.yaml``.
-
-    Raises
-    ------
-    UserError
-        With all problems of the data set, for a leak between its folds, or a list that there is not.
-    """
+    """Do once what every training would otherwise do at its start; or list what there is."""
     if cfg.list is not None:
         sys.stdout.write(listed(cfg.list, conf_dir()))
         return

@@ -27,24 +27,10 @@ def main() -> None:
 
 
 def train(cfg: DictConfig) -> float:
-    """Train one fold and write its run folder.
+    """Train one fold and write its run folder; a sweeper may minimise the score that is returned.
 
-    A finished run is left as it is, an interrupted one goes on from its last epoch, unless ``resume=false``.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/train.yaml``.
-
-    Returns
-    -------
-    float
-        The KL divergence of the fold's held-out rows of the population that counts, which a sweeper may minimise.
-
-    Raises
-    ------
-    UserError
-        When the config or the data set is wrong, or another process is training this very run.
+    It is the KL divergence of the fold's held-out rows of the population that counts. A finished run is left as it is,
+    an interrupted one goes on from its last epoch, unless ``resume=false``.
     """
     from hbac.common.instantiate import build
 

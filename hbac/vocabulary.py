@@ -65,18 +65,9 @@ POSITIONS = {
 
 
 def channel_name(raw: str) -> str | None:
-    """Return the project's name of a channel as some recorder spells it, or None where it is not one of ours.
+    """Return which of `CHANNELS` a recorder's name of a channel means; None where it is none of ours.
 
-    Parameters
-    ----------
-    raw : str
-        A column or signal name: any case, with or without ``EEG `` before and ``-Ref`` or ``-LE`` behind,
-        10-20 or 10-10 name.
-
-    Returns
-    -------
-    str or None
-        One of `CHANNELS`, or None.
+    It may have any case, ``EEG `` before, ``-Ref`` or ``-LE`` behind, and be a 10-20 or a 10-10 name.
 
     Examples
     --------

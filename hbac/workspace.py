@@ -20,18 +20,7 @@ def main() -> None:
 
 
 def workspace(cfg: DictConfig) -> None:
-    """Make the pages, or with ``dry_run=true`` print what would be made.
-
-    Parameters
-    ----------
-    cfg : DictConfig
-        The composed config of ``conf/workspace.yaml``.
-
-    Raises
-    ------
-    UserError
-        When wandb-workspaces is not installed, or there is no account or no network.
-    """
+    """Make the pages, or with ``dry_run=true`` print what would be made."""
     if find_spec("wandb_workspaces") is None:
         raise UserError("it is not installed: pip install 'wandb-workspaces>=0.4'")
     from hbac.tracking.wandb_pages import described, make_report, make_workspace
