@@ -108,7 +108,7 @@ def build_store(
             what = f"no room for the store {folder}, {plan.n_bytes / 1e9:,.3f} GB in all ({error.strerror})"
             raise UserError(f"{what}: make room and run it again; {kept}") from error
         raise UserError(f"the store {folder} cannot be written: {error}") from error
-    return Store.open(folder)
+    return Store(folder)
 
 
 def eeg_store(recordings: Recordings, folder_for_stores: Path | str, progress: Progress | None = None) -> Store:
@@ -189,7 +189,7 @@ def _store_of(recordings: Recordings, folder_for_stores: Path | str, kind: str, 
 def _open_matching(folder: Path, plan: Plan) -> Store | None:
     """Open a store; None where it has to be built again."""
     try:
-        store = Store.open(folder)
+        store = Store(folder)
     except DamagedStoreError as error:
         if foreign_files(folder):
             raise  # somebody else's folder

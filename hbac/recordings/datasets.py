@@ -157,7 +157,7 @@ class HMS:
         folders = [store_folder(part.recordings, self.stores, kind) for kind in ("eeg", "spectrogram")]
         damaged = False
         for folder in folders:
-            if (folder / INDEX_NAME).is_file() and (ids := Store.open(folder).damaged_ids()):
+            if (folder / INDEX_NAME).is_file() and (ids := Store(folder).damaged_ids()):
                 log.warning("%s: %d recordings are damaged, the first is %d; built again", folder, len(ids), ids[0])
                 discard(folder)
                 damaged = True

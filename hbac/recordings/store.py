@@ -15,7 +15,7 @@ import mmap
 import os
 import weakref
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ _UNCHECKED = 1  # the format before there were blocks; still read
 
 
 class Store:
-    """Recordings of one kind, read-only; make one with `Store.open` or `hbac.recordings.dataset_stores.build_store`.
+    """Recordings of one kind, read-only; made by `hbac.recordings.dataset_stores.build_store`.
 
     Pickled, it is its folder's name: a worker process opens it anew. Forked, it may be used as it is, since reading
     moves no file position that processes would share. A `UserError` where the folder is no store, or a damaged one.
@@ -85,13 +85,8 @@ class Store:
         if size != expected:
             raise _damaged(self.folder, f"{path} has {size:,} bytes, its index says {expected:,}")
 
-    @classmethod
-    def open(cls, folder: Path | str) -> Store:
-        """Open the store in a folder, which must be one, and sound."""
-        return cls(folder)
-
-    def __reduce__(self) -> tuple[Callable[[Path], Store], tuple[Path]]:
-        return Store.open, (self.folder,)
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.folder,)
 
     def __repr__(self) -> str:
         gigabytes = self.rows_total * self._row_bytes / 1e9
@@ -117,50 +112,21 @@ class Store:
         self._check(recording_id, start, n)
         return self.rows[row : row + n]
 
-    def copy_windows(self, ids: ArrayLike, starts: ArrayLike, n: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Copy windows of one length, one behind the other, into an array: what feeds training.
+    def copy_windows(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.float16]:
+        """Copy windows of `n` rows, one behind the other, to (B, n, n_columns): what feeds training.
 
         Rows go from the file's pages straight to their place; nothing stays mapped, so the memory that the process
-        shows does not grow with what it has read.
-
-        Parameters
-        ----------
-        ids : array_like of int, shape (B,)
-            The recording of each window.
-        starts : array_like of int, shape (B,)
-            The first row of each window.
-        n : int
-            Rows of a window.
-        out : numpy.ndarray, shape (B, n, n_columns), optional
-            Where to write, for instance the array of a pinned torch tensor; a new array of float16 where absent.
-            float16 is quickest; other float types are converted to.
-
-        Raises
-        ------
-        KeyError
-            When the store has no such recording.
-        IndexError
-            When a window is not all in its recording.
-        UserError
-            When it is not what was stored.
+        shows does not grow with what it has read. Errors are as of `window`, and a `UserError` where rows are not what
+        was stored.
         """
         rows = self.rows_of(ids, starts, n)
         for recording_id, start in zip(np.asarray(ids).tolist(), np.asarray(starts).tolist(), strict=True):
             self._check(int(recording_id), int(start), n)
-        shape = (len(rows), n, len(self.columns))
-        if out is None:
-            out = np.empty(shape, np.float16)
-        elif out.shape != shape:
-            raise ValueError(f"out has shape {out.shape}, must be {shape}")
-        if out.dtype != np.float16 or not out.flags.c_contiguous or not hasattr(os, "preadv"):
-            for b, row in enumerate(rows.tolist()):
-                np.copyto(out[b], self.rows[row : row + n])
-        elif out.size:
-            size = n * self._row_bytes
-            bytes_out = memoryview(out.data).cast("B")
-            for b, row in enumerate(rows.tolist()):
-                self._read_into(bytes_out[b * size : (b + 1) * size], row * self._row_bytes)
-        return out
+        windows = np.empty((len(rows), n, len(self.columns)), np.float16)
+        if windows.size:
+            for window, row in zip(windows, rows.tolist(), strict=True):
+                self._read_into(memoryview(window).cast("B"), row * self._row_bytes)
+        return windows
 
     def rows_of(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.int64]:
         """Return where windows of `n` rows begin among all `rows`: int64, shape (B,); as `copy_windows` takes them."""

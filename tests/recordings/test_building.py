@@ -116,7 +116,7 @@ def test_several_processes_build_it_once(many: Path, tmp_path: Path) -> None:
     lines = [output.splitlines() for output, _ in outputs]
     assert len({line[-1] for line in lines}) == 1
     assert sorted(map(len, lines)) == [1, 1, 32]  # one has built it, the others print the fingerprint only
-    assert Store.open(tmp_path / "store").damaged_ids() == []
+    assert Store(tmp_path / "store").damaged_ids() == []
 
 
 def test_too_little_room_is_said_before_anything_is_written(

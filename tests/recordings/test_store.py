@@ -69,26 +69,16 @@ def test_float16_of_every_sample(store: Store, arrays: dict[int, np.ndarray]) ->
 
 
 @settings(max_examples=40, deadline=None)
-@given(data=st.data(), n=st.integers(1, 9_000), batch=st.integers(0, 5), dtype=st.sampled_from(["f2", "f4"]))
+@given(data=st.data(), n=st.integers(1, 9_000), batch=st.integers(0, 5))
 def test_copied_windows_are_the_rows(
-    store: Store, arrays: dict[int, np.ndarray], data: st.DataObject, n: int, batch: int, dtype: str
+    store: Store, arrays: dict[int, np.ndarray], data: st.DataObject, n: int, batch: int
 ) -> None:
     ids = data.draw(st.lists(st.sampled_from([3, 7, 11]), min_size=batch, max_size=batch))
     starts = [data.draw(st.integers(0, LENGTHS[key] - n)) for key in ids]
-    out = np.full((batch, n, 20), 7, dtype)
-    result = store.copy_windows(ids, starts, n, out)
-    assert result is out
-    fresh = store.copy_windows(np.array(ids, np.int32), np.array(starts, float), n)
-    for b, (key, start) in enumerate(zip(ids, starts, strict=True)):
-        expected = arrays[key][start : start + n].astype(np.float16)
-        np.testing.assert_array_equal(out[b], expected.astype(dtype))
-        np.testing.assert_array_equal(fresh[b], expected)
-
-
-def test_copy_into_a_strided_array(store: Store, arrays: dict[int, np.ndarray]) -> None:
-    out = np.zeros((2, 20, 50), np.float16).transpose(0, 2, 1)
-    store.copy_windows([7, 3], [5, 6], 50, out)
-    np.testing.assert_array_equal(out[1], arrays[3][6:56].astype(np.float16))
+    windows = store.copy_windows(np.array(ids, np.int32), np.array(starts, float), n)
+    assert (windows.shape, windows.dtype) == ((batch, n, 20), np.float16)
+    for window, key, start in zip(windows, ids, starts, strict=True):
+        np.testing.assert_array_equal(window, arrays[key][start : start + n].astype(np.float16))
 
 
 def test_windows_outside_their_recording_are_refused(store: Store) -> None:
@@ -99,8 +89,6 @@ def test_windows_outside_their_recording_are_refused(store: Store) -> None:
     for unknown in (4, 21, -1):
         with pytest.raises(KeyError, match=f"no recording {unknown} "):
             store.copy_windows([3, unknown], [0, 0], 10)
-    with pytest.raises(ValueError, match=r"out has shape \(1, 10, 19\), must be \(1, 10, 20\)"):
-        store.copy_windows([3], [0], 10, np.empty((1, 10, 19), np.float16))
 
 
 def test_clipped_at_the_largest_float16_and_what_is_not_finite_is_missing(tmp_path: Path) -> None:
@@ -226,7 +214,7 @@ def test_in_other_processes(store: Store, way: str) -> None:
         def crc(store):
             return zlib.crc32(store.copy_windows([11, 3], [60_000, 5], 2_000))
         if __name__ == "__main__":
-            store = Store.open(sys.argv[1])
+            store = Store(sys.argv[1])
             if sys.argv[2] == "fork":
                 with mp.get_context("fork").Pool(2) as pool:
                     print(pool.map(crc, [store, store]))
@@ -248,8 +236,8 @@ def test_damaged_store(store: Store, tmp_path: Path) -> None:
     with data.open("r+b") as file:
         file.seek(40 * (12_345 + 17))
         file.write(b"\xff\xff")
-    assert Store.open(folder).damaged_ids() == [7]
-    damaged = Store.open(folder)
+    assert Store(folder).damaged_ids() == [7]
+    damaged = Store(folder)
     assert np.isfinite(damaged.copy_windows([11], [0], 10_000)).any()
     # The block is 3,276 rows long; elsewhere the recording is as it was.
     np.testing.assert_array_equal(damaged.window(7, 3_276, 100), store.window(7, 3_276, 100))
@@ -257,22 +245,22 @@ def test_damaged_store(store: Store, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"rows 0 to 3,276 of recording 7 in .* are not what was stored \(CRC\)"):
             read()
     with pytest.raises(UserError, match="is no store"):  # so that the next run builds it again
-        Store.open(folder)
+        Store(folder)
     shutil.copy(store.folder / INDEX_NAME, folder)
     with data.open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(UserError) as caught:
-        Store.open(folder)
+        Store(folder)
     assert f"{data} has 1,000 bytes, its index says {40 * sum(LENGTHS.values()):,}" in str(caught.value)
     assert f"delete the folder {folder}" in str(caught.value)
     data.unlink()
     with pytest.raises(UserError, match="cannot be opened: No such file"):
-        Store.open(folder)
+        Store(folder)
     (folder / INDEX_NAME).write_bytes(b"no index")
     with pytest.raises(UserError, match=r"index\.safetensors cannot be read"):
-        Store.open(folder)
+        Store(folder)
     with pytest.raises(UserError, match=r"is no store: index\.safetensors is missing"):
-        Store.open(tmp_path)
+        Store(tmp_path)
 
 
 def test_file_cut_short_after_its_shape_was_read(files: dict[int, Path], tmp_path: Path) -> None:
