@@ -14,7 +14,7 @@ import scipy.signal
 import torch
 
 from hbac.signal.front_end import EEGFrontEnd
-from hbac.signal.montage import montage_matrix
+from hbac.signal.montage import get_montage
 
 N_WINDOWS = 32
 
@@ -39,7 +39,7 @@ def main() -> None:
     eeg = scipy.signal.lfilter([4.0], [1.0, -0.97], rng.normal(size=(N_WINDOWS, 10_000, 20)), axis=1).astype(np.float16)
     eeg_BTC = torch.from_numpy(eeg)
     front_end = EEGFrontEnd("longitudinal_bipolar", "0.5-20")
-    matrix = montage_matrix("longitudinal_bipolar").numpy().astype(np.float32)
+    matrix = get_montage("longitudinal_bipolar").matrix.numpy().astype(np.float32)
     sos = scipy.signal.butter(2, [0.5, 20], "bandpass", fs=200, output="sos")
 
     def with_scipy() -> np.ndarray:

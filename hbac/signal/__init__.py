@@ -13,7 +13,7 @@ from hbac.signal.front_end import EEGFrontEnd
 from hbac.signal.fusion_front_end import FusionFrontEnd
 from hbac.signal.image_front_end import ImageFrontEnd, RegionSwap
 from hbac.signal.mel import MelImage
-from hbac.signal.montage import get_montage, montage_matrix
+from hbac.signal.montage import get_montage
 from hbac.signal.official import OfficialImage
 from hbac.signal.raw_image import RawImage
 from hbac.signal.scalogram import MorletScalogram
@@ -40,7 +40,6 @@ __all__ = [
     "SignalAugment",
     "ZoomInside",
     "get_montage",
-    "montage_matrix",
     "parse_band",
     "row_keys",
 ]

@@ -221,11 +221,6 @@ def get_montage(name: str | Sequence[str]) -> Montage:
     return made
 
 
-def montage_matrix(name: str) -> Tensor:
-    """Return a montage as a matrix, float64 (n_derivations, 20), over channels as `hbac.vocabulary` orders them."""
-    return get_montage(name).matrix.clone()
-
-
 def channel_mirror() -> Tensor:
     """Return the permutation of the 20 stored channels that swaps left and right."""
     return torch.tensor([CHANNELS.index(MIRROR[name]) for name in CHANNELS])
