@@ -167,48 +167,35 @@ def _rise(length: int) -> Tensor:
 class BandPass(nn.Module):
     """Filter to a band and decimate to what the band needs, in one FFT.
 
-    The window is extended at both ends before the FFT (by its mirror image in time; when causal by repeating
-    its end points) such that the ends meet, and cropped after, so that its end does not run into its beginning.
-    Samples within about a second of the edges depend on that extension, as they do in any filter. scipy's
-    `sosfiltfilt` turns the mirror image upside down as well, which makes a step of twice whatever mains or
-    muscle the end point happens to hold: against the filter run over a longer recording, the first quarter of a
-    second of real windows was wrong by 55 µV that way and by 9 µV this way (median over windows, root mean
-    square).
+    The window is extended at both ends before the FFT (by its mirror image in time; when causal by repeating its end
+    points) such that the ends meet, and cropped after, so that its end does not run into its beginning. Samples within
+    about a second of the edges depend on that extension, as they do in any filter. scipy's `sosfiltfilt` turns the
+    mirror image upside down as well, which makes a step of twice whatever mains or muscle the end point happens to
+    hold: against the filter run over a longer recording, the first quarter of a second of real windows was wrong by 55
+    µV that way and by 9 µV this way (median over windows, root mean square).
+
+    The output has `n_times_out` samples at `sfreq_out` hertz.
 
     Parameters
     ----------
     band : str or Band
         As `parse_band` reads it.
-    n_times : int
-        Samples of the window.
-    sfreq : float
-        Sampling rate of the input in hertz.
+    n_times, sfreq : int, float
+        Samples of the window, and their rate in hertz.
     order : int
         Order of the Butterworth filter as scipy counts it.
     causal : bool
-        False: zero phase, the filter runs forward and backward (−6 dB at the edges) and nothing is shifted in
-        time. True: it runs forward once (−3 dB) and delays what it passes.
+        False: zero phase, the filter runs forward and backward (−6 dB at the edges) and nothing is shifted in time.
+        True: it runs forward once (−3 dB) and delays what it passes.
     sfreq_out : float or None
-        Output rate in hertz, from twice the upper edge to `sfreq`; None for the lowest rate from twice the
-        upper edge that gives a length without large prime factors.
+        Output rate in hertz, from twice the upper edge to `sfreq`; None for the lowest rate from twice the upper
+        edge that gives a length without large prime factors.
     notch : {None, 50, 60, "auto"}
         Frequency in hertz of mains that is taken out with its harmonics, 2 Hz wide; ``auto``: what is found in each
         window (the last but one axis are its channels), if any. Of use where the band reaches so high.
     pad_s : float or None
         Length of the extension at each side in seconds; None for eleven time constants of the filter's slowest
         mode, which leaves 2e-5 of it.
-
-    Attributes
-    ----------
-    n_times_out : int
-        Samples of the output.
-    sfreq_out : float
-        Its rate in hertz.
-
-    Raises
-    ------
-    UserError
-        If the band or the output rate cannot be.
 
     Examples
     --------

@@ -173,27 +173,11 @@ class EEGFrontEnd(nn.Module):
         return {"n_chans": self.n_chans, "n_times": self.n_times, "sfreq": self.sfreq}
 
     def forward(self, eeg_BTC: Tensor, mixing_BCC: Tensor | None = None) -> Tensor:
-        """Make a network's input.
+        """Make a network's input of windows (B, n_times, 20), channels as stored, microvolt, NaN where missing.
 
-        Parameters
-        ----------
-        eeg_BTC : Tensor
-            Shape (B, n_times, 20), channels in the stored order, microvolt, NaN where missing, any floating
-            type.
-        mixing_BCC : Tensor, optional
-            Shape (B, 20, 20): the channels of each window as sums of the stored ones
-            (`hbac.signal.RawAugment.mixing`); the stored ones themselves where absent.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, n_chans, n_times of the output), float32 (float64 for float64), contiguous, in units of
-            `scale_uv`, within plus and minus ``clip_uv / scale_uv``.
-
-        Raises
-        ------
-        ValueError
-            If the shape is another one.
+        Returned is (B, n_chans, n_times of the output), float32 (float64 for float64), contiguous, in units of
+        `scale_uv`, within plus and minus ``clip_uv / scale_uv``. `mixing_BCC`, (B, 20, 20), has the channels of each
+        window as sums of the stored ones (`hbac.signal.RawAugment.mixing`).
         """
         x_BDT = self._empty(eeg_BTC, self.n_chans)
         with full_precision(eeg_BTC):
