@@ -147,14 +147,12 @@ def consensus(votes: Votes) -> npt.NDArray[np.int64]:
     return np.asarray(_vote_array(votes).argmax(axis=1), dtype=np.int64)
 
 
-def sum_votes(rows: pd.DataFrame, by: str | Sequence[str] = "eeg_id") -> pd.DataFrame:
-    """Sum the six columns of votes over all label rows of an EEG (or patient, or spectrogram), sorted by it."""
-    keys = [by] if isinstance(by, str) else list(by)
-    missing = [column for column in (*keys, *VOTE_COLUMNS) if column not in rows.columns]
+def sum_votes(rows: pd.DataFrame, by: Sequence[str] = ("eeg_id",)) -> pd.DataFrame:
+    """Sum the six columns of votes over all label rows of an EEG (or what else `by` says), sorted by it."""
+    missing = [column for column in (*by, *VOTE_COLUMNS) if column not in rows.columns]
     if missing:
         raise UserError(f"label rows: missing column(s) {', '.join(missing)}")
-    summed = rows.groupby(keys if len(keys) > 1 else keys[0], sort=True)[list(VOTE_COLUMNS)].sum()
-    return pd.DataFrame(summed)
+    return rows.groupby(list(by))[list(VOTE_COLUMNS)].sum()
 
 
 def rows_of_split(rows: pd.DataFrame, split: str) -> npt.NDArray[np.int64]:

@@ -20,6 +20,7 @@ OPTIONAL_CHANNELS = ("EKG",)
 
 # Names are rounded to 0.01 Hz, and 3.125 goes to 3.12 or 3.13 by whoever rounds; neighbours are 0.195 Hz apart.
 _HZ_TOLERANCE = 0.011
+_SHOWN = 6  # names that a message lists
 
 
 class ColumnsError(ValueError):
@@ -88,8 +89,6 @@ def columns_of(kind: str) -> tuple[str, ...]:
     return {"eeg": CHANNELS, "spectrogram": SPECTROGRAM_COLUMNS}[kind]
 
 
-def _shorten(names: Sequence[str], most: int = 6) -> str:
-    if not names:
-        return "none"
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+def _shorten(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (", ".join(names[:_SHOWN]) or "none") + rest

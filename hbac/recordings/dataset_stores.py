@@ -129,12 +129,9 @@ def spectrogram_store(
     """Open or build the store of a data set's official spectrograms: the 400 columns of `SPECTROGRAM_COLUMNS`.
 
     It is named, in the folder for stores, after part, kind and fingerprint. With `allow_empty` a file may have a region
-    (LL, RL, LP, RP) that is NaN throughout (`Store.empty` says where), which is otherwise a `UserError`, as are no
-    spectrogram files and what `build_store` refuses.
+    (LL, RL, LP, RP) that is NaN throughout (`Store.empty` says where), which is otherwise a `UserError`, as is what
+    `build_store` refuses.
     """
-    if recordings.spectrogram_dir is None:
-        folder = recordings.root / f"{recordings.part}_spectrograms"
-        raise UserError(f"the data set has no spectrogram files: {folder} is missing or was left out")
     store = _store_of(recordings, folder_for_stores, "spectrogram", progress)
     if not allow_empty:
         check_regions(store, recordings)

@@ -28,6 +28,7 @@ from hbac.recordings.dataset_stores import (
     store_bytes,
     store_folder,
 )
+from hbac.recordings.datasets import HMS
 from hbac.recordings.layout import read_recordings
 from hbac.recordings.origins import ORIGINS_NAME
 from hbac.recordings.store import DATA_NAME, INDEX_NAME
@@ -162,8 +163,8 @@ def test_region_of_nothing_but_nan(tmp_path: Path) -> None:
 
 
 def test_data_set_without_spectrograms(iiic_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no spectrogram files"):
-        spectrogram_store(read_recordings(iiic_root), tmp_path)
+    with pytest.raises(UserError, match="this data set has no official spectrograms"):
+        _ = HMS(iiic_root, tmp_path).part("train").spectrograms
 
 
 def test_fingerprint_stays_when_moved_and_changes_with_content(tmp_path: Path) -> None:
