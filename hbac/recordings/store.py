@@ -125,7 +125,7 @@ class Store:
         windows = np.empty((len(rows), n, len(self.columns)), np.float16)
         if windows.size:
             for window, row in zip(windows, rows.tolist(), strict=True):
-                self._read_into(memoryview(window).cast("B"), row * self._row_bytes)
+                self._read_into(window.data.cast("B"), row * self._row_bytes)
         return windows
 
     def rows_of(self, ids: ArrayLike, starts: ArrayLike, n: int) -> NDArray[np.int64]:
