@@ -29,31 +29,19 @@ class ImageAugment(nn.Module):
     ----------
     reverse_p : float
         Probability of running time backward (a horizontal flip).
-    time_mask_p : float
-        Probability of masking columns.
-    time_mask_max : float
-        Largest share of the columns that a mask covers.
-    frequency_mask_p : float
-        Probability of masking rows.
-    frequency_mask_max : float
-        Largest share of the rows that a mask covers.
+    time_mask_p, time_mask_max : float
+        Probability of masking columns, and the largest share of them that a mask covers.
+    frequency_mask_p, frequency_mask_max : float
+        The same of rows.
     n_masks : int
         Masks of each kind.
     mask_value : float
         What masked pixels become.
-    zero_p : float
-        Probability of silencing pictures: regions or derivations.
-    zero_max : int
-        One to so many of them.
-    band_p : float
-        Probability of a narrower band of one to `zero_max` pictures: rows at both ends are masked.
-    band_low_max, band_high_max : float
-        Largest shares of the rows that are lost below and above.
-
-    Raises
-    ------
-    UserError
-        If a probability or range cannot be.
+    zero_p, zero_max : float, int
+        Probability of silencing pictures (regions or derivations), one to so many of them.
+    band_p, band_low_max, band_high_max : float
+        Probability of a narrower band of one to `zero_max` pictures: rows at both ends are masked, at most these
+        shares of them below and above.
 
     Examples
     --------

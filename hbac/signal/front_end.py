@@ -62,21 +62,10 @@ def fill_missing_(x_BCT: Tensor) -> Tensor:
 
 
 def around_label(x_BCT: Tensor, n: int, shift_B: Tensor | None = None) -> Tensor:
-    """Cut the samples around the middle of what the label speaks of.
+    """Cut the `n` samples around the middle of what the label speaks of: (B, C, n) of (B, C, T).
 
-    Parameters
-    ----------
-    x_BCT : Tensor
-        Shape (B, C, T).
-    n : int
-        Samples to cut, at most T.
-    shift_B : Tensor, optional
-        By how many samples each window was moved away from its label (``labels.jitter_s``); int64, shape (B,).
-
-    Returns
-    -------
-    Tensor
-        Shape (B, C, n), a view where nothing was moved; the ends are repeated where the window has no more.
+    `shift_B`, int64, says by how many samples each window was moved away from its label (``labels.jitter_s``). Where
+    none was, it is a view; the ends are repeated where the window has no more.
     """
     first = (x_BCT.shape[-1] - n) // 2
     if shift_B is None:

@@ -38,8 +38,8 @@ class ImageFrontEnd(nn.Module):
     sources : {"eeg", "official", "both"}
         What the image shows.
     image : mapping of str to SpectrogramImage, ZoomInside or RawImage, or None
-        Images made from the EEG, by a name each; several show the same EEG in several ways (the whole window and its
-        centre, say). None: the mel image at the tiles' size. Not used for ``official``.
+        Images made from the EEG, by a name each; several show the same EEG in several ways (the whole window and
+        its centre, say). None: the mel image at the tiles' size. Not used for ``official``.
     layout : {"stack", "tiles"}
         Each picture a channel of its own, or all side by side in one plane, as in the public recipe.
     tile_height, tile_width : int or None
@@ -53,8 +53,6 @@ class ImageFrontEnd(nn.Module):
 
     Attributes
     ----------
-    sources : tuple of str
-        What `forward` takes, in this order.
     in_chans, height, width : int
         Shape of the finished image.
     layout : ImageLayout
@@ -109,25 +107,11 @@ class ImageFrontEnd(nn.Module):
         return {"in_chans": self.in_chans}
 
     def images(self, *windows: Tensor, shift_B: Tensor | None = None) -> dict[str, Tensor]:
-        """Make the pictures at the size that they will have on the image.
+        """Make the pictures at the size that they have on the image: (B, its channels, height and width of a tile).
 
-        Parameters
-        ----------
-        *windows : Tensor
-            One for each of `sources`. EEG: shape (B, 10000, 20), microvolt, NaN where missing. Official spectrograms:
-            (B, 300, 400), power, NaN where missing. Any floating type.
-        shift_B : Tensor, optional
-            By how many samples each window of EEG was moved away from its label, which zooms follow.
-
-        Returns
-        -------
-        dict of str to Tensor
-            Each (B, its channels, height and width of a tile).
-
-        Raises
-        ------
-        ValueError
-            If the number of windows is not that of the sources.
+        Windows come one for each of `sources`, of any floating type, NaN where missing: EEG (B, 10000, 20) in
+        microvolt, official spectrograms (B, 300, 400), power. `shift_B` says by how many samples each window of EEG was
+        moved away from its label, which zooms follow.
         """
         if len(windows) != len(self.sources):
             raise ValueError(f"{len(windows)} tensors of windows for the sources {', '.join(self.sources)}")

@@ -121,24 +121,9 @@ class RawImage(nn.Module):
         self.reversed_rows = tuple(first + n - 1 - i for first, n in zip(firsts, rows, strict=True) for i in range(n))
 
     def forward(self, eeg_BCT: Tensor, shift_B: Tensor | None = None) -> Tensor:
-        """Make the pictures of a batch.
+        """Make pictures (B, n_chans, height, width), in units of `scale_uv`, of what `SpectrogramImage.forward` takes.
 
-        Parameters
-        ----------
-        eeg_BCT : Tensor
-            Shape (B, 20, n_times), channels in the stored order, microvolt, NaN where missing, any floating type.
-        shift_B : Tensor, optional
-            As `hbac.signal.front_end.around_label` takes it: the centres follow the label.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, n_chans, height, width), float32 (float64 for float64), in units of `scale_uv`.
-
-        Raises
-        ------
-        ValueError
-            If the shape is another one.
+        The centres follow the label.
         """
         x_BDT = self._signal(eeg_BCT.transpose(1, 2))
         if shift_B is not None:

@@ -15,7 +15,7 @@ from hbac.common.errors import UserError
 from hbac.signal.band import parse_band
 from hbac.signal.constants import Constants, arguments, full_precision, may_look, portions
 from hbac.signal.front_end import around_label, fill_missing_
-from hbac.signal.montage import MONTAGES, REGION_MIRROR, REGIONS, get_montage
+from hbac.signal.montage import MONTAGES, REGIONS, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
 
 # Legend of tensor names: B window, C stored channel, D derivation, T sample, I image channel, M member of its
@@ -40,25 +40,20 @@ class SpectrogramImage(nn.Module):
         `hbac.signal.montage.MONTAGES` for one image channel a derivation.
     band : str
         Range of the rows, as `hbac.signal.band.parse_band` reads it.
-    n_times : int
-        Samples of the stored window.
-    sfreq : float
-        Their rate in hertz.
+    n_times, sfreq : int, float
+        Samples of the stored window, and their rate in hertz.
     height, width : int
         Rows and columns.
     zoom_s : float or None
-        None: columns go over the whole window, a column every ``n_times // width`` samples from the first
-        sample on. A number: only over about so many seconds around the centre that the label speaks of.
+        None: columns go over the whole window, a column every ``n_times // width`` samples from the first sample
+        on. A number: only over about so many seconds around the centre that the label speaks of.
     floor_db, ceiling_db : float
         Decibels that become −1 and 1; what lies outside is clipped.
     reference : {"fixed", "max"}
-        What 0 dB is: 1 µV² (or µV²/Hz, see the subclass), or the largest power of each derivation in its
-        window.
+        What 0 dB is: 1 µV² (or µV²/Hz, see the subclass), or the largest power of each derivation in its window.
 
     Attributes
     ----------
-    n_chans : int
-        Image channels.
     channels : tuple of str
         Their names: regions or derivations.
     """
@@ -95,13 +90,10 @@ class SpectrogramImage(nn.Module):
         if montage == REGIONS_MONTAGE:
             derived = get_montage("chains_16")
             self.channels = tuple(REGIONS)
-            #: Permutation of the image channels that the mirrored head has.
-            self.mirror = tuple(self.channels.index(REGION_MIRROR[name]) for name in self.channels)
         else:
             check_choice("montage", montage, (REGIONS_MONTAGE, *MONTAGES))
             derived = get_montage(montage)
             self.channels = derived.derivations
-            self.mirror = derived.mirror[0]  # power knows no sign
         self.n_chans = len(self.channels)
         self._members = len(derived.derivations) // self.n_chans
 
@@ -124,25 +116,10 @@ class SpectrogramImage(nn.Module):
     _windows_at_once = 64
 
     def forward(self, eeg_BCT: Tensor, shift_B: Tensor | None = None) -> Tensor:
-        """Make the images of a batch.
+        """Make the images (B, n_chans, height, width) of a batch, from −1 to 1; float64 for float64, else float32.
 
-        Parameters
-        ----------
-        eeg_BCT : Tensor
-            Shape (B, 20, n_times), channels in the stored order, microvolt, NaN where missing, any floating
-            type.
-        shift_B : Tensor, optional
-            As `hbac.signal.front_end.around_label` takes it: a zoom follows the label.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, n_chans, height, width), float32 (float64 for float64), contiguous, from −1 to 1.
-
-        Raises
-        ------
-        ValueError
-            If the shape is another one.
+        `eeg_BCT`, of any floating type, is (B, 20, n_times): channels in the stored order, microvolt, NaN where
+        missing. `shift_B` is as `hbac.signal.front_end.around_label` takes it: a zoom follows the label.
         """
         if eeg_BCT.ndim != 3 or tuple(eeg_BCT.shape[1:]) != (N_CHANNELS, self.n_times):
             raise ValueError(f"windows of shape {tuple(eeg_BCT.shape)}; expected (batch, {N_CHANNELS}, {self.n_times})")

@@ -41,8 +41,8 @@ class ImageLayout(nn.Module):
     """Put the channels of one or more sources on one image.
 
     ``tiles`` lays them out side by side in one plane, a column of tiles a source, repeated in `in_chans` equal
-    channels: with both sources it is the 512 x 512 of the public recipe (official spectrograms left, EEG
-    right). ``stack`` makes each a channel of its own. One source alone is a list of one.
+    channels: with both sources it is the 512 x 512 of the public recipe (official spectrograms left, EEG right).
+    ``stack`` makes each a channel of its own. One source alone is a list of one.
 
     Parameters
     ----------
@@ -60,16 +60,9 @@ class ImageLayout(nn.Module):
         Sources that show signals in place of power, whose derivations have a sign, and the order of their rows in a
         window that runs backwards.
     differences : sequence of {"others", "neighbours"}
-        What the channels of the ``tiles`` layout show after the first, in place of being equal: each picture minus the
-        mean of the others of its source, or minus the mean of those that share an electrode with it (along a chain the
-        next ones; at its ends the end of the parallel chain).
-
-    Attributes
-    ----------
-    n_chans, height, width : int
-        Shape of the finished image.
-    tiles : tuple of Tile
-        The table.
+        What the channels of the ``tiles`` layout show after the first, in place of being equal: each picture minus
+        the mean of the others of its source, or minus the mean of those that share an electrode with it (along a
+        chain the next ones; at its ends the end of the parallel chain).
 
     Examples
     --------

@@ -36,21 +36,12 @@ class ZoomInside(nn.Module):
         That of both.
     band : str
         To which derivations are filtered, as `hbac.signal.band.parse_band` reads it.
-    n_times : int
-        Samples of the stored window.
-    sfreq : float
-        Their rate in hertz.
+    n_times, sfreq : int, float
+        Samples of the stored window, and their rate in hertz.
     replaced : float
         Share of the columns of the whole that give way, above 0 and below 1.
     clip_uv : float
         Derivations are clipped to plus and minus so many microvolts.
-
-    Attributes
-    ----------
-    n_chans, height, width : int
-        Shape of the images: regions or derivations, rows, columns of both together.
-    channels : tuple of str
-        Names of the regions or derivations.
 
     Examples
     --------
@@ -94,20 +85,7 @@ class ZoomInside(nn.Module):
         self.width = whole.width - self._replaced + centre.width
 
     def forward(self, eeg_BCT: Tensor, shift_B: Tensor | None = None) -> Tensor:
-        """Make the images of a batch.
-
-        Parameters
-        ----------
-        eeg_BCT : Tensor
-            Shape (B, 20, n_times), channels in the stored order, microvolt, NaN where missing, any floating type.
-        shift_B : Tensor, optional
-            As `hbac.signal.front_end.around_label` takes it.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, n_chans, height, width), float32 (float64 for float64), from -1 to 1.
-        """
+        """Make the images of a batch, as `SpectrogramImage.forward` does."""
         x_BDT = self._signal(eeg_BCT.transpose(1, 2))
         whole_BIHW = self.whole.of_derivations(x_BDT)
         centre_BIHW = self.centre.of_derivations(around_label(x_BDT, self.centre.n_times, shift_B))
