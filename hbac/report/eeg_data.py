@@ -26,7 +26,7 @@ from hbac.signal import Multitaper
 from hbac.signal.front_end import fill_missing_
 from hbac.signal.mains import MAINS_HZ, MainsFinder
 from hbac.signal.montage import REGIONS
-from hbac.tracking.reading_order import CHAINS
+from hbac.signal.reading_order import CHAINS
 from hbac.vocabulary import CHANNELS, ELECTRODES, SFREQ, WINDOW_SAMPLES
 
 # B window, T sample, C stored channel, I region, H frequency, W column
@@ -104,7 +104,7 @@ def spectrogram_levels(eeg_BTC: Tensor) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (B, 4, 48, 250)
-        Regions as in `hbac.tracking.reading_order.CHAINS`, frequencies rising to 20 Hz, a column every
+        Regions as in `hbac.signal.reading_order.CHAINS`, frequencies rising to 20 Hz, a column every
         0.2 s. 0 is `LOW_DB` or less, 254 `HIGH_DB` or more, 255: of no derivation of the region a sample was recorded.
     """
     image_BIHW = _spectrogram()(eeg_BTC.transpose(1, 2).float()).numpy()[:, [list(REGIONS).index(i) for i in CHAINS]]

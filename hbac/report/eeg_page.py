@@ -34,7 +34,7 @@ from hbac.report.eeg_packing import N_NEIGHBOUR, N_OWN, SHIFT, neighbours
 from hbac.report.official_picture import official_layout, officials
 from hbac.report.page import write_page
 from hbac.signal.montage import AVERAGE, derivation_weights
-from hbac.tracking.reading_order import CHAINS, reading_order, side_of
+from hbac.signal.reading_order import CHAINS, reading_order, side_of
 from hbac.vocabulary import CENTRAL_S, CHANNELS, CLASSES, CONSENSUS_NAMES, ELECTRODES, SFREQ, WINDOW_S
 
 PAGE_FILE, DATA_FOLDER = "eeg.html", "eeg"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS, SPECTROGRAM_HZ, spectrogram_column
 from hbac.recordings.datasets import Part
 from hbac.report.eeg_packing import MISSING, pack_bytes
-from hbac.tracking.reading_order import CHAINS
+from hbac.signal.reading_order import CHAINS
 from hbac.vocabulary import CENTRAL_S, SPECTROGRAM_REGIONS, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S
 
 _AVERAGED = 4  # neighbouring frequencies: a row is two pixels high

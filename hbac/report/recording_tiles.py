@@ -20,7 +20,7 @@ from hbac.evaluation.areas import ratio
 from hbac.report.eeg_data import HIGH_DB, LOW_DB, MAX_HZ, gaps, write_window
 from hbac.report.eeg_packing import MISSING, pack_signal, quantise
 from hbac.signal.montage import derivation_weights, region_derivations
-from hbac.tracking.reading_order import CHAINS
+from hbac.signal.reading_order import CHAINS
 from hbac.vocabulary import CHANNELS, N_CHANNELS, SFREQ
 
 Array = npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ class Trends:
     def density(self) -> Array:
         """Return the mean over each column and the derivations of a region, shape (columns, 4, 40).
 
-        µV²/Hz from 0.5 to 20 Hz, regions as in `hbac.tracking.reading_order.CHAINS`; NaN where not recorded.
+        µV²/Hz from 0.5 to 20 Hz, regions as in `hbac.signal.reading_order.CHAINS`; NaN where not recorded.
         """
         count_WI1 = self._count_WI[..., None]
         return ratio(self._power_WIF, count_WI1)

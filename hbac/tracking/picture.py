@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hbac.signal import EEGFrontEnd, MelImage
 from hbac.signal.montage import REGIONS, get_montage
-from hbac.tracking.reading_order import reading_order, side_of
+from hbac.signal.reading_order import reading_order, side_of
 from hbac.vocabulary import WINDOW_S
 
 # D derivation, T sample, R region, F frequency, C colour

@@ -12,7 +12,7 @@ from hbac.data.windows import source_of
 from hbac.recordings.datasets import HMS
 from hbac.report.eeg_data import HIGH_DB, LOW_DB, MAX_HZ, gaps, mains, spectrogram_levels, stored
 from hbac.signal.montage import REGIONS
-from hbac.tracking.reading_order import CHAINS
+from hbac.signal.reading_order import CHAINS
 from hbac.vocabulary import CHANNELS, SFREQ, WINDOW_SAMPLES
 from tests.helpers import random_eeg
 

@@ -17,7 +17,7 @@ from hbac.report.eeg_data import stored, window_contents, write_window
 from hbac.report.eeg_packing import pack_signal, quantise
 from hbac.report.eeg_page import MONTAGES, write_eeg_page
 from hbac.signal import get_montage
-from hbac.tracking.reading_order import reading_order
+from hbac.signal.reading_order import reading_order
 from hbac.vocabulary import CHANNELS, SFREQ, WINDOW_SAMPLES
 from tests.browser import Browser
 from tests.report.eeg_reader import SHOWN, TRACES, choose, press, shown

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hbac.report.recording_tiles import BANDS, MISSING, Trends, write_tiles
-from hbac.tracking.reading_order import CHAINS
+from hbac.signal.reading_order import CHAINS
 from hbac.vocabulary import CHANNELS, SFREQ
 
 

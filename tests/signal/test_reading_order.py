@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hbac.signal.montage import MONTAGES, REGION_MIRROR, region_derivations
-from hbac.tracking.reading_order import reading_order, side_of
+from hbac.signal.reading_order import reading_order, side_of
 
 
 def test_the_double_banana_has_each_chain_over_its_mirror_image() -> None:
