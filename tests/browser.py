@@ -81,15 +81,26 @@ class Browser:
         asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
         return [url for url in asked if not url.startswith(("data:", "blob:", "about:"))]
 
-    def screenshot(self, path: Path) -> Path:
-        """Take a picture of the whole page."""
-        found = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, **self._whole()})
+    def screenshot(self, path: Path, *selectors: str) -> Path:
+        """Take a picture of the whole page, or of the part from the first of some elements to the last."""
+        clip = self._around(selectors) if selectors else self._whole()
+        found = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, **clip})
         path.write_bytes(base64.b64decode(found["data"]))
         return path
 
     def close(self) -> None:
         """End the browser."""
         self.driver.quit()
+
+    def _around(self, selectors: tuple[str, ...]) -> dict[str, Any]:
+        corners = """
+            const boxes = arguments[0].map(one => document.querySelector(one).getBoundingClientRect());
+            const side = (name, most) => most(...boxes.map(box => box[name]));
+            return [side("left", Math.min) + scrollX, side("top", Math.min) + scrollY,
+                    side("right", Math.max) + scrollX, side("bottom", Math.max) + scrollY];"""
+        left, top, right, bottom = self.run(corners, list(selectors))
+        x, y, edge = max(0, left - 12), max(0, top - 12), 12  # pixels of the page around it
+        return {"clip": {"x": x, "y": y, "width": right + edge - x, "height": bottom + edge - y, "scale": 1}}
 
     def _whole(self) -> dict[str, Any]:
         content = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
