@@ -111,7 +111,8 @@ document.addEventListener("DOMContentLoaded", () => {
     control("long").hidden = !long;
     if (long) hbac.show(control("long"), hbacDrawing.official(long, page, narrow()));
     control("why").textContent = !why.length ? "" : `Shaded: the seconds and electrodes that spoke for ${className(found.saliency.class)} (blue) or `
-      + `against it (orange) in ${page.explained}: integrated gradients, second by second; the strongest of an electrode is ${found.saliency.most} nats.`;
+      + `against it (orange) in ${page.explained}${page.explained === page.members[0] ? "" : `, not in ${page.members[0]}, which has no network at hand`}: `
+      + `integrated gradients, second by second; the strongest of an electrode is ${found.saliency.most} nats.`;
     const missing = Object.keys(found.gaps);
     control("said").textContent = [said(found.mains, lines),
       option("saliency") === "on" && !found.saliency ? "No saliency: no network that did not learn this window is at hand." : "",
