@@ -175,6 +175,8 @@ def infer_recordings(cfg: DictConfig) -> None:
     from hbac.signal.tta import check_variants
     from hbac.tracking.loggers import RunFacts, never_fatal
 
+    if Path(str(cfg.out)).suffix.lower() == ".csv":
+        raise UserError(f"out={cfg.out}: recordings= writes a folder for each and no submission; name a folder")
     if mixed := named("dataset", "split"):
         raise UserError(f"{mixed[0]}: recordings= stands in place of a data set; leave one of them away")
     wish = Wish(

@@ -58,8 +58,8 @@ SEAL = re.compile(r"\"sha256\": \"[0-9a-f]{64}\"")  # of a config, whose workers
 HASHED_PAGE = re.compile(r"\"[^\"]+\.html\": \[[^]]*\]")  # in a manifest, of pages that say when they were made
 TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 MARK = "HBAC_KILLS_TRIAL"
+PATIENCE_S = 3600  # with a command, on a machine that has much else to do
 ENDINGS = {"kill": 0.5, "kill group": 0.15, "term": 0.1, "term group": 0.15, "int group": 0.1}
-STARTING_S = 2.0  # until then a signal may meet Python itself, which knows of no way to go on yet
 
 
 @dataclass
@@ -145,6 +145,12 @@ def wait_until_gone(mark: str, seconds: float) -> list[int]:
     return processes(mark)
 
 
+def heeds(process: subprocess.Popen[str]) -> bool:
+    """Say whether a command has begun to look after signals, which until then meet Python itself."""
+    caught = re.search(r"SigCgt:\s+(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> signal.SIGTERM - 1 & 1)
+
+
 def end(process: subprocess.Popen[str], how: str) -> None:
     """End a command, or with it all that it has started."""
     signum = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}[how.split()[0]]
@@ -162,19 +168,20 @@ def trial(ground: Ground, number: int, step: str, rng: np.random.Generator) -> l
         how = str(rng.choice(list(ENDINGS), p=list(ENDINGS.values())))
         at_s = float(rng.uniform(0.3, ground.seconds[step]))
         workers = int(rng.choice([0, 2]))
-        process = ground.start(step, cwd, workers, mark)
+        process, heeded = ground.start(step, cwd, workers, mark), True
         try:
             process.wait(timeout=at_s)
         except subprocess.TimeoutExpired:
+            heeded = heeds(process)
             end(process, how)
-        status = process.wait(timeout=120)
+        status = process.wait(timeout=PATIENCE_S)
         told.append(f"{how} at {at_s:.1f} s, {workers} workers: {status}")
         if how.startswith("kill"):
             fine = status in (0, -signal.SIGKILL)
         else:
             signum = signal.SIGTERM if how.startswith("term") else signal.SIGINT
             after = "type the same command again to go on" in ground.said and "Traceback" not in ground.said
-            fine = status == 0 or (status == 128 + signum and after) or at_s < STARTING_S
+            fine = status == 0 or (status == 128 + signum and after) or not heeded
         if not fine:
             wrong.append(f"status {status} after {how} at {at_s:.1f} s:\n{ground.said}")
         if left := wait_until_gone(mark, 5):
@@ -182,7 +189,7 @@ def trial(ground: Ground, number: int, step: str, rng: np.random.Generator) -> l
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
     process = ground.start(step, cwd, int(rng.choice([0, 2])), mark)
-    if process.wait(timeout=600):
+    if process.wait(timeout=PATIENCE_S):
         wrong.append(f"does not go on: status {process.returncode}:\n{ground.said}")
     else:
         wrong += [f"processes {left} outlive the end" for left in [wait_until_gone(mark, 5)] if left]

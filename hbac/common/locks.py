@@ -19,7 +19,7 @@ _told: set[Path] = set()  # folders, each once
 
 @contextmanager
 def locked(path: Path, timeout_s: float = -1) -> Iterator[None]:
-    """Hold a lock; on a file system without locks, warn and go on without one.
+    """Hold a lock; on a file system without locks, warn and go on without one; where nobody may write, in silence.
 
     Another process is waited for up to `timeout_s`, below 0 without end; then ``filelock.Timeout``.
     """
@@ -27,9 +27,12 @@ def locked(path: Path, timeout_s: float = -1) -> Iterator[None]:
     try:
         lock.acquire()
     except (NotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _NOT_SUPPORTED:  # a Timeout, too
+        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+            pass  # what is there may still be read
+        elif isinstance(error, OSError) and error.errno not in _NOT_SUPPORTED:  # a Timeout, too
             raise
-        _tell(path.parent)
+        else:
+            _tell(path.parent)
     try:
         yield
     finally:

@@ -110,7 +110,8 @@ def _is_recording(path: Path) -> bool:
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(path.suffix).removesuffix(".fif")
+    stem = path.name.removesuffix(path.suffix).removesuffix(".fif")
+    return stem if stem.strip(".") else path.name  # a folder called .. is the one above
 
 
 def infer_recordings(

@@ -264,6 +264,9 @@ def recording_of(
     twice = [source.signals[found[place]].label for place in electrodes.repeated]
     if twice:
         notes.append(f"there twice, the first is read: {', '.join(twice)}")
+    unsaid = sum(unit is None and not source.signals[i].unit.strip() for i in chosen)
+    if unsaid:
+        notes.append(f"no unit is said of {unsaid} channels, read as microvolt; unit=V, mV or uV says what it is")
     missing = electrodes.missing
     parts = {electrodes.part[CHANNELS.index(name)] for name in ELECTRODES if name not in missing}
     interpolated = tuple(missing) if len(missing) <= interpolate and len(parts) == 1 else ()

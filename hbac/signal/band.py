@@ -44,7 +44,7 @@ class Band:
     name: str  # how the user wrote it
 
     def __str__(self) -> str:
-        return f"{self.low_hz:g}-{self.high_hz:g}"
+        return f"{self.low_hz:.15g}-{self.high_hz:.15g}"
 
 
 #: Clinical bands in hertz. The edges are the glossary's (delta starts at 0.1 Hz there; below 0.5 Hz scalp EEG

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -17,14 +18,14 @@ from tests.helpers import write_hms_layout
 from tests.test_commands import SMALL_NET, command
 
 
-def test_a_run_follows_its_data_and_not_their_path(tmp_path: Path) -> None:
+def test_a_run_follows_its_data_and_not_their_path(tmp_path: Path, read_only: Callable[[Path], None]) -> None:
     root = write_hms_layout(tmp_path / "data", n_eegs=12, seed=1, n_test=0)
     line = ("hbac.train", "dataset=hms", "labels.n_folds=2", "logger=csv", "trainer.max_epochs=1", *SMALL_NET)
     command(tmp_path, *line, "dataset.root=data")
     shutil.move(root, tmp_path / "moved")
     (tmp_path / "link").symlink_to("moved")
     for path in ("./link/", str(tmp_path / "moved")):
-        assert "is there already" in command(tmp_path, *line, f"dataset.root={path}").stderr
+        assert "is there already" in command(tmp_path, *line, f"dataset.root={path}", "band=.50-20.0").stderr
     [run] = tmp_path.glob("outputs/runs/*/fold0")
 
     labels = tmp_path / "moved" / "train.csv"
@@ -33,6 +34,8 @@ def test_a_run_follows_its_data_and_not_their_path(tmp_path: Path) -> None:
     rows.to_csv(labels, index=False)
     assert "is there already" not in command(tmp_path, *line, "dataset.root=link").stderr
     assert len(list(tmp_path.glob("outputs/runs/*/fold0"))) == 2 and run.is_dir()
+    read_only(tmp_path / "outputs")
+    assert "is there already" in command(tmp_path, *line, "dataset.root=link").stderr
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "/x", "a/b", ".x", "a b", "", "-x"])

@@ -209,6 +209,10 @@ def test_which_recordings_are_meant(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(b"")
     assert list(find_recordings([tmp_path])) == ["a-x", "b-x", "y"]
+    for name in ("..edf", "...edf"):  # whose folders are not this one and the one above
+        (tmp_path / name).touch()
+        assert list(find_recordings([tmp_path / name])) == [name]
+        (tmp_path / name).unlink()
     (tmp_path / "empty").mkdir()
     for given, message in (
         ([tmp_path / "empty"], "empty: no recording in this folder"),

@@ -60,5 +60,7 @@ def test_without_a_page_and_with_wrong_thresholds(asked: list[str], capsys: pyte
     assert "page:" not in capsys.readouterr().out
     with pytest.raises(UserError, match=r"events\.threshold: seizure is 2"):
         infer(*asked, "events.threshold=2")
+    with pytest.raises(UserError, match=r"out=r.csv: recordings= writes a folder for each"):
+        infer(*asked, "out=r.csv")
     with pytest.raises(UserError, match="no operating points"):
         infer(*asked, "events.recall=0.9")

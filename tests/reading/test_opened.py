@@ -27,6 +27,9 @@ def test_units_are_what_the_file_says(tmp_path: Path, unit: str, factor: float) 
     recording = open_recording(path)
     recording.check_amplitudes()
     np.testing.assert_allclose(recording.read(0, 3000)[:19], eeg, atol=0.1)
+    said = [note for note in recording.notes if "no unit is said of 19 channels, read as microvolt" in note]
+    assert bool(said) == (not unit)
+    assert not any("no unit" in note for note in open_recording(path, unit="uV").notes)
 
 
 @pytest.mark.parametrize(

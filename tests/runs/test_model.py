@@ -58,6 +58,8 @@ def changed(**changes: object) -> dict[str, object]:
         {"dataset__n_jobs": 8},
         {"data__num_workers": 4},
         {"population": "all"},
+        {"band": ".50-20.0"},
+        {"band": "public"},
     ],
 )
 def test_the_hash_does_not_see_what_cannot_change_a_prediction(change: dict[str, object]) -> None:
@@ -69,6 +71,8 @@ def test_the_hash_does_not_see_what_cannot_change_a_prediction(change: dict[str,
     [
         {"seed": 1},
         {"band": "1-12"},
+        {"band": "0.5000001-20"},
+        {"front_end": {"image": {"a": {"band": "1-12"}}}},
         {"model__filters": 9},
         {"content": {"data": "1"}},
         {"data__batch_size": 16},
