@@ -35,8 +35,9 @@ tests: setup
 slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
+# Without what mkdocs-material says of its successor at each build.
 docs: setup
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: setup
 	$(BIN)/python benchmarks/resnet_gru.py
