@@ -207,12 +207,16 @@ def read_events(path: Path, root: Path) -> pd.DataFrame:
         With all that is wrong, by line.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # With a header, rows of one field more than it would be moved by one column.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
     except FileNotFoundError:
         raise UserError(f"dataset.labels={path}: there is no such file") from None
     except (OSError, ValueError) as error:
         raise UserError(f"dataset.labels={path}: cannot be read: {str(error).splitlines()[0]}") from None
-    table.columns = [column.strip().removesuffix("_s") for column in table.columns]
+    table.columns = pd.Index([str(column).strip().removesuffix("_s") for column in table.iloc[0]])
+    table = table.iloc[1:]
+    if (twice := table.columns[table.columns.duplicated()].drop("", errors="ignore")).size:
+        raise UserError(f"{path}: more than one column {twice[0]}")
     by_class = "class" in table.columns
     wanted = (*_NEEDED, *(("class",) if by_class else VOTE_COLUMNS))
     if lacking := [name for name in wanted if name not in table.columns]:
@@ -225,8 +229,9 @@ def read_events(path: Path, root: Path) -> pd.DataFrame:
         row = _row({str(key): str(value) for key, value in record.items()}, root, f"line {line}", by_class, problems)
         if row is None:
             continue
-        if patient_of.setdefault(row["file"], row["patient"]) != row["patient"]:
-            text = f"{row['file']} is of patient {row['patient']} here, and of {patient_of[row['file']]} before"
+        file = str((root / row["file"]).resolve())  # however it is spelt
+        if patient_of.setdefault(file, row["patient"]) != row["patient"]:
+            text = f"{row['file']} is of patient {row['patient']} here, and of {patient_of[file]} before"
             problems.add("two patients", f"line {line}: {text}")
         rows.append(row)
     if not rows and not len(problems):
@@ -238,7 +243,8 @@ def read_events(path: Path, root: Path) -> pd.DataFrame:
 def _row(
     record: Mapping[str, str], root: Path, where: str, by_class: bool, problems: Problems
 ) -> dict[str, Any] | None:
-    if not (root / record["file"]).exists() or not record["file"]:
+    file = root / record["file"]
+    if not (file.is_file() or (file.suffix.lower() == ".mff" and file.is_dir())):  # no pipe, either
         problems.add("missing file", f"{where}: file {record['file']!r} is not in {root}")
         return None
     numbers = {"onset": record["onset"], "duration": record.get("duration") or f"{CENTRAL_S}"}
@@ -247,7 +253,7 @@ def _row(
     for name, text in numbers.items():
         try:
             values[name] = float(text)
-            if not 0 <= values[name] < 1e9:
+            if not 0 <= values[name] < 1e9 or "_" in text or not text.isascii():
                 raise ValueError
         except ValueError:
             problems.add("number", f"{where}: {name} is {text!r}; must be a number, 0 or more")
