@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from PIL import Image
+
 from tests.browser import Browser
 from tests.test_commands import ROOT, command
 
@@ -35,6 +37,7 @@ PICTURES: dict[str, dict[str, tuple[str, ...]]] = {
     "network": {"tutorial-network.png": (_REPORT, "#ranking h2", "#ranking .panel")},
     "report": {
         "tutorial-report.png": ("report/index.html", "#ranking h2", "#ranking .panel + .panel"),
+        "tutorial-eeg.png": ("report/eeg.html", "#eeg-title", "#eeg-votes", "#eeg-long"),
         "tutorial-bands.png": ("report/index.html", "#blend-weights", "#disagreement"),
     },
     "cluster": {"tutorial-cluster.png": (_REPORT, "#learning-curves h2", "#learning-curves .panel")},
@@ -89,12 +92,14 @@ def take_pictures(name: str, folder: Path) -> None:
         for picture, (page, *parts) in PICTURES[name].items():
             browser.open(max(folder.glob(page)), size=(1300, 900))
             for part in parts:  # a diagram is drawn when it comes into view
+                browser.wait("document.querySelector('.main-svg')")
                 browser.run("document.querySelector(arguments[0]).scrollIntoView({behavior: 'instant'})", part)
+                browser.wait(f"document.querySelector('{part}').clientHeight > 20")
                 if browser.run("return document.querySelector(arguments[0] + ' .figure')", part):
                     browser.wait(f"document.querySelector('{part} .figure .main-svg')")
-            browser.wait("document.querySelector('.main-svg')")
             browser.run("scrollTo({top: 0, behavior: 'instant'})")  # with its head, which stays in view
-            browser.screenshot(ROOT / "docs" / "images" / picture, *parts)
+            path = browser.screenshot(ROOT / "docs" / "images" / picture, *parts)
+            Image.open(path).convert("RGB").quantize(128, Image.Quantize.MEDIANCUT).save(path, optimize=True)
         browser.close()
 
 
