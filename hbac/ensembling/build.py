@@ -53,11 +53,6 @@ class EnsembleResult:
         """Score of the blend on the rows that count, from weights fitted on other folds."""
         return self.ensemble.nested.estimate
 
-    @property
-    def in_sample_kl(self) -> float:
-        """Score of the blend on the rows that it was fitted on."""
-        return self.ensemble.in_sample.estimate
-
 
 def build_ensemble(
     tables: Iterable[PredictionTable],

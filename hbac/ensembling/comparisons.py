@@ -67,21 +67,15 @@ def score_table(
         inside = group.contains(n_votes_N)
         if not inside.any():
             continue
+        suffix = "" if name == "all" else f"_{name}"
         scores = [
-            _scores_of_one(target_NK[inside], prob[inside], patient_id_N[inside], n_resamples, n_resamples_rank, seed)
+            _scores_of_one(
+                target_NK[inside], prob[inside], patient_id_N[inside], suffix, n_resamples, n_resamples_rank, seed
+            )
             for prob in track(list(probs.values()), f"bootstrapping, {group.title}", log=False)
         ]
-        suffix = "" if name == "all" else f"_{name}"
-        tables.append(pd.DataFrame([{_suffixed(metric, suffix): v for metric, v in row.items()} for row in scores]))
+        tables.append(pd.DataFrame(scores))
     return pd.concat(tables, axis=1).set_index(pd.Index(list(probs), name="name"))
-
-
-def _suffixed(name: str, suffix: str) -> str:
-    """Put a suffix behind a metric's name, before the end of its interval."""
-    for end in ("_low", "_high"):
-        if name.endswith(end):
-            return f"{name.removesuffix(end)}{suffix}{end}"
-    return name + suffix
 
 
 def _kl_where_present(target_NK: Array, prob_NK: Array) -> Array:
@@ -95,10 +89,12 @@ def _scores_of_one(
     target_NK: Array,
     prob_NK: Array,
     patient_id_N: npt.NDArray[np.int64],
+    suffix: str,
     n_resamples: int,
     n_resamples_rank: int,
     seed: int,
 ) -> dict[str, float]:
+    """Score one prediction on the rows that it has, by metric's name and a suffix."""
     here = np.isfinite(prob_NK).all(axis=1)
     if not here.any():
         return {}
@@ -130,8 +126,8 @@ def _scores_of_one(
     scores: dict[str, float] = {}
 
     def add(name: str, estimate: float, resampled: Array) -> None:
-        interval = percentile_interval(estimate, resampled)
-        scores.update({name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high})
+        found, key = percentile_interval(estimate, resampled), name + suffix
+        scores.update({key: found.estimate, f"{key}_low": found.low, f"{key}_high": found.high})
 
     names = [*(f"kl_class_{name}" for name in CLASSES), "log_loss", "accuracy"]
     values = np.column_stack([kl_terms(target_NK, prob_NK), log_loss_N, right_N])

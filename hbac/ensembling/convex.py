@@ -39,7 +39,6 @@ class ConvexFit:
 
     weights: Array  # (members,) 0 or more, sum 1
     gap: float  # the score of the best weights is at most this much lower, in nats
-    steps: int  # Newton steps taken
 
 
 def fit_convex(
@@ -66,14 +65,14 @@ def fit_convex(
     prob_IM = np.empty((len(row_I), len(prob_MNK)), dtype=np.float32)
     for m, prob_NK in enumerate(prob_MNK):
         prob_IM[:, m] = prob_NK[row_I, class_I]
-    weight, certified, steps = _newton(prob_IM, count_I, gap)
+    weight, certified = _newton(prob_IM, count_I, gap)
     kept = np.flatnonzero(weight >= prune_below)
     if len(kept) < np.count_nonzero(weight) and len(kept):
         pruned = np.zeros(len(weight))
-        pruned[kept], _, more = _newton(prob_IM[:, kept], count_I, gap)
+        pruned[kept], _ = _newton(prob_IM[:, kept], count_I, gap)
         certified += max(_loss(prob_IM, count_I, pruned) - _loss(prob_IM, count_I, weight), 0.0)
-        weight, steps = pruned, steps + more
-    return ConvexFit(weight, certified, steps)
+        weight = pruned
+    return ConvexFit(weight, certified)
 
 
 def _blocks(prob_IM: npt.NDArray[np.float32], count_I: Array) -> Iterator[tuple[Array, Array]]:
@@ -100,8 +99,8 @@ def _derivatives(prob_IM: npt.NDArray[np.float32], count_I: Array, weight: Array
     return pull / count_I.sum(), hessian / count_I.sum()
 
 
-def _newton(prob_IM: npt.NDArray[np.float32], count_I: Array, gap: float) -> tuple[Array, float, int]:
-    """Minimise `_loss` over weights >= 0; return weights, certified gap and steps.
+def _newton(prob_IM: npt.NDArray[np.float32], count_I: Array, gap: float) -> tuple[Array, float]:
+    """Minimise `_loss` over weights >= 0; return weights and their certified gap.
 
     With gradient 1 - pull and Hessian H at the weights w, a step minimises the model
     (1 - pull)'(v - w) + (v - w)'H(v - w) / 2 over v >= 0. With H = LL' and y = L^-1 (Hw + pull - 1) that is, up to a
@@ -116,11 +115,11 @@ def _newton(prob_IM: npt.NDArray[np.float32], count_I: Array, gap: float) -> tup
     total = count_I.sum()
     loss = _loss(prob_IM, count_I, weight) / total
     certified = np.inf
-    for step in range(MAX_STEPS):
+    for _ in range(MAX_STEPS):
         pull, hessian = _derivatives(prob_IM, count_I, weight)
         certified = max(float(pull.max() - 1), 0.0)
         if certified <= gap:
-            return weight, certified, step
+            return weight, certified
         # min over v >= 0 of the second-order model around the weights, written as |L'v - y|²
         ridge = 1e-12 * np.trace(hessian) / n_members
         lower = np.linalg.cholesky(hessian + ridge * np.eye(n_members))
@@ -139,4 +138,4 @@ def _newton(prob_IM: npt.NDArray[np.float32], count_I: Array, gap: float) -> tup
             break
         weight = trial / trial.sum()
         loss = _loss(prob_IM, count_I, weight) / total
-    return weight, certified, MAX_STEPS
+    return weight, certified

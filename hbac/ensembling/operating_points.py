@@ -19,15 +19,9 @@ import numpy as np
 import hbac
 from hbac.common.errors import UserError
 from hbac.common.files import read_json, with_nan, write_json
-from hbac.common.shapes import Maybe
+from hbac.common.shapes import Maybe, check_shape
 from hbac.evaluation.bootstrap import N_RESAMPLES, Interval
-from hbac.evaluation.operating import (
-    OperatingPoint,
-    answered,
-    equal_mass_error,
-    jitter,
-    operating_points,
-)
+from hbac.evaluation.operating import OperatingPoint, answered, equal_mass_error, jitter, operating_points
 from hbac.predictions.table import NO_ID, PredictionTable
 from hbac.vocabulary import CLASSES
 
@@ -169,7 +163,7 @@ class OperatingPoints:
         content = read_json(path, {"format": int})
         if content["format"] != _FORMAT:
             raise UserError(f"{path}: format {content['format']}; this hbac reads format {_FORMAT}")
-        content = read_json(path, _SHAPE)
+        check_shape(content, _SHAPE, str(path))
         return cls(
             content["population"],
             content["rows"],
