@@ -184,16 +184,14 @@ def _write_patients(
 ) -> None:
     jobs = [("train", i) for i in range(size.train_patients)] + [("test", i) for i in range(size.test_patients)]
     open_jobs = [(part, i) for part, i in jobs if not _shard(root, part, i).exists()]
-    done = len(jobs) - len(open_jobs)
-    if progress is not None:
-        progress(done, len(jobs))
+    done, tell = len(jobs) - len(open_jobs), progress or (lambda done, total: None)
+    tell(done, len(jobs))
     labels = {part: size.labels(part, seed) for part in PARTS}
     if n_jobs == 1:
         for part, i in open_jobs:
             _write_patient(root, size, seed, part, i, labels[part][i])
             done += 1
-            if progress is not None:
-                progress(done, len(jobs))
+            tell(done, len(jobs))
         return
     # spawn, not fork: the caller may hold torch's threads
     n_jobs = min(n_jobs, max(len(open_jobs), 1))
@@ -206,8 +204,7 @@ def _write_patients(
             for future in as_completed(futures):
                 future.result()
                 done += 1
-                if progress is not None:
-                    progress(done, len(jobs))
+                tell(done, len(jobs))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

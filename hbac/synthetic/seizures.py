@@ -23,6 +23,12 @@ from hbac.synthetic.patient import Patient
 from hbac.synthetic.patterns import Pattern
 
 SEIZURE_KINDS = {"spike-wave": 0.2, "evolving": 0.42, "discharges": 0.2, "slow": 0.18}
+_LOOKS = {  # ranges of `Seizure.spike_width`, `wave` and `unrest`; `Pattern.ictal` without its slowing
+    "spike-wave": ((0.05, 0.1), (0.4, 1.3), (0.01, 0.1), 0.8),
+    "evolving": ((0.09, 0.2), (0.0, 1.0), (0.02, 0.18), 0.9),
+    "discharges": ((0.07, 0.17), (0.0, 0.8), (0.03, 0.15), 0.45),
+    "slow": ((0.06, 0.2), (0.0, 1.2), (0.03, 0.2), 0.7),
+}
 
 
 @dataclass(frozen=True)
@@ -98,29 +104,17 @@ def draw_seizure(
         spread = uniform(rng, 0.2, 1.4)
     if kind == "spike-wave":
         first, drop = uniform(rng, 2.5, 4.2), uniform(rng, 0.55, 1.0)
-        width, wave, unrest, ictal = (
-            uniform(rng, 0.05, 0.1),
-            uniform(rng, 0.4, 1.3),
-            uniform(rng, 0.01, 0.1),
-            0.8,
-        )
     elif kind == "evolving":
         first, drop = loguniform(rng, 3, 11), uniform(rng, 0.3, 0.8)
-        width, wave, unrest, ictal = uniform(rng, 0.09, 0.2), uniform(rng, 0, 1), uniform(rng, 0.02, 0.18), 0.9
     elif kind == "slow":
         first = loguniform(rng, 1.0, 2.5)
         drop = uniform(rng, 0.45, 0.75) if chance(rng, 0.6) else uniform(rng, 1.4, 2.2)
-        width, wave, unrest, ictal = uniform(rng, 0.06, 0.2), uniform(rng, 0, 1.2), uniform(rng, 0.03, 0.2), 0.7
     else:
         first, drop = uniform(rng, 2.4, 4.2), uniform(rng, 0.7, 1.1)
         if disputed >= 0.1:
             first, drop = uniform(rng, 2.3, 3.0) - disputed, uniform(rng, 0.7 + 0.3 * disputed, 1.0)
-        width, wave, unrest, ictal = (
-            uniform(rng, 0.07, 0.17),
-            uniform(rng, 0, 0.8),
-            uniform(rng, 0.03, 0.15),
-            0.45,
-        )
+    widths, heights, unrests, ictal = _LOOKS[kind]
+    width, wave, unrest = uniform(rng, *widths), uniform(rng, *heights), uniform(rng, *unrests)
     if chance(rng, 0.5):
         gains = [-g for g in gains]
     return Seizure(
