@@ -101,7 +101,6 @@ POSITIVE = Rule("number", 0, above=True)
 NOT_NEGATIVE = Rule("number", 0)
 SHARE = Rule("number", 0, 1)
 SHARE_BELOW_1 = Rule("number", 0, 1, below=True)
-BATCHES = Rule("number", 0, above=True)
 
 #: The first pattern that fits a setting's key counts.
 RULES: dict[str, Rule | tuple[Rule, ...]] = {
@@ -166,7 +165,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "trainer.devices": (Rule("whole", 1, words=("auto",)), Rule("whole", 0, is_list=True)),
     "trainer.gradient_clip_val": Rule("number", 0, null=True),
     "trainer.log_every_n_steps": COUNT,
-    "trainer.limit_*": BATCHES,
+    "trainer.limit_*": POSITIVE,
     "trainer.overfit_batches": NOT_NEGATIVE,
     "trainer.deterministic": Rule("flag", words=("warn",)),
     "trainer.precision": TEXT,

@@ -42,6 +42,11 @@ def _value(value: Any) -> str:
     return '"' + quoted.replace("${", r"\${") + '"'
 
 
+def key_of(typed: str) -> str:
+    """Return which setting, or group, an override is of: ``+model@main=a`` is of ``model``."""
+    return typed.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

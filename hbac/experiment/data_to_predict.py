@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbac.common.commands import override
+from hbac.common.commands import key_of, override
 from hbac.common.errors import UserError
 from hbac.experiment.launched import named
 
@@ -29,7 +29,7 @@ def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
     from hbac.runs.folder import CONFIG_FILE
 
     typed = named("dataset")
-    keys = [line.lstrip("+~").partition("=")[0].partition("@")[0] for line in typed]
+    keys = [key_of(line) for line in typed]
     if "dataset" in keys:
         return cfg.dataset
     known = next((dataset_of_run(run) for run in runs if (run / CONFIG_FILE).is_file()), None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hbac.cli.launch import conf_dir
 from hbac.cli.spelling import check_overrides, explained
-from hbac.common.commands import command_line, override
+from hbac.common.commands import command_line, key_of, override
 from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,12 +56,7 @@ def typed() -> list[str]:
 
 def named(*keys: str) -> list[str]:
     """Return the settings among some that were typed, as they were; with a group its settings count."""
-    found = []
-    for line in typed():
-        key = line.lstrip("+~").partition("=")[0].partition("@")[0]
-        if any(key == name or key.startswith(f"{name}.") for name in keys):
-            found.append(line)
-    return found
+    return [line for line in typed() if any(f"{key_of(line)}.".startswith(f"{key}.") for key in keys)]
 
 
 def in_sweep() -> bool:

@@ -45,13 +45,10 @@ class MergeSweep(Callback):
         from omegaconf import open_dict, read_write
 
         _check(config.hydra)
-        try:
-            refuse_in_sweep(config.trainer.devices if "trainer" in config else 1)
-        except UserError as error:
-            fail(error)
-        expect_jobs(*_jobs_of(config.hydra))
         asked_for = str(config.hydra.sweep.dir)
         try:
+            refuse_in_sweep(config.trainer.devices if "trainer" in config else 1)
+            expect_jobs(*_jobs_of(config.hydra))
             sweep = str(new_folder(Path(asked_for)))
         except UserError as error:
             fail(error)

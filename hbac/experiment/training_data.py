@@ -15,7 +15,7 @@ from hbac.cli.settings import blamed_on
 from hbac.common.errors import UserError
 from hbac.common.instantiate import build
 from hbac.experiment.job import Job, weights_at_start
-from hbac.experiment.stages import Stage
+from hbac.experiment.stages import Stage, key_prefix
 from hbac.labels.folds import fold_table
 from hbac.labels.leaks import Audit, check_apart
 from hbac.labels.lineage import check_unseen, lineage_of
@@ -160,7 +160,7 @@ def make_data(stage: Stage, job: Job, training_data: TrainingData) -> Any:
             cache=Path(cfg.outputs) / "cache" if cfg.data.cache else None,
         )
     if len(data.train_set) < job.n_devices or not len(data.held_out_set):
-        prefix = f"stages.{stage.name}." if stage.name else ""
+        prefix = key_prefix(stage.name)
         raise UserError(
             f"fold {cfg.fold}: {len(data.train_set)} rows to train on and {len(data.held_out_set)} to validate on; "
             f"widen {prefix}labels.min_votes={cfg.labels.min_votes} and {prefix}labels.max_votes={cfg.labels.max_votes}"

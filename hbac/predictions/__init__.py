@@ -5,8 +5,7 @@ All that follows a prediction (cross-validation score, ensemble, submission, rep
 
 from __future__ import annotations
 
-from hbac.evaluation.metric import kl_by_population, kl_divergence, kl_terms
 from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.table import PredictionTable
 
-__all__ = ["PredictionTable", "TableMetadata", "kl_by_population", "kl_divergence", "kl_terms"]
+__all__ = ["PredictionTable", "TableMetadata"]

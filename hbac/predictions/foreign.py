@@ -163,12 +163,11 @@ def _adopt(frame: pd.DataFrame, path: Path, folds: FoldTable | None, member: str
     if counted is not None:
         _compare_counts(counted, adopted.get("n_votes"), path)
         adopted["n_votes"], target = counted, target / counted[:, None]
-    elif "n_votes" not in adopted:
-        adopted["n_votes"] = np.full(len(frame), NO_COUNT)
-        unchecked.append("n_votes")
-        mended += _normalise(target, "shares of votes")
     else:
         mended += _normalise(target, "shares of votes")
+        if "n_votes" not in adopted:
+            adopted["n_votes"] = np.full(len(frame), NO_COUNT)
+            unchecked.append("n_votes")
     mended += _normalise(prob, "probabilities")
     found = f"made by other code; it doesn't say, so that it could not be checked: {', '.join(unchecked)}"
     warnings.warn(UncheckedTableWarning(str(path), "; ".join([found, *mended])), stacklevel=3)

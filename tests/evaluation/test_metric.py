@@ -11,8 +11,7 @@ from hypothesis import given
 from scipy.stats import entropy
 
 from hbac.common.errors import UserError
-from hbac.evaluation.metric import kl_by_class, kl_terms
-from hbac.predictions import kl_by_population, kl_divergence
+from hbac.evaluation.metric import kl_by_class, kl_by_population, kl_divergence, kl_terms
 from hbac.vocabulary import CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 DISTRIBUTIONS = (

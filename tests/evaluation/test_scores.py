@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from hbac.evaluation.metric import kl_divergence
 from hbac.evaluation.scores import scores
 from hbac.labels.targets import POPULATIONS
-from hbac.predictions import kl_divergence
 from hbac.vocabulary import CLASSES
 
 

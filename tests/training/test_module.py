@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from hbac.common.errors import UserError
+from hbac.evaluation.metric import kl_by_population, kl_divergence
 from hbac.models import EfficientNet, ResNetGRU
 from hbac.models.population_head import PopulationHead
-from hbac.predictions import kl_by_population, kl_divergence
 from hbac.training import Classifier
 from hbac.training.metrics import PopulationKL
 from hbac.training.precision import choose_precision
