@@ -61,30 +61,14 @@ def require_counted(part: Part, folds: FoldTable, fold: int, population: str) ->
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Where a fold's rows come from.
-
-    Parameters
-    ----------
-    part : Part
-        The training part of the data set.
-    folds : FoldTable
-        Its folds.
-    pseudo : mapping of str to PseudoLabels
-        By the stage that learns from them.
-    opinions : mapping of str to ndarray, shape (n_rows, 6)
-        Second opinions in votes, by the stage that learns from them.
-    lineage : list of TrainedOn
-        The runs that went into what this one begins with and learns from.
-    part_of : callable
-        Returns the data set's part of a name.
-    """
+    """Where a fold's rows come from."""
 
     part: Part
     folds: FoldTable
-    pseudo: dict[str, PseudoLabels]
-    opinions: dict[str, np.ndarray]
-    lineage: list[TrainedOn]
-    part_of: Callable[[str], Part]
+    pseudo: dict[str, PseudoLabels]  # by the stage that learns from them
+    opinions: dict[str, np.ndarray]  # (n_rows, 6) votes, by the stage that learns from them
+    lineage: list[TrainedOn]  # the runs that went into what this one begins with and learns from
+    part_of: Callable[[str], Part]  # the data set's part of a name
 
 
 def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> TrainingData:

@@ -34,30 +34,14 @@ _NAMES = {name.casefold(): k for names in (CLASSES, CONSENSUS_NAMES) for k, name
 
 @dataclass(frozen=True)
 class RaterTable:
-    """Votes of named raters, and what a network said of the same rows where the file has it.
+    """Votes of named raters, and what a network said of the same rows where the file has it."""
 
-    Parameters
-    ----------
-    title : str
-        What the table is called.
-    names : tuple of str
-        The raters.
-    votes : ndarray of int64, shape (rows, raters)
-        Class that each rater gave, −1 where none; each row has a vote.
-    ids : DataFrame
-        ``label_id`` and ``patient_id`` of each row, and other ids; −1 where the file has none.
-    probs : ndarray of float64, shape (rows, 6), or None
-        Probabilities.
-    certainty : ndarray of float64, shape (rows, raters), or None
-        How sure a rater was, 0 to 100; None where the file does not say.
-    """
-
-    title: str
+    title: str  # what the table is called
     names: tuple[str, ...]
-    votes: npt.NDArray[np.int64]
-    ids: pd.DataFrame
-    probs: npt.NDArray[np.float64] | None = None
-    certainty: npt.NDArray[np.float64] | None = None
+    votes: npt.NDArray[np.int64]  # (rows, raters) class that each gave, −1 where none; each row has a vote
+    ids: pd.DataFrame  # ``label_id``, ``patient_id`` and others; −1 where the file has none
+    probs: npt.NDArray[np.float64] | None = None  # (rows, 6)
+    certainty: npt.NDArray[np.float64] | None = None  # (rows, raters) how sure a rater was, 0 to 100
 
     @property
     def patients(self) -> npt.NDArray[np.int64]:
@@ -195,24 +179,12 @@ def _from_long(frame: pd.DataFrame, path: Path) -> RaterTable:
 
 
 def read_opinions(path: Path, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Read second opinions on label rows as votes.
-
-    Parameters
-    ----------
-    path : Path
-        As for `read_raters`.
-    rows : DataFrame
-        Those of the data set.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_rows, 6)
-        Votes of each row; who was less certain than 100 has a smaller one.
+    """Read second opinions on label rows as votes, (n_rows, 6); who was less certain than 100 has a smaller one.
 
     Raises
     ------
     UserError
-        For a table that cannot be read, or a row that the data set does not have.
+        For a table that cannot be read (`read_raters`), or a row that the data set does not have.
     """
     table = read_raters(path)
     at = pd.Index(rows["label_id"]).get_indexer(table.ids["label_id"])
