@@ -36,6 +36,7 @@ from tests.helpers import write_hms_layout
 
 JOBS = {
     "resnet_gru": ["model=resnet_gru"],
+    "data.cache=true": ["model=resnet_gru", "data.cache=true"],
     "augment=none": ["model=resnet_gru", "augment=none"],
     "augment=strong": ["model=resnet_gru", "augment=strong"],
     "efficientnet": ["model=efficientnet"],
