@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from omegaconf import DictConfig
 
+    from hbac.ensembling.ensemble_file import Ensemble
     from hbac.inference.networks import Networks
+    from hbac.inference.on_ray import RayActors
     from hbac.predictions import TableMetadata
 
 log = logging.getLogger("hbac.infer")
@@ -54,7 +56,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.experiment.merge import kept_settings
     from hbac.inference.kept import forget, kept_folder
     from hbac.inference.loading import ensemble_of
-    from hbac.inference.networks import Networks, members_of_runs, predict_runs
+    from hbac.inference.networks import members_of_runs, predict_runs
     from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.pseudo import FOLDS
@@ -79,7 +81,7 @@ def infer(cfg: DictConfig) -> None:
     check_free(folder, COMMAND, {last} if alone else {last, f"{name}_predictions.parquet"}, own_folders)
     path = newest_ensemble(Path(cfg.outputs)) if cfg.ensemble is None else Path(str(cfg.ensemble))
     ensemble = ensemble_of(path)
-    networks = Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow, cfg.population)
+    networks, cluster = _networks(cfg, ensemble)
     runs = [run for member in ensemble.members for run in member.runs]
     dataset = dataset_to_predict(cfg, runs)
     recordings = build(dataset, "dataset", cfg.allow)
@@ -94,7 +96,7 @@ def infer(cfg: DictConfig) -> None:
     read = part.fingerprint_of(networks.sources)
     kept = kept_folder(Path(cfg.outputs), networks, read, split, variants, cfg.batch_size)
     began = time.perf_counter()
-    prob_RNK = predict_runs(networks, windows, cfg.batch_size, variants, kept)
+    prob_RNK = predict_runs(networks, windows, cfg.batch_size, variants, kept, cluster)
     spent_s = time.perf_counter() - began
     if networks.windows:
         log.info(
@@ -169,7 +171,6 @@ def infer_recordings(cfg: DictConfig) -> None:
     from hbac.experiment.merge import kept_settings
     from hbac.inference.along import Steps
     from hbac.inference.loading import ensemble_of
-    from hbac.inference.networks import Networks
     from hbac.inference.recordings import Wish, find_recordings, infer_recordings, open_recordings
     from hbac.report.recording_folder import check_recording_folder, summarise, totals
     from hbac.signal.tta import check_variants
@@ -192,7 +193,7 @@ def infer_recordings(cfg: DictConfig) -> None:
     path = newest_ensemble(Path(cfg.outputs)) if cfg.ensemble is None else Path(str(cfg.ensemble))
     ensemble = ensemble_of(path)
     rule = rule_of(OmegaConf.to_container(cfg.events), path)  # type: ignore[arg-type]
-    networks = Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow, cfg.population)
+    networks, cluster = _networks(cfg, ensemble)
     described = path if path.is_dir() else path.parent
     name = described.resolve().name
     out = Path(cfg.out) if named("out") else Path(cfg.outputs) / "recordings" / name
@@ -204,7 +205,7 @@ def infer_recordings(cfg: DictConfig) -> None:
             sys.stdout.write(f"{stem}: {recording.duration_s:.0f} s, {n_windows:,} windows, {recording.name}\n")
         return
     began = time.perf_counter()
-    folders = infer_recordings(files, ensemble, name, networks, out, Path(cfg.outputs), wish)
+    folders = infer_recordings(files, ensemble, name, networks, out, Path(cfg.outputs), wish, cluster)
     summaries = [summarise(folder, recording if cfg.page else None, rule) for folder, recording in folders.items()]
     recordings_table(summaries)
     spent_s = time.perf_counter() - began
@@ -223,6 +224,23 @@ def infer_recordings(cfg: DictConfig) -> None:
         next_command(command_line("infer", *again, "events.recall=0.95"))
     else:
         next_command(report_line(described, ensemble.population, *kept_settings(typed())))
+
+
+def _networks(cfg: DictConfig, ensemble: Ensemble) -> tuple[Networks, RayActors | None]:
+    """Load the networks, here or for the machines that are to predict in place of this one."""
+    from hbac.inference.networks import Networks, choose_place
+
+    settings = {key: value for key, value in cfg.engine.items() if key != "name"}
+    if cfg.engine.name == "local" or cfg.dry_run:
+        return Networks.of(ensemble, cfg.device, cfg.precision, cfg.allow, cfg.population), None
+    from hbac.inference.on_ray import RayActors
+
+    cluster = RayActors(**settings)
+    device = "cpu" if cfg.device == "auto" and not cfg.engine.num_gpus else cfg.device
+    device, precision = cluster.call(choose_place, device, cfg.precision)
+    networks = Networks.of(ensemble, "cpu", precision, cfg.allow, cfg.population)
+    networks.elsewhere = device
+    return networks, cluster
 
 
 def _facts(cfg: DictConfig, metadata: TableMetadata) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _FORBIDDEN = {
     ),
 }  # fmt: skip
 _GROUPS = ("labels", "front_end", "augment", "data", "task", "optimizer", "schedule", "model", "trainer", "dataset",
-           "logger", "blend", "events")  # fmt: skip
+           "logger", "blend", "engine", "events")  # fmt: skip
 _LEFT_ALONE = {"check_val_every_n_epoch": (1,), "val_check_interval": (None, 1.0), "max_steps": (-1,),
                "limit_predict_batches": (None, 1.0)}  # fmt: skip
 _OF_THE_RUN = ("band", "montage")  # settings of the whole run that a constructor is given
@@ -136,6 +136,11 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "unit": TEXT_OR_NULL,
     "keep": TEXTS,
     "page": FLAG,
+    "engine.name": NAME,
+    "engine.workers": Rule("whole", 1, 10_000, null=True),
+    "engine.num_cpus": COUNT,
+    "engine.num_gpus": NOT_NEGATIVE,
+    "engine.wait_s": NOT_NEGATIVE,
     "events.recall": Rule("number", 0, 1, null=True),
     "events.smooth": FLAG,
     "events.held_s": NOT_NEGATIVE,

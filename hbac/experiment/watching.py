@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hbac.common.errors import BAD_INPUT
+from hbac.common.machines import lacking, needs_of
 
 LOOK_S = 1.0
 
@@ -33,19 +34,6 @@ def _in_background(call: Callable[[], None]) -> None:
     threading.Thread(target=call, daemon=True).start()
 
 
-def needs_of(remote: Mapping[str, Any]) -> dict[str, float]:
-    """Return what one job of Ray's asks a machine for, by Ray's names; of the arguments of ``ray.remote``.
-
-    Examples
-    --------
-    >>> needs_of({"num_gpus": 1, "max_retries": 3, "resources": {"big": 1}})
-    {'big': 1.0, 'GPU': 1.0}
-    """
-    asked = dict(remote.get("resources") or {})
-    asked |= {name: remote[key] for key, name in (("num_cpus", "CPU"), ("num_gpus", "GPU")) if remote.get(key)}
-    return {name: float(number) for name, number in asked.items()}
-
-
 def _look_at_ray(needed: Mapping[str, float], wait_s: float) -> None:
     """End the command where no machine of a cluster has had what a job needs for so long; Ray itself waits for ever."""
     since = None
@@ -55,17 +43,14 @@ def _look_at_ray(needed: Mapping[str, float], wait_s: float) -> None:
         if ray is None or not getattr(ray, "is_initialized", bool)():
             continue
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if any(all(machine.get(name, 0) >= n for name, n in needed.items()) for machine in machines):
+        if not (why := lacking(machines, needed)):
             return
         since = since or time.monotonic()
         if time.monotonic() - since < wait_s:
             continue
-        asked = ", ".join(f"{n:g} {name}" for name, n in needed.items())
-        have = {name: max((machine.get(name, 0) for machine in machines), default=0) for name in needed}
         sys.stderr.write(
-            f"error: hydra.launcher.ray.remote: each job asks for {asked}, and no machine of the Ray cluster has that "
-            f"(at most {', '.join(f'{n:g} {name}' for name, n in have.items())}) in {wait_s:g} s; ask for less, or "
-            f"wait longer for one that is to come: launch_wait_s={10 * wait_s:g}\n"
+            f"error: hydra.launcher.ray.remote: each job asks for {why} in {wait_s:g} s; ask for less, or wait longer "
+            f"for one that is to come: launch_wait_s={10 * wait_s:g}\n"
         )
         sys.stderr.flush()
         os._exit(BAD_INPUT)  # the main thread waits inside Ray, which ends with it

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -148,20 +149,94 @@ class _LongSignal:
         return torch.stack([x_DT[:, a : a + self._front_end.n_times] for a in first])
 
 
-class _Along:
-    """What all chunks of a recording share: which front-ends are served by a long signal, and how long it is."""
+class AlongChunks:
+    """The windows along a recording in chunks of 20 minutes: what is kept, and may be predicted anywhere.
 
-    def __init__(self, networks: Networks, steps: Steps, size: int, variants: Sequence[str]) -> None:
-        step = round(steps.step_s * SFREQ)
+    Parameters
+    ----------
+    networks : Networks
+        The networks; `check_montages` has found that they can read it.
+    recording : Recording
+        The recording.
+    steps : Steps
+        Where windows lie.
+    outside : {"reflected", "repeated", "missing"}
+        What a window is filled with beyond what was recorded.
+    batch_size : int
+        Windows at a time.
+    variants : sequence of str
+        As `hbac.signal.tta.check_variants` returns them.
+
+    Attributes
+    ----------
+    starts : range
+        The first row of each chunk.
+
+    Raises
+    ------
+    UserError
+        For another `outside`.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        recording: Recording,
+        steps: Steps,
+        outside: str = "reflected",
+        batch_size: int = 64,
+        variants: Sequence[str] = (PLAIN,),
+    ) -> None:
+        self.networks, self.recording, self.steps = networks, recording, steps
+        self.outside, self.batch_size, self.variants = check_choice("outside", outside, OUTSIDE), batch_size, variants
+        n_rows = len(steps.middle)
+        self.starts = range(0, n_rows, min(n_rows, max(1, round(_CHUNK_S / steps.step_s))))
+
+    @cached_property
+    def _long(self) -> tuple[dict[int, _LongSignal], int, int]:
+        """Front-ends that are served by a long signal, by group; its margin on either side; samples in all."""
+        step = round(self.steps.step_s * SFREQ)
         # A single window is filtered as one: a long filter would be designed for it alone.
-        regular = len(steps.middle) > 1 and bool((np.diff(steps.middle) == step).all())
-        regular = regular and set(variants) <= {PLAIN, *_SEEN_LONG}
-        front_ends = {g: networks.models[group[0]].front_end for g, group in enumerate(networks.groups)}
+        regular = len(self.steps.middle) > 1 and bool((np.diff(self.steps.middle) == step).all())
+        regular = regular and set(self.variants) <= {PLAIN, *_SEEN_LONG}
+        front_ends = {g: self.networks.models[group[0]].front_end for g, group in enumerate(self.networks.groups)}
         served = {g: f for g, f in front_ends.items() if regular and isinstance(f, EEGFrontEnd) and _serves(f, step)}
-        # On either side what the filter's slowest mode needs, in whole steps.
-        self.margin = max((-(-f.bandpass.middle.start // step) * step for f in served.values()), default=0)
-        self.n_times = (size - 1) * step + WINDOW_SAMPLES + 2 * self.margin
-        self.longs = {g: _LongSignal(f, self.n_times) for g, f in served.items()}
+        # What the filter's slowest mode needs, in whole steps.
+        margin = max((-(-f.bandpass.middle.start // step) * step for f in served.values()), default=0)
+        n_times = (self.starts.step - 1) * step + WINDOW_SAMPLES + 2 * margin
+        return {g: _LongSignal(f, n_times) for g, f in served.items()}, margin, n_times
+
+    @torch.inference_mode()
+    def __call__(self, first: int) -> NDArray[np.float32]:
+        """Predict the chunk that begins at a row: probabilities (runs, rows, 6)."""
+        networks, outside, variants, device = self.networks, self.outside, self.variants, self.networks.device
+        longs, margin, n_times = self._long
+        rows = slice(first, first + self.starts.step)
+        middle_N, said_N = self.steps.middle[rows], self.steps.said[rows]
+        prob_RNK = np.full((len(networks.models), len(middle_N), N_CLASSES), np.nan, np.float32)
+        begin = int(middle_N[0]) - _HALF - margin
+        x_CT = self.recording.read(begin, begin + max(n_times, int(middle_N[-1]) + _HALF - begin), device)
+        start_N = middle_N - _HALF - begin
+        whole_N = _whole(self.recording, x_CT, start_N)
+        derived: dict[tuple[int, str], Tensor] = {}
+        if longs and (said_N & whole_N).any():
+            filled_CT = torch.from_numpy(fill_gaps(x_CT)).to(device)
+            for variant in variants:
+                seen_CT = filled_CT[channel_mirror().to(device)] if variant == "swap" else filled_CT
+                derived |= {(g, variant): long.derived(seen_CT) for g, long in longs.items()}
+        others = [g for g in range(len(networks.groups)) if g not in longs]
+        for chosen in _batches(np.flatnonzero(said_N & whole_N), self.batch_size):
+            starts = start_N[chosen].tolist()
+            prob_RBK = torch.zeros(len(networks.models), len(chosen), N_CLASSES, device=device)
+            for (g, _), x_DT in derived.items():
+                prob_RBK[networks.groups[g]] += networks.see(g, longs[g].cut(x_DT, starts)) / len(variants)
+            if others:
+                prob_RBK += networks.predict(_windows(x_CT, starts, outside), variants, others)
+            prob_RNK[:, chosen] = prob_RBK.cpu().numpy()
+        for chosen in _batches(np.flatnonzero(said_N & ~whole_N), self.batch_size):
+            windows = _windows(x_CT, start_N[chosen].tolist(), outside)
+            prob_RNK[:, chosen] = networks.predict(windows, variants).cpu().numpy()
+        return prob_RNK
 
 
 def _serves(front_end: EEGFrontEnd, step: int) -> bool:
@@ -183,18 +258,8 @@ def predict_along(
 
     Parameters
     ----------
-    networks : Networks
-        The networks; `check_montages` has found that they can read it.
-    recording : Recording
-        The recording.
-    steps : Steps
-        Where windows lie.
-    outside : {"reflected", "repeated", "missing"}
-        What a window is filled with beyond what was recorded.
-    batch_size : int
-        Windows at a time.
-    variants : sequence of str
-        As `hbac.signal.tta.check_variants` returns them.
+    networks, recording, steps, outside, batch_size, variants
+        As `AlongChunks` takes them.
     kept : Path, optional
         Folder for what is done, named after all that decides it.
     report : callable, optional
@@ -210,63 +275,20 @@ def predict_along(
     UserError
         For another `outside`, or when the file cannot be read.
     """
-    check_choice("outside", outside, OUTSIDE)
-    n_rows = len(steps.middle)
-    size = min(n_rows, max(1, round(_CHUNK_S / steps.step_s)))
-    along = _Along(networks, steps, size, variants)
+    work = AlongChunks(networks, recording, steps, outside, batch_size, variants)
+    tell = report or (lambda _done, _total: None)
     chunks = []
-    for first in range(0, n_rows, size):
-        if report is not None:
-            report(first, n_rows)
+    for first in work.starts:
+        tell(first, len(steps.middle))
         path = None if kept is None else kept / f"{first}.npy"
         found = None if path is None else read_chunk(path)
         if found is None:
-            rows = slice(first, min(first + size, n_rows))
-            some = Steps(steps.step_s, steps.middle[rows], steps.share[rows], steps.said[rows])
-            found = _predict_chunk(networks, recording, some, along, outside, batch_size, variants), networks.looks
+            found = work(first), networks.looks
             if path is not None:
                 write_chunk(path, *found)
         chunks.append(found[0])
-    if report is not None:
-        report(n_rows, n_rows)
+    tell(len(steps.middle), len(steps.middle))
     return np.concatenate(chunks, axis=1)
-
-
-@torch.inference_mode()
-def _predict_chunk(
-    networks: Networks,
-    recording: Recording,
-    steps: Steps,
-    along: _Along,
-    outside: str,
-    batch_size: int,
-    variants: Sequence[str],
-) -> NDArray[np.float32]:
-    device = networks.device
-    prob_RNK = np.full((len(networks.models), len(steps.middle), N_CLASSES), np.nan, np.float32)
-    begin = int(steps.middle[0]) - _HALF - along.margin
-    n_times = max(along.n_times, int(steps.middle[-1]) + _HALF - begin)
-    x_CT = recording.read(begin, begin + n_times, device)
-    start_N = steps.middle - _HALF - begin
-    whole_N = _whole(recording, x_CT, start_N)
-    derived: dict[tuple[int, str], Tensor] = {}
-    if along.longs and (steps.said & whole_N).any():
-        filled_CT = torch.from_numpy(fill_gaps(x_CT)).to(device)
-        for variant in variants:
-            seen_CT = filled_CT[channel_mirror().to(device)] if variant == "swap" else filled_CT
-            derived |= {(g, variant): long.derived(seen_CT) for g, long in along.longs.items()}
-    others = [g for g in range(len(networks.groups)) if g not in along.longs]
-    for rows in _batches(np.flatnonzero(steps.said & whole_N), batch_size):
-        starts = start_N[rows].tolist()
-        prob_RBK = torch.zeros(len(networks.models), len(rows), N_CLASSES, device=device)
-        for (g, _), x_DT in derived.items():
-            prob_RBK[networks.groups[g]] += networks.see(g, along.longs[g].cut(x_DT, starts)) / len(variants)
-        if others:
-            prob_RBK += networks.predict(_windows(x_CT, starts, outside), variants, others)
-        prob_RNK[:, rows] = prob_RBK.cpu().numpy()
-    for rows in _batches(np.flatnonzero(steps.said & ~whole_N), batch_size):
-        prob_RNK[:, rows] = networks.predict(_windows(x_CT, start_N[rows].tolist(), outside), variants).cpu().numpy()
-    return prob_RNK
 
 
 def _windows(x_CT: NDArray[np.float32], starts: Sequence[int], outside: str) -> Batch:

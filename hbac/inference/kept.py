@@ -6,34 +6,47 @@ import hashlib
 import io
 import json
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import Timeout
 from numpy.typing import NDArray
 
 from hbac import __version__
 from hbac.common.errors import UserError
 from hbac.common.files import whole_file
+from hbac.common.locks import locked
 
 if TYPE_CHECKING:
     from hbac.inference.networks import Networks
 
 log = logging.getLogger("hbac.infer")
 
+Chunk = tuple[
+    NDArray[np.float32], NDArray[np.int64]
+]  # probabilities (runs, rows, 6), and what their windows looked like
+
 _DIGEST = 32  # bytes of a hash behind what is kept
 
 
-def make_writable(kept: Path) -> None:
-    """Make the folder, or say why it cannot be made."""
+@contextmanager
+def keeping(kept: Path) -> Iterator[None]:
+    """Make the folder and hold it; where it cannot be made, or another process holds it, a `UserError` says so."""
     try:
         kept.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{kept}: cannot be made: {error.strerror}") from None
+    try:
+        with locked(kept / ".lock", timeout_s=0):
+            yield
+    except Timeout:
+        raise UserError(f"{kept}: another process is making this very prediction; wait for it") from None
 
 
-def read_chunk(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+def read_chunk(path: Path) -> Chunk | None:
     """Read probabilities and what their windows looked like; None for what is not there, or not what was written."""
     if not path.is_file():
         return None
@@ -54,6 +67,7 @@ def write_chunk(path: Path, prob_RNK: NDArray[np.float32], looks: NDArray[np.int
     for array in (prob_RNK, looks):
         np.save(file, array, allow_pickle=False)
     content = file.getvalue()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         partial.write_bytes(content + hashlib.sha256(content).digest())
 
@@ -78,7 +92,8 @@ def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
         Below ``outputs/cache``.
     """
     described = json.dumps(
-        [__version__, networks.hashes, networks.device.type, networks.precision, *deciding], default=str
+        [__version__, networks.hashes, networks.elsewhere or networks.device.type, networks.precision, *deciding],
+        default=str,
     )
     return outputs / "cache" / f"infer-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
 

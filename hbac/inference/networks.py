@@ -8,26 +8,25 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.kept import make_writable, read_chunk, write_chunk
+from hbac.inference.kept import Chunk, keeping, read_chunk, write_chunk
 from hbac.inference.stopwatch import Stopwatch
 from hbac.labels.targets import population_of
 from hbac.models.population_head import PopulationHead
@@ -39,6 +38,9 @@ from hbac.signal.plausible import looks_of_windows
 from hbac.signal.tta import PLAIN, variant_of
 from hbac.training.precision import choose_precision
 from hbac.vocabulary import N_CLASSES
+
+if TYPE_CHECKING:
+    from hbac.inference.on_ray import RayActors
 
 # Tensors: R run (network), B window, K class.
 
@@ -72,6 +74,8 @@ class Networks:
         How many windows they have seen.
     looks : ndarray of int64, shape (6,)
         How many windows looked like what (`hbac.recordings.amplitudes`), those of an interrupted prediction included.
+    elsewhere : str
+        The device of other machines that predict in place of this one; empty where none do.
     """
 
     models: list[Model]
@@ -81,6 +85,7 @@ class Networks:
     clock: Stopwatch = field(default_factory=Stopwatch, init=False)
     windows: int = field(default=0, init=False)
     looks: NDArray[np.int64] = field(default_factory=lambda: count_looks(np.zeros(0, np.uint8)), init=False)
+    elsewhere: str = field(default="", init=False)
 
     @classmethod
     def of(
@@ -118,7 +123,6 @@ class Networks:
             When a member has no runs (its table came from elsewhere), a run folder is missing or damaged, or there is
             no such precision, device or population.
         """
-        check_choice("precision", precision, ("auto", *_NUMBERS))
         if population is not None:
             population_of(population)
         for member in ensemble.members:
@@ -127,23 +131,23 @@ class Networks:
                     f"member {member.name}: its predictions came from a table without run folders, so that there is no "
                     "network to predict with; leave it out of the ensemble"
                 )
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device, precision = choose_place(device, precision)
         runs = [(m, run) for m, member in enumerate(ensemble.members) for run in member.runs]
         models = [load_run(run, allow) for _, run in runs]
-        try:
-            where = torch.device(device)
-            if where.type == "meta":  # which has shapes and no values
-                raise RuntimeError("computes nothing")
-            models = [model.to(where) for model in models]
-        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-            raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None
-        accelerator = "gpu" if where.type == "cuda" else where.type
         for model in models if population is not None else []:
             if isinstance(model.network, PopulationHead):
                 model.network.predict_by(str(population))
         hashes = [_hash(run) + (population or "") for _, run in runs]
-        return cls(models, [m for m, _ in runs], hashes, choose_precision(precision, accelerator))
+        return cls(models, [m for m, _ in runs], hashes, precision).to(device)
+
+    def to(self, device: str) -> Networks:
+        """Move all networks and front-ends to a device; one that there is not is a `UserError`."""
+        try:
+            for model in self.models:
+                model.to(device)
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+            raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -231,11 +235,71 @@ class Networks:
         return torch.stack(prob)
 
 
+def choose_place(device: str, precision: str) -> tuple[str, str]:
+    """Choose, of ``auto``, the device and the precision of this machine; pass what else was named on.
+
+    Raises
+    ------
+    UserError
+        When there is no such device or precision.
+    """
+    check_choice("precision", precision, ("auto", *_NUMBERS))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+        if kind == "meta":  # which has shapes and no values
+            raise RuntimeError("computes nothing")
+    except RuntimeError as error:
+        raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None
+    return device, choose_precision(precision, "gpu" if kind == "cuda" else kind)
+
+
 def _hash(run: Path) -> str:
     digest = hashlib.sha256()
     for name in (WEIGHTS_FILE, MODEL_FILE):
         digest.update((run / name).read_bytes())
     return digest.hexdigest()
+
+
+@dataclass
+class RowChunks:
+    """Rows in chunks of some batches: what is kept, and may be predicted anywhere.
+
+    Parameters
+    ----------
+    networks : Networks
+        The networks.
+    windows : WindowDataset
+        The rows.
+    batch_size : int
+        Windows in a batch.
+    variants : sequence of str
+        As `hbac.signal.tta.check_variants` returns them.
+    """
+
+    networks: Networks
+    windows: WindowDataset
+    batch_size: int
+    variants: Sequence[str] = (PLAIN,)
+
+    @property
+    def starts(self) -> range:
+        """The first row of each chunk."""
+        return range(0, len(self.windows), self.batch_size * CHUNK_BATCHES)
+
+    def __call__(self, start: int, tell: Callable[[int, int], None] | None = None) -> Chunk:
+        """Predict a chunk: probabilities (runs, rows, 6), and how many windows looked like what."""
+        rows = range(start, min(start + self.starts.step, len(self.windows)))
+        looks = np.zeros_like(self.networks.looks)
+        batches: list[NDArray[np.float32]] = []
+        for batch in DataLoader(Subset(self.windows, rows), batch_size=self.batch_size, collate_fn=identity):
+            if tell is not None:
+                tell(start + len(batches) * self.batch_size, len(self.windows))
+            batches.append(self.networks.predict(batch, self.variants).cpu().numpy())
+            if "eeg" in batch:
+                looks += count_looks(looks_of_windows(batch["eeg"]))
+        return np.concatenate(batches, axis=1), looks
 
 
 def predict_runs(
@@ -244,6 +308,7 @@ def predict_runs(
     batch_size: int,
     variants: Sequence[str] = (PLAIN,),
     kept: Path | None = None,
+    cluster: RayActors | None = None,
 ) -> NDArray[np.float32]:
     """Predict rows with every network.
 
@@ -260,6 +325,8 @@ def predict_runs(
     kept : Path, optional
         Folder for what is done; it has to be named after all that decides the result. What an interrupted prediction
         left there is taken.
+    cluster : RayActors, optional
+        Who else predicts what is to be kept.
 
     Returns
     -------
@@ -271,50 +338,22 @@ def predict_runs(
     UserError
         When another process is writing to `kept`, or the disk is full.
     """
-    step = batch_size * CHUNK_BATCHES
-    starts = range(0, len(windows), step)
-    if kept is None:
-        chunks = _chunks(networks, windows, batch_size, variants, starts, None)
-    else:
-        make_writable(kept)
-        try:
-            with locked(kept / ".lock", timeout_s=0):
-                chunks = _chunks(networks, windows, batch_size, variants, starts, kept)
-        except Timeout:
-            raise UserError(f"{kept}: another process is making this very prediction; wait for it") from None
-    if not chunks:
-        return np.zeros((len(networks.models), 0, N_CLASSES), np.float32)
-    return np.concatenate(chunks, axis=1)
-
-
-def _chunks(
-    networks: Networks,
-    windows: WindowDataset,
-    batch_size: int,
-    variants: Sequence[str],
-    starts: range,
-    kept: Path | None,
-) -> list[NDArray[np.float32]]:
-    chunks = []
-    with progress("predicting") as tell:
-        for start in starts:
-            if kept is not None and (chunk := read_chunk(kept / f"{start}.npy")) is not None:
-                chunks.append(chunk[0])
+    work = RowChunks(networks, windows, batch_size, variants)
+    prob = [np.zeros((len(networks.models), 0, N_CLASSES), np.float32)]
+    with nullcontext() if kept is None else keeping(kept):
+        if kept is not None and cluster is not None:
+            cluster.fill(work, {start: kept / f"{start}.npy" for start in work.starts})
+        with progress("predicting") as tell:
+            for start in work.starts:
+                path = None if kept is None else kept / f"{start}.npy"
+                chunk = None if path is None else read_chunk(path)
+                if chunk is None:
+                    chunk = work(start, tell)
+                    if path is not None:
+                        write_chunk(path, *chunk)
+                prob.append(chunk[0])
                 networks.looks += chunk[1]
-                continue
-            looks = np.zeros_like(networks.looks)
-            rows = range(start, min(start + starts.step, len(windows)))
-            batches: list[NDArray[np.float32]] = []
-            for batch in DataLoader(Subset(windows, rows), batch_size=batch_size, collate_fn=identity):
-                tell(start + len(batches) * batch_size, len(windows))
-                batches.append(networks.predict(batch, variants).cpu().numpy())
-                if "eeg" in batch:
-                    looks += count_looks(looks_of_windows(batch["eeg"]))
-            chunks.append(np.concatenate(batches, axis=1))
-            networks.looks += looks
-            if kept is not None:
-                write_chunk(kept / f"{start}.npy", chunks[-1], looks)
-    return chunks
+    return np.concatenate(prob, axis=1)
 
 
 def members_of_runs(prob_RNK: NDArray[np.floating], member: Sequence[int]) -> NDArray[np.float64]:

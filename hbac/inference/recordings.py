@@ -9,21 +9,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from filelock import Timeout
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.common.files import hash_of_file
-from hbac.common.locks import locked
 from hbac.common.outputs import check_free, replacing
 from hbac.common.progress import progress
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.along import Steps, check_readable, predict_along
-from hbac.inference.kept import forget, kept_folder, make_writable
+from hbac.inference.along import AlongChunks, Steps, check_readable, predict_along
+from hbac.inference.kept import forget, keeping, kept_folder
 from hbac.inference.networks import Networks, members_of_runs
 from hbac.predictions.course import COMMAND, COURSE_DTYPES, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.edf import is_edf
@@ -32,6 +30,9 @@ from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
 from hbac.reading.outside import OUTSIDE
 from hbac.signal.tta import PLAIN
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, WINDOW_S
+
+if TYPE_CHECKING:
+    from hbac.inference.on_ray import RayActors
 
 log = logging.getLogger("hbac.infer")
 
@@ -50,6 +51,11 @@ class Wish:
     keep: tuple[str, ...] = ()  # what of a header is copied: of `KEEP`
     batch_size: int = 64
     variants: tuple[str, ...] = (PLAIN,)  # as `hbac.signal.tta.check_variants` returns them
+
+    def chunks(self, networks: Networks, recording: Recording) -> AlongChunks:
+        """Lay windows over a recording, for some networks."""
+        steps = Steps.of(recording, self.step_s)
+        return AlongChunks(networks, recording, steps, self.outside, self.batch_size, self.variants)
 
     def __post_init__(self) -> None:
         check_choice("outside", self.outside, OUTSIDE)
@@ -115,7 +121,14 @@ def _stem(path: Path) -> str:
 
 
 def infer_recordings(
-    files: Mapping[str, Path], ensemble: Ensemble, named: str, networks: Networks, out: Path, cache: Path, wish: Wish
+    files: Mapping[str, Path],
+    ensemble: Ensemble,
+    named: str,
+    networks: Networks,
+    out: Path,
+    cache: Path,
+    wish: Wish,
+    cluster: RayActors | None = None,
 ) -> dict[Path, Recording]:
     """Predict recordings; those that are done already, by the same networks in the same way, are left alone.
 
@@ -135,6 +148,8 @@ def infer_recordings(
         Where what is done of one is kept until it is finished: the outputs' folder.
     wish : Wish
         How.
+    cluster : RayActors, optional
+        Who else predicts what is to be kept.
 
     Returns
     -------
@@ -149,10 +164,14 @@ def infer_recordings(
     opened = open_recordings(files, networks, wish)
     for name in opened:
         check_free(out / name, COMMAND, (COURSE_FILE, RECORDING_FILE, DONE_FILE))
-    for name, recording in opened.items():
-        deciding = _deciding(recording, ensemble, networks, wish)
-        if not _is_done(out / name, deciding):
-            _infer_one(recording, name, ensemble, named, networks, out / name, cache, wish, deciding)
+    deciding = {name: _deciding(recording, ensemble, networks, wish) for name, recording in opened.items()}
+    todo = {name: recording for name, recording in opened.items() if not _is_done(out / name, deciding[name])}
+    for recording in todo.values():
+        recording.check_amplitudes()
+    if cluster is not None:
+        cluster.fill_recordings(networks, todo, wish, lambda name: kept_folder(cache, networks, deciding[name]))
+    for name, recording in todo.items():
+        _infer_one(recording, name, ensemble, named, networks, out / name, cache, wish, deciding[name])
     return {out / name: recording for name, recording in opened.items()}
 
 
@@ -205,15 +224,8 @@ def _infer_one(
     began = time.perf_counter()
     steps = Steps.of(recording, wish.step_s)
     kept = kept_folder(cache, networks, deciding)
-    make_writable(kept)
-    recording.check_amplitudes()
-    try:
-        with locked(kept / ".lock", timeout_s=0), progress(f"predicting {name}") as report:
-            prob_RNK = predict_along(
-                networks, recording, steps, wish.outside, wish.batch_size, wish.variants, kept, report
-            )
-    except Timeout:
-        raise UserError(f"{kept}: another process is predicting {recording.name}; wait for it") from None
+    with keeping(kept), progress(f"predicting {name}") as report:
+        prob_RNK = predict_along(networks, recording, steps, wish.outside, wish.batch_size, wish.variants, kept, report)
     frame = course_frame(steps, blended(ensemble, networks, prob_RNK))
     facts = facts_of(recording, wish.keep, next(iter(deciding["files"].values()), ""))
     with replacing(folder, COMMAND, COURSE_FILE) as staged:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from hbac.cli.failures import end_killed_sweep, note_sweep
+from hbac.common.machines import needs_of
 from hbac.experiment import watching
-from hbac.experiment.watching import needs_of
 from tests.helpers import write_hms_layout
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is an extra")
