@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
@@ -51,7 +52,7 @@ class Declared:
         """Microvolts that a 1 in the files stands for."""
         return UNITS_UV[self.unit or "uV"]
 
-    @property
+    @cached_property
     def ratio(self) -> Fraction:
         """Stored samples for each sample of a file."""
         return (Fraction(SFREQ) / Fraction(self.rate_hz).limit_denominator(1000)).limit_denominator(2000)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hbac.common.errors import UserError
@@ -38,12 +39,12 @@ class Plan:
         """Bytes of one row."""
         return ITEM_BYTES * len(self.columns)
 
-    @property
+    @cached_property
     def lengths(self) -> list[int]:
         """Rows of each recording in the store."""
         return [stored_rows(footer.n_rows, self.kind, self.declared) for footer in self.footers]
 
-    @property
+    @cached_property
     def n_bytes(self) -> int:
         """Bytes of the raw file."""
         return self.row_bytes * sum(self.lengths)
