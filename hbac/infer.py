@@ -236,8 +236,10 @@ def _networks(cfg: DictConfig, ensemble: Ensemble) -> tuple[Networks, RayActors 
     from hbac.inference.on_ray import RayActors
 
     cluster = RayActors(**settings)
-    device = "cpu" if cfg.device == "auto" and not cfg.engine.num_gpus else cfg.device
-    device, precision = cluster.call(choose_place, device, cfg.precision)
+    if cfg.engine.num_gpus:  # which this machine may not have: one that has says what is meant by auto
+        device, precision = cluster.call(choose_place, cfg.device, cfg.precision)
+    else:
+        device, precision = choose_place("cpu" if cfg.device == "auto" else cfg.device, cfg.precision)
     networks = Networks.of(ensemble, "cpu", precision, cfg.allow, cfg.population)
     networks.elsewhere = device
     return networks, cluster

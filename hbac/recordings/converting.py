@@ -29,7 +29,7 @@ _BATCH_BYTES = 8 << 20
 # Of each column at a time; without it a column of a whole row group is held.
 _READ_BYTES = 1 << 16
 # Files up to this size are read at once; nearly all are.
-_WHOLE_BYTES = 64 << 20
+_WHOLE_BYTES = 16 << 20
 _FLOAT16_MAX = np.float32(65504)
 # Values that torch copies in one thread: a builder's threads are as many as the cores already.
 _SERIAL = 32_000

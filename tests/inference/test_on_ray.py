@@ -60,7 +60,7 @@ def wait(process: subprocess.Popen[bytes], until: Callable[[], bool]) -> None:
 @pytest.mark.slow
 def test_rows_are_predicted_to_the_same_bits_whoever_is_killed(ensemble: Path, tmp_path: Path) -> None:
     root = write_hms_layout(tmp_path / "data", n_eegs=240, n_test=0, max_rows_per_eeg=1)
-    line = ["hbac.infer", "dataset=hms", f"dataset.root={root}", f"ensemble={ensemble}", "split=train", "batch_size=2"]
+    line = ["hbac.infer", "dataset=hms", f"dataset.root={root}", f"ensemble={ensemble}", "split=train", "batch_size=1"]
     command(tmp_path, *line, "outputs=here", "out=here")
     there = [sys.executable, "-m", *line, *ON_RAY, "outputs=there", "out=there"]
     kept = tmp_path / "there" / "cache"
@@ -69,11 +69,11 @@ def test_rows_are_predicted_to_the_same_bits_whoever_is_killed(ensemble: Path, t
         return {path.name: path.stat().st_mtime_ns for path in kept.glob("infer-*/*.npy")}
 
     first = subprocess.Popen(there, cwd=tmp_path)
-    wait(first, lambda: bool(chunks()) and len(workers(tmp_path)) == 2)
+    wait(first, lambda: bool(chunks()))
     os.kill(first.pid, signal.SIGKILL)  # the command itself: what is kept is not done again
     first.wait()
     done = chunks()
-    assert 0 < len(done) < 240 / (2 * CHUNK_BATCHES)
+    assert 0 < len(done) < 240 / CHUNK_BATCHES
 
     again = subprocess.Popen(there, cwd=tmp_path)
     wait(again, lambda: len(chunks()) > len(done) and bool(workers(tmp_path)))

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.recordings import building
+from hbac.recordings import building, converting
 from hbac.recordings.dataset_stores import (
     Store,
     build_store,
 )
+from hbac.recordings.declared import Declared
 from hbac.vocabulary import CHANNELS
 from tests.helpers import random_eeg, write_eeg
 
@@ -199,3 +200,23 @@ def test_a_folder_that_is_called_like_an_unfinished_store_stays(tmp_path: Path) 
     assert mine.read_text() == "mine"
     mine.unlink()
     assert build_store({1: file}, CHANNELS, tmp_path / "store").ids.tolist() == [1]
+
+
+def test_what_is_reckoned_grows_with_the_files_and_not_with_their_square(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reckoned = []
+    n_stored = Declared.n_stored
+    monkeypatch.setattr(Declared, "n_stored", lambda self, n: (reckoned.append(n), n_stored(self, n))[1])
+    files = {int(path.stem): path for path in many.glob("*.parquet")}
+    build_store(files, CHANNELS, tmp_path / "store", progress=lambda done, total: None)
+    assert len(reckoned) <= 4 * len(files)
+
+
+def test_a_large_file_is_read_by_parts_to_the_same_bytes(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {int(path.stem): path for path in many.glob("*.parquet")}
+    whole = build_store(files, CHANNELS, tmp_path / "whole")
+    monkeypatch.setattr(converting, "_WHOLE_BYTES", 1000)
+    assert contents(build_store(files, CHANNELS, tmp_path / "parts").folder) == contents(whole.folder)
