@@ -39,11 +39,11 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def workers(folder: Path) -> list[int]:
-    """Processes that Ray started and that work in a folder."""
+    """Actors that work in a folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ray::" in (process / "cmdline").read_bytes() and (process / "cwd").readlink() == folder:
+            if (process / "cmdline").read_bytes().startswith(b"ray::_Actor") and (process / "cwd").readlink() == folder:
                 found.append(int(process.name))
         except OSError:
             pass
