@@ -233,6 +233,8 @@ def _infer_one(
         (staged / DONE_FILE).write_text(json.dumps(deciding, indent=1) + "\n", encoding="utf-8")
         Course(frame, wish.step_s, wish.outside, named, described(networks)).write(staged)
     forget(kept)
+    if networks.elsewhere:
+        return  # the time is that of other machines
     spent_s = time.perf_counter() - began
     log.info(
         "%s: %s, %d windows in %.0f s, %.0f a second", name, _hours(recording.duration_s), len(frame), spent_s,
