@@ -16,6 +16,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from hbac.common.errors import UserError
@@ -83,7 +84,7 @@ class MorletScalogram(SpectrogramImage):
         # transform is a multiple of the step, or its spectrum could not be folded.
         longest = n_cycles / (2 * math.pi * self.band.low_hz) * sfreq
         self._pad = min(math.ceil(4 * longest), n_times - 1)
-        self._n_out = math.ceil((n_times + 2 * self._pad + self._hop) / step)
+        self._n_out = next_fast_len(math.ceil((n_times + 2 * self._pad + self._hop) / step))
         self._n_fft = self._n_out * step
 
         # Only bins where any wavelet has a weight: five standard deviations above the highest row.
