@@ -21,6 +21,7 @@ from hbac.labels.folds import make_folds
 from hbac.recordings.converting import to_float16
 from hbac.recordings.datasets import Part
 from hbac.runs.model import Model
+from hbac.signal.plausible import check_windows
 from hbac.vocabulary import CLASSES, MANY_VOTES, N_CHANNELS, N_CLASSES, VOTE_COLUMNS, WINDOW_SAMPLES
 
 # N window, T sample, C channel, K class
@@ -134,6 +135,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         eeg_NTC, votes_NK = _windows(X), _votes(y)
         if len(eeg_NTC) != len(votes_NK):
             raise ValueError(f"{len(eeg_NTC)} windows, but votes of {len(votes_NK)}")
+        if not len(eeg_NTC):
+            raise ValueError("no windows to learn from")
+        check_windows(torch.from_numpy(eeg_NTC))
         rows = _rows(votes_NK, groups)
         part = _part(eeg_NTC, rows)
         self.classes_ = np.array(CLASSES)
@@ -208,6 +212,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if ignored := [key for key in _OF_COMMANDS if OmegaConf.select(cfg, key)]:
                 raise ValueError(f"{ignored[0]}: Classifier does not have it; take the commands")
             job = make_job(cfg)
+            if job.n_devices > 1:  # each further device would run the caller's script once more
+                raise ValueError(f"trainer.devices={job.n_devices}: Classifier trains on one; take the commands")
             (stage,) = job.stages
             augment = {
                 name: build(node, "augment", cfg.allow) for name, node in cfg.augment.items() if node is not None
@@ -258,7 +264,10 @@ def _rows(votes_NK: NDArray[np.float64], groups: ArrayLike | None) -> pd.DataFra
     number_N = np.arange(len(votes_NK))
     patient_N = number_N
     if groups is not None:
-        patient_N = np.unique(np.asarray(groups), return_inverse=True)[1]
+        given = np.asarray(groups)
+        if (unknown := pd.isna(given)).any():
+            raise ValueError(f"groups: window {int(np.argmax(unknown))} has no patient")
+        patient_N = np.unique(given.astype(str) if given.dtype == object else given, return_inverse=True)[1]
         if len(patient_N) != len(votes_NK):
             raise ValueError(f"groups of {len(patient_N)} windows; there are {len(votes_NK)}")
     ids = dict.fromkeys(("label_id", "eeg_id", "spectrogram_id"), number_N)

@@ -108,6 +108,14 @@ def test_bad_input_is_named(arrays: Any) -> None:
     eeg, votes, _ = arrays
     with pytest.raises(ValueError, match=r"windows of shape \(24, 20, 10000\)"):
         Classifier().fit(eeg.transpose(0, 2, 1), votes)
+    with pytest.raises(ValueError, match="no windows to learn from"):
+        Classifier().fit(eeg[:0], votes[:0])
+    with pytest.raises(UserError, match="MNE works in volts"):
+        Classifier().fit(1e-6 * eeg, votes)
+    with pytest.raises(ValueError, match="groups: window 3 has no patient"):
+        Classifier().fit(eeg, votes, groups=[0.0, 1.0, 2.0, float("nan"), *range(20)])
+    with pytest.raises(ValueError, match="trainer.devices=2: Classifier trains on one"):
+        Classifier(**{**SMALL, "overrides": (*SMALL_NET, "trainer.devices=2")}).fit(eeg, votes)
     with pytest.raises(ValueError, match="24 windows, but votes of 3"):
         Classifier().fit(eeg, votes[:3])
     with pytest.raises(ValueError, match="unknown class 'seizures'"):
