@@ -100,7 +100,7 @@ class RayActors:
         try:
             import ray
         except ImportError:
-            raise UserError("engine=ray: Ray is not installed: pip install 'ray>=2.40'") from None
+            raise UserError("engine=ray: Ray is not installed: pip install 'ray>=2.60'") from None
         self._ray: Any = ray
         self._asked: dict[str, Any] = {"num_cpus": num_cpus, "num_gpus": num_gpus}
         try:

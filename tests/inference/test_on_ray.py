@@ -34,7 +34,7 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match="engine=ray: Ray is not installed: pip install 'ray>=2.40'"):
+    with pytest.raises(UserError, match="engine=ray: Ray is not installed: pip install 'ray>=2.60'"):
         RayActors()
 
 
