@@ -10,7 +10,6 @@ from typing import Any
 
 from hbac.common.errors import UserError
 from hbac.common.instantiate import find
-from hbac.signal.band import parse_band
 
 # What never changes a prediction: where things lie, who watches, how fast it goes. What is in the files that are
 # learned from does, and stands in ``content`` (`hbac.experiment.job.Job.of`).
@@ -59,6 +58,8 @@ def _of_one_spelling(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _band(value: object) -> object:
+    from hbac.signal.band import parse_band  # brings torch, which help does without
+
     try:
         return str(parse_band(value))
     except UserError:  # models that read no EEG take any
