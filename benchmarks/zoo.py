@@ -128,7 +128,7 @@ def blended(joined: JoinedTables, names: list[str]) -> tuple[np.ndarray, BlendDa
     counts = population_of("many_votes").contains(joined.n_votes)
     at = [joined.members.index(name) for name in names]
     data = BlendData(joined.probs[at], joined.targets, joined.fold, counts=counts).counted
-    return kl_rows(data.targets, nest(data, SINGLE["convex"](), quiet=True).nested), data
+    return kl_rows(data.targets, nest(data, SINGLE["convex"], quiet=True).nested), data
 
 
 def draw(points: dict[str, tuple[Cost, Interval]], blend: float, path: Path) -> None:
