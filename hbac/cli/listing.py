@@ -23,6 +23,7 @@ GROUPS = {
     "loggers": "logger",
     "callbacks": "callbacks",
     "debug": "debug",
+    "engines": "engine",
 }
 LISTS = ("models", "bands", "montages", "votes", "zoo", *(name for name in GROUPS if name != "models"))
 

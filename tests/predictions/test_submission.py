@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from hbac.common.errors import UserError
-from hbac.predictions import PredictionTable, TableMetadata, kl_divergence
+from hbac.evaluation.metric import kl_divergence
+from hbac.predictions import PredictionTable, TableMetadata
 from hbac.predictions.submission import write_submission
 from hbac.vocabulary import VOTE_COLUMNS
 
