@@ -81,6 +81,7 @@ def _next_request() -> dict[str, object]:
             return request
         _, status = os.waitpid(pid, 0)
         os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    MEDIA_TMP.cleanup()
     os._exit(0)
 
 
@@ -129,4 +130,9 @@ def _end(status: int) -> NoReturn:
 if __name__ == "__main__":
     for name in _IMPORTED:
         importlib.import_module(name)
+    from wandb.sdk.data_types._private import MEDIA_TMP
+
+    # Made when W&B is imported, and removed by the first command that ends: the next could write no table or picture.
+    MEDIA_TMP._finalizer.detach()  # type: ignore[attr-defined]
+    atexit.unregister(MEDIA_TMP.cleanup)
     _end(_run(_become(_next_request())))

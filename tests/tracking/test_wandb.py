@@ -33,8 +33,10 @@ def swept(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as environment:
         for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY"):
             environment.setenv(name, TOKEN)
-        command(folder, *line, "logger.worst_windows=2", "-m", "fold=0,1")
-        command(folder, "hbac.infer", "dataset=hms", f"dataset.root={root}", "out=said")
+        for typed in ([*line, "logger.worst_windows=2", "-m", "fold=0,1"],
+                      ["hbac.infer", "dataset=hms", f"dataset.root={root}", "out=said"]):  # fmt: skip
+            said = command(folder, *typed).stderr
+            assert "logging failed" not in said, said
     return folder
 
 
