@@ -267,7 +267,7 @@ class Bench:
         """Five folds each of both kinds over one data set."""
         from hbac.data.windows import WindowDataset
         from hbac.ensembling.ensemble_file import Ensemble
-        from hbac.inference.networks import Networks, predict_runs
+        from hbac.inference.networks import Networks, RowChunks, predict_runs
         from hbac.recordings.datasets import HMS
         from tests.ensembles import write_ensemble
 
@@ -280,7 +280,7 @@ class Bench:
         batch = 8 if self.smoke else 256
         for turn in ("first", "second"):  # the first one warms up
             start = time.perf_counter()
-            predict_runs(networks, windows, batch)
+            predict_runs(RowChunks(networks, windows, batch))
             spent = time.perf_counter() - start
             if turn == "second":
                 self.note("inference, 5 + 5 networks", len(part.rows) / spent)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hbac.data.windows import WindowDataset
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.networks import Networks, members_of_runs, predict_runs
+from hbac.inference.networks import Networks, RowChunks, members_of_runs, predict_runs
 from hbac.recordings.datasets import HMS
 from tests.ensembles import write_ensemble
 from tests.helpers import write_hms_layout
@@ -49,7 +49,7 @@ def main() -> None:
         rows = [row % len(part.rows) for row in range(options.windows)]
         windows = WindowDataset(part, networks.sources, rows)  # type: ignore[arg-type]
         began = time.perf_counter()
-        ensemble.apply(members_of_runs(predict_runs(networks, windows, options.batch), networks.member))
+        ensemble.apply(members_of_runs(predict_runs(RowChunks(networks, windows, options.batch)), networks.member))
         spent_s = time.perf_counter() - began
     outside = 1 - networks.clock.seconds / spent_s
     print(f"{len(networks.models)} networks, {len(networks.groups)} front-ends, {options.windows} windows")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
-from hbac.inference.along import Steps, predict_along
+from hbac.inference.along import AlongChunks, Steps, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
 from hbac.reading.opened import Recording, open_recording
@@ -98,7 +98,7 @@ def main() -> None:
             recording = open_recording(path)
             recording.check_amplitudes()
             steps = Steps.of(recording, STEP_S)
-            predict_along(networks, recording, steps, batch_size=options.batch)
+            predict_along(AlongChunks(networks, recording, steps, batch_size=options.batch))
         forward_s = networks.clock.seconds
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         count = round(options.sample * 3600 / STEP_S)

@@ -56,7 +56,7 @@ def infer(cfg: DictConfig) -> None:
     from hbac.experiment.merge import kept_settings
     from hbac.inference.kept import forget, kept_folder
     from hbac.inference.loading import ensemble_of
-    from hbac.inference.networks import members_of_runs, predict_runs
+    from hbac.inference.networks import RowChunks, members_of_runs, predict_runs
     from hbac.labels.targets import SPLITS, rows_of_split
     from hbac.predictions import PredictionTable, TableMetadata
     from hbac.predictions.pseudo import FOLDS
@@ -96,7 +96,7 @@ def infer(cfg: DictConfig) -> None:
     read = part.fingerprint_of(networks.sources)
     kept = kept_folder(Path(cfg.outputs), networks, read, split, variants, cfg.batch_size)
     began = time.perf_counter()
-    prob_RNK = predict_runs(networks, windows, cfg.batch_size, variants, kept, cluster)
+    prob_RNK = predict_runs(RowChunks(networks, windows, cfg.batch_size, variants), kept, cluster)
     spent_s = time.perf_counter() - began
     if networks.windows:
         log.info(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,11 @@ from torch import Tensor
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.data.windows import Batch
-from hbac.inference.kept import read_chunk, write_chunk
+from hbac.inference.kept import Chunk, kept_or
 from hbac.inference.networks import Networks
 from hbac.reading.opened import Recording
 from hbac.reading.outside import OUTSIDE, fill_gaps, fill_outside
+from hbac.recordings.amplitudes import N_LOOKS
 from hbac.signal.band import BandPass
 from hbac.signal.front_end import EEGFrontEnd
 from hbac.signal.montage import REGIONS, channel_mirror, derivation_weights, region_derivations
@@ -207,8 +208,8 @@ class AlongChunks:
         return {g: _LongSignal(f, n_times) for g, f in served.items()}, margin, n_times
 
     @torch.inference_mode()
-    def __call__(self, first: int) -> NDArray[np.float32]:
-        """Predict the chunk that begins at a row: probabilities (runs, rows, 6)."""
+    def __call__(self, first: int) -> Chunk:
+        """Predict the chunk that begins at a row: probabilities (runs, rows, 6); looks are of the opened recording."""
         networks, outside, variants, device = self.networks, self.outside, self.variants, self.networks.device
         longs, margin, n_times = self._long
         rows = slice(first, first + self.starts.step)
@@ -236,7 +237,7 @@ class AlongChunks:
         for chosen in _batches(np.flatnonzero(said_N & ~whole_N), self.batch_size):
             windows = _windows(x_CT, start_N[chosen].tolist(), outside)
             prob_RNK[:, chosen] = networks.predict(windows, variants).cpu().numpy()
-        return prob_RNK
+        return prob_RNK, np.zeros(N_LOOKS, np.int64)
 
 
 def _serves(front_end: EEGFrontEnd, step: int) -> bool:
@@ -244,22 +245,13 @@ def _serves(front_end: EEGFrontEnd, step: int) -> bool:
     return front_end.settings["notch"] != "auto" and (step * front_end.sfreq / SFREQ) % 1 == 0
 
 
-def predict_along(
-    networks: Networks,
-    recording: Recording,
-    steps: Steps,
-    outside: str = "reflected",
-    batch_size: int = 64,
-    variants: Sequence[str] = (PLAIN,),
-    kept: Path | None = None,
-    report: Report | None = None,
-) -> NDArray[np.float32]:
+def predict_along(work: AlongChunks, kept: Path | None = None, report: Report | None = None) -> NDArray[np.float32]:
     """Predict a recording with every network.
 
     Parameters
     ----------
-    networks, recording, steps, outside, batch_size, variants
-        As `AlongChunks` takes them.
+    work : AlongChunks
+        The networks, the recording, and how.
     kept : Path, optional
         Folder for what is done, named after all that decides it.
     report : callable, optional
@@ -273,21 +265,14 @@ def predict_along(
     Raises
     ------
     UserError
-        For another `outside`, or when the file cannot be read.
+        When the file cannot be read.
     """
-    work = AlongChunks(networks, recording, steps, outside, batch_size, variants)
-    tell = report or (lambda _done, _total: None)
+    tell, n_rows = report or (lambda _done, _total: None), len(work.steps.middle)
     chunks = []
     for first in work.starts:
-        tell(first, len(steps.middle))
-        path = None if kept is None else kept / f"{first}.npy"
-        found = None if path is None else read_chunk(path)
-        if found is None:
-            found = work(first), networks.looks
-            if path is not None:
-                write_chunk(path, *found)
-        chunks.append(found[0])
-    tell(len(steps.middle), len(steps.middle))
+        tell(first, n_rows)
+        chunks.append(kept_or(kept, first, partial(work, first))[0])
+    tell(n_rows, n_rows)
     return np.concatenate(chunks, axis=1)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,22 @@ def write_chunk(path: Path, prob_RNK: NDArray[np.float32], looks: NDArray[np.int
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         partial.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def chunk_path(kept: Path, first: int) -> Path:
+    """Name the file of the chunk that begins at a row."""
+    return kept / f"{first}.npy"
+
+
+def kept_or(kept: Path | None, first: int, predict: Callable[[], Chunk]) -> Chunk:
+    """Return the chunk that begins at a row as it is kept, or predict and keep it; without a folder only predict it."""
+    if kept is None:
+        return predict()
+    chunk = read_chunk(path := chunk_path(kept, first))
+    if chunk is None:
+        chunk = predict()
+        write_chunk(path, *chunk)
+    return chunk
 
 
 def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:

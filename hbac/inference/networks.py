@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from hbac.common.errors import UserError
 from hbac.common.progress import progress
 from hbac.data.windows import Batch, WindowDataset, identity
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.kept import Chunk, keeping, read_chunk, write_chunk
+from hbac.inference.kept import Chunk, chunk_path, keeping, kept_or
 from hbac.inference.stopwatch import Stopwatch
 from hbac.labels.targets import population_of
 from hbac.models.population_head import PopulationHead
@@ -302,26 +302,13 @@ class RowChunks:
         return np.concatenate(batches, axis=1), looks
 
 
-def predict_runs(
-    networks: Networks,
-    windows: WindowDataset,
-    batch_size: int,
-    variants: Sequence[str] = (PLAIN,),
-    kept: Path | None = None,
-    cluster: RayActors | None = None,
-) -> NDArray[np.float32]:
+def predict_runs(work: RowChunks, kept: Path | None = None, cluster: RayActors | None = None) -> NDArray[np.float32]:
     """Predict rows with every network.
 
     Parameters
     ----------
-    networks : Networks
-        The networks.
-    windows : WindowDataset
-        The rows.
-    batch_size : int
-        Windows in a batch.
-    variants : sequence of str
-        As `hbac.signal.tta.check_variants` returns them.
+    work : RowChunks
+        The networks, the rows, and how.
     kept : Path, optional
         Folder for what is done; it has to be named after all that decides the result. What an interrupted prediction
         left there is taken.
@@ -338,21 +325,15 @@ def predict_runs(
     UserError
         When another process is writing to `kept`, or the disk is full.
     """
-    work = RowChunks(networks, windows, batch_size, variants)
-    prob = [np.zeros((len(networks.models), 0, N_CLASSES), np.float32)]
+    prob = [np.zeros((len(work.networks.models), 0, N_CLASSES), np.float32)]
     with nullcontext() if kept is None else keeping(kept):
         if kept is not None and cluster is not None:
-            cluster.fill(work, {start: kept / f"{start}.npy" for start in work.starts})
+            cluster.fill(work, {start: chunk_path(kept, start) for start in work.starts})
         with progress("predicting") as tell:
             for start in work.starts:
-                path = None if kept is None else kept / f"{start}.npy"
-                chunk = None if path is None else read_chunk(path)
-                if chunk is None:
-                    chunk = work(start, tell)
-                    if path is not None:
-                        write_chunk(path, *chunk)
+                chunk = kept_or(kept, start, partial(work, start, tell))
                 prob.append(chunk[0])
-                networks.looks += chunk[1]
+                work.networks.looks += chunk[1]
     return np.concatenate(prob, axis=1)
 
 

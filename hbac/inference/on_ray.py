@@ -17,7 +17,7 @@ from hbac.common.errors import UserError
 from hbac.common.machines import lacking, needs_of
 from hbac.common.progress import progress
 from hbac.inference.along import AlongChunks
-from hbac.inference.kept import Chunk, read_chunk, write_chunk
+from hbac.inference.kept import Chunk, chunk_path, read_chunk, write_chunk
 from hbac.inference.networks import Networks
 from hbac.reading.opened import Recording
 
@@ -53,7 +53,7 @@ class _RecordingChunks:
 
     def __call__(self, item: tuple[str, int]) -> Chunk:
         """Predict a chunk."""
-        return self.of(item[0])(item[1]), self.networks.looks
+        return self.of(item[0])(item[1])
 
 
 class _Actor:
@@ -183,7 +183,7 @@ class RayActors:
         """
         work = _RecordingChunks(networks, recordings, wish)
         items = [(name, first) for name in recordings for first in work.of(name).starts]
-        self.fill(work, {(name, first): kept(name) / f"{first}.npy" for name, first in items})
+        self.fill(work, {(name, first): chunk_path(kept(name), first) for name, first in items})
 
     def _get(self, promised: Any) -> Any:
         errors = self._ray.exceptions

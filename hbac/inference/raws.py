@@ -10,7 +10,7 @@ import pandas as pd
 
 from hbac.common.errors import UserError
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.along import Steps, check_readable, predict_along
+from hbac.inference.along import AlongChunks, Steps, check_readable, predict_along
 from hbac.inference.networks import Networks
 from hbac.inference.recordings import blended, course_frame
 from hbac.reading.arrays import ArraySource
@@ -68,7 +68,8 @@ def predict_raw(
     _check(networks, recording)
     recording.check_amplitudes()
     steps = Steps.of(recording, step_s)
-    return course_frame(steps, blended(ensemble, networks, predict_along(networks, recording, steps, outside)))
+    prob_RNK = predict_along(AlongChunks(networks, recording, steps, outside))
+    return course_frame(steps, blended(ensemble, networks, prob_RNK))
 
 
 def _epochs(ensemble: Ensemble, networks: Networks, epochs: Any, outside: str, interpolate: int) -> pd.DataFrame:
@@ -84,7 +85,7 @@ def _epochs(ensemble: Ensemble, networks: Networks, epochs: Any, outside: str, i
             _check(networks, recording)
         recording.check_amplitudes()
         steps = Steps.at(recording, WINDOW_S, np.array([recording.n_times // 2]))
-        prob_RNK = predict_along(networks, recording, steps, outside)
+        prob_RNK = predict_along(AlongChunks(networks, recording, steps, outside))
         middle_s = float(epochs.tmin) + recording.n_times / SFREQ / 2
         rows.append(course_frame(steps, blended(ensemble, networks, prob_RNK)).assign(onset_s=middle_s - CENTRAL_S / 2))
     return pd.concat(rows, ignore_index=True)

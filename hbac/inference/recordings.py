@@ -222,11 +222,11 @@ def _infer_one(
     deciding: Mapping[str, Any],
 ) -> None:
     began = time.perf_counter()
-    steps = Steps.of(recording, wish.step_s)
+    work = wish.chunks(networks, recording)
     kept = kept_folder(cache, networks, deciding)
     with keeping(kept), progress(f"predicting {name}") as report:
-        prob_RNK = predict_along(networks, recording, steps, wish.outside, wish.batch_size, wish.variants, kept, report)
-    frame = course_frame(steps, blended(ensemble, networks, prob_RNK))
+        prob_RNK = predict_along(work, kept, report)
+    frame = course_frame(work.steps, blended(ensemble, networks, prob_RNK))
     facts = facts_of(recording, wish.keep, next(iter(deciding["files"].values()), ""))
     with replacing(folder, COMMAND, COURSE_FILE) as staged:
         facts.write(staged)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hbac.common.errors import UserError
-from hbac.inference.along import Steps, check_montages, predict_along
+from hbac.inference.along import AlongChunks, Steps, check_montages, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
 from hbac.inference.recordings import Wish, find_recordings, infer_recordings
@@ -60,7 +60,7 @@ def test_the_long_signal_tells_what_its_windows_tell(networks: Networks, long_fi
     assert len(steps.middle) == 150
     assert steps.share[0] == pytest.approx(26 / 50)
     assert (steps.share[12:-12] == 1).all()
-    found = predict_along(networks, recording, steps)
+    found = predict_along(AlongChunks(networks, recording, steps))
     wanted = one_by_one(networks, recording, steps)
     inside = np.arange(12, 138)
     # The ends of a window are filtered with what lies beside them, in place of the window's mirror image.
@@ -73,20 +73,20 @@ def test_the_result_does_not_depend_on_chunks(
 ) -> None:
     recording = open_recording(long_file)
     steps = Steps.of(recording, 2.0)
-    whole = predict_along(networks, recording, steps)
+    whole = predict_along(AlongChunks(networks, recording, steps))
     monkeypatch.setattr("hbac.inference.along._CHUNK_S", 62.0)
-    assert np.abs(predict_along(networks, recording, steps, batch_size=7) - whole).max() < 1e-3
+    assert np.abs(predict_along(AlongChunks(networks, recording, steps, batch_size=7)) - whole).max() < 1e-3
 
 
 def test_nothing_is_said_in_gaps_and_the_rest_is_as_before(networks: Networks, tmp_path: Path) -> None:
     write_brain(tmp_path / "a.edf", 200.0, annotations=[])
     plain = open_recording(tmp_path / "a.edf")
-    before = predict_along(networks, plain, Steps.of(plain, 2.0))
+    before = predict_along(AlongChunks(networks, plain, Steps.of(plain, 2.0)))
     gapped = open_recording(cut_gaps(tmp_path / "a.edf", {100: 60.0}))
     assert gapped.gaps == ((100.0, 60.0),)
     assert gapped.duration_s == 260
     steps = Steps.of(gapped, 2.0)
-    found = predict_along(networks, gapped, steps)
+    found = predict_along(AlongChunks(networks, gapped, steps))
     silent = np.isnan(found[0, :, 0])
     # The row's centre of ten seconds: half of it lies before 100 s up to the row about 98 to 100 s.
     assert np.flatnonzero(silent).tolist() == list(range(50, 80))
@@ -113,7 +113,7 @@ def test_short_recordings_lie_in_the_centre(networks: Networks, tmp_path: Path, 
     steps = Steps.of(recording, 10.0)
     assert steps.middle.tolist() == [1000]
     assert steps.share[0] == pytest.approx(0.2)
-    found = predict_along(networks, recording, steps, outside)
+    found = predict_along(AlongChunks(networks, recording, steps, outside))
     assert np.allclose(found, one_by_one(networks, recording, steps, outside), atol=1e-6)
 
 

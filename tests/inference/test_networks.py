@@ -21,7 +21,7 @@ from hbac.common.errors import UserError
 from hbac.data.windows import WindowDataset
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.inference.kept import kept_folder
-from hbac.inference.networks import CHUNK_BATCHES, Networks, members_of_runs, predict_runs
+from hbac.inference.networks import CHUNK_BATCHES, Networks, RowChunks, members_of_runs, predict_runs
 from hbac.predictions import PredictionTable
 from hbac.recordings.amplitudes import describe
 from hbac.recordings.datasets import HMS, Part
@@ -65,7 +65,7 @@ def test_networks_of_one_front_end_are_a_group(networks: Networks) -> None:
 
 def test_each_network_gets_its_own_input(networks: Networks, part: Part) -> None:
     windows = WindowDataset(part, networks.sources)
-    prob_RNK = predict_runs(networks, windows, 4)
+    prob_RNK = predict_runs(RowChunks(networks, windows, 4))
     batch = windows.__getitems__(range(len(windows)))
     for r, model in enumerate(networks.models):
         expected = model(*(batch[name] for name in model.sources))
@@ -101,13 +101,13 @@ def test_an_unknown_variant() -> None:
 
 def test_what_is_kept_is_not_computed_again(networks: Networks, part: Part, tmp_path: Path) -> None:
     windows = WindowDataset(part, networks.sources)
-    whole = predict_runs(networks, windows, 2, kept=tmp_path / "kept")
+    whole = predict_runs(RowChunks(networks, windows, 2), kept=tmp_path / "kept")
     files = sorted((tmp_path / "kept").glob("*.npy"), key=lambda path: int(path.stem))
     assert [int(path.stem) for path in files] == list(range(0, len(windows), 2 * CHUNK_BATCHES))
     assert len(files) > 1
     files[-1].unlink()
     networks.windows = 0
-    again = predict_runs(networks, windows, 2, kept=tmp_path / "kept")
+    again = predict_runs(RowChunks(networks, windows, 2), kept=tmp_path / "kept")
     np.testing.assert_array_equal(whole, again)
     assert networks.windows == len(windows) - 2 * CHUNK_BATCHES * (len(files) - 1)
 
@@ -116,7 +116,7 @@ def test_a_damaged_chunk_is_computed_again(
     networks: Networks, part: Part, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     windows = WindowDataset(part, networks.sources, np.arange(8))
-    whole = predict_runs(networks, windows, 4, kept=tmp_path / "kept")
+    whole = predict_runs(RowChunks(networks, windows, 4), kept=tmp_path / "kept")
     first = tmp_path / "kept" / "0.npy"
     content = first.read_bytes()
     (tmp_path / "kept" / "notes.npy").write_bytes(b"of somebody")
@@ -125,7 +125,7 @@ def test_a_damaged_chunk_is_computed_again(
         spoiled[place] ^= 4
     for spoiled in (content[:-100], b"", *flipped):
         first.write_bytes(spoiled)
-        np.testing.assert_array_equal(whole, predict_runs(networks, windows, 4, kept=tmp_path / "kept"))
+        np.testing.assert_array_equal(whole, predict_runs(RowChunks(networks, windows, 4), kept=tmp_path / "kept"))
         assert first.read_bytes() == content
     assert caplog.text.count("0.npy is damaged: computed again") == 5
 
@@ -145,7 +145,7 @@ def test_flat_and_missing_windows_are_counted_also_of_what_is_kept(
     monkeypatch.setattr(WindowDataset, "__getitems__", spoiled)
     for _ in range(2):
         networks.looks[:] = 0
-        predict_runs(networks, windows, 4, kept=tmp_path / "kept")
+        predict_runs(RowChunks(networks, windows, 4), kept=tmp_path / "kept")
         assert describe(networks.looks) == "1 of 8 windows have no value at all, 1 are flat"
 
 
@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_nothing_half_written(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match=r"0\.npy: cannot be written: No space left on device"):
-        predict_runs(networks, WindowDataset(part, networks.sources), 4, kept=tmp_path / "kept")
+        predict_runs(RowChunks(networks, WindowDataset(part, networks.sources), 4), kept=tmp_path / "kept")
     assert [path.name for path in (tmp_path / "kept").iterdir() if path.name != ".lock"] == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import hbac
 from hbac.common.errors import UserError
-from hbac.inference.along import Steps, predict_along
+from hbac.inference.along import AlongChunks, Steps, predict_along
 from hbac.inference.networks import Networks
 from hbac.predictions.course import COURSE_DTYPES
 from hbac.reading.opened import open_recording
@@ -38,7 +38,7 @@ def test_a_raw_is_told_what_its_file_is_told(folder: Path, tmp_path: Path) -> No
     assert table["onset_s"].tolist() == list(range(0, 80, 4))
     recording = open_recording(tmp_path / "a.edf")
     model = hbac.load(run)
-    wanted = predict_along(Networks([model], [0], [""]), recording, Steps.of(recording, 4.0))[0]
+    wanted = predict_along(AlongChunks(Networks([model], [0], [""]), recording, Steps.of(recording, 4.0)))[0]
     np.testing.assert_allclose(table[list(PROB_COLUMNS)], wanted, atol=1e-3)
     np.testing.assert_allclose(hbac.load(folder).predict_raw(raw_of(eeg, 256.0), step_s=4.0), table, atol=1e-5)
 

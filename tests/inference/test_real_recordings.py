@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.signal import resample
 
-from hbac.inference.along import Steps, check_montages, predict_along
+from hbac.inference.along import AlongChunks, Steps, check_montages, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
 from hbac.reading.names import parse_label
@@ -94,7 +94,7 @@ def test_a_window_is_told_the_same_whatever_file_it_comes_from(
         assert not check_montages(networks, recording)
         steps = Steps.of(recording, 50.0)
         assert steps.share.tolist() == [1.0]
-        found.append(predict_along(networks, recording, steps)[:, 0])
+        found.append(predict_along(AlongChunks(networks, recording, steps))[:, 0])
     assert np.abs(np.stack(found, axis=1) - wanted).max() < 0.01
 
 
@@ -110,5 +110,5 @@ def test_derivations_alone_tell_the_double_banana_the_same(windows: list[np.ndar
         signals = [(label, x[lead.name] - x[lead.reference]) for label, lead in leads]
         recording = open_recording(write_edf(tmp_path / f"{number}.edf", signals, 256.0))
         assert not check_montages(networks, recording)
-        found.append(predict_along(networks, recording, Steps.of(recording, 50.0))[:, 0])
+        found.append(predict_along(AlongChunks(networks, recording, Steps.of(recording, 50.0)))[:, 0])
     assert np.abs(np.stack(found, axis=1) - as_stored(networks, windows)).max() < 0.01
