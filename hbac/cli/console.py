@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Column, Table
 
+from hbac.common.outputs import is_as_written
 from hbac.ensembling.build import OOF_FILE, SUMMARY_FILE
 from hbac.ensembling.collect import find_tables
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from hbac.labels.folds import FoldTable
     from hbac.recordings.datasets import Part
     from hbac.report.recording_folder import Summary
+
+log = logging.getLogger("hbac")
 
 UNIFORM = "uniform prediction"
 _MAX_SETTINGS = 4  # columns of what was swept; the table has to fit a terminal
@@ -95,6 +99,9 @@ def ensemble_table(folder: Path) -> None:
     """Print an ensemble's out-of-fold scores between the uniform prediction and the floor."""
     ensemble = Ensemble.read(folder)
     oof = PredictionTable.read(folder / OOF_FILE)
+    if not is_as_written(folder / SUMMARY_FILE):
+        log.warning("%s: damaged, or edited: its scores are not shown", folder / SUMMARY_FILE)
+        return
     summary = pd.read_csv(folder / SUMMARY_FILE).sort_values("kind", ascending=False, kind="stable")
     known = PredictionTable.read(find_tables(folder / ENSEMBLE_FILE)[0]).metadata.extras
     counted, groups = population_of(ensemble.population), counted_first(ensemble.population)

@@ -42,7 +42,7 @@ def note_failure(error: Exception, hydra: Any) -> NoReturn:
     why = f"{type(error).__name__}: {error}" if bug else str(error)
     sys.stderr.write(f"job {hydra.job.num} failed: {why}\n")
     note = {"job": list(hydra.overrides.task), "why": why, "bug": bug}
-    write_json(Path(hydra.sweep.dir) / FAILED / f"{hydra.job.num:05d}.json", note)
+    write_json(Path(hydra.sweep.dir) / FAILED / f"{hydra.job.num:05d}.json", note, sealed=True)
     raise SweepJobError(str(hydra.sweep.dir)) from None
 
 

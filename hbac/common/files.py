@@ -19,6 +19,7 @@ from hbac.common.errors import UserError
 from hbac.common.processes import is_running
 from hbac.common.shapes import check_shape
 
+_DIGEST = 32  # bytes
 SEAL = "sha256"  # the entry of a JSON file that holds the hash of all others
 _looked_at: set[Path] = set()
 
@@ -123,6 +124,23 @@ def hash_of_file(path: Path) -> str:
     """Return the SHA-256 of a file in 64 hexadecimal digits, as ``sha256sum`` writes it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def with_digest(content: bytes) -> bytes:
+    """Put the SHA-256 of bytes behind them."""
+    return content + hashlib.sha256(content).digest()
+
+
+def without_digest(content: bytes) -> bytes | None:
+    """Take off what `with_digest` put behind bytes; None where they are not those that were written.
+
+    Examples
+    --------
+    >>> without_digest(with_digest(b"all of it")), without_digest(with_digest(b"all of it")[1:])
+    (b'all of it', None)
+    """
+    content, digest = content[:-_DIGEST], content[-_DIGEST:]
+    return content if hashlib.sha256(content).digest() == digest else None
 
 
 def write_json(path: Path, content: Any, *, sealed: bool = False) -> None:

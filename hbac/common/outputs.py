@@ -49,6 +49,15 @@ def check_free(folder: Path, command: str, names: Iterable[str] = (), own_folder
         )
 
 
+def is_as_written(path: Path) -> bool:
+    """Say whether a file is what a command wrote there, as far as a manifest beside or above it knows of it."""
+    for folder in path.absolute().parents[:2]:
+        for made in _manifest(folder).values():
+            if digests := made.get(path.absolute().relative_to(folder).as_posix()):
+                return hash_of_file(path) in digests
+    return True
+
+
 @contextmanager
 def replacing(folder: Path, command: str, last: str, own_folders: Sequence[str] = ()) -> Iterator[Path]:
     """Write a set of files aside, and put all of them in their places when the set is complete.

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hbac.common.errors import UserError
-from hbac.common.files import write_json
+from hbac.common.files import hash_of_file, write_json
 from hbac.common.instantiate import build
 from hbac.evaluation.scores import scores
 from hbac.experiment.devices import is_first
@@ -30,6 +30,7 @@ from hbac.runs.folder import (
     CONFIG_FILE,
     DONE_FILE,
     ENVIRONMENT_FILE,
+    LOG_FILES,
     STAGE_FILE,
     TABLE_FILE,
     WEIGHTS_FILE,
@@ -120,8 +121,9 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
                 log_results(run, table, part, cfg.population, cfg.logger.worst_windows)
                 if cfg.logger.models:
                     log_model(run, folder)
-        content = {"kl": score, "scores": found, "epochs": trainer.current_epoch}
-        write_json(folder / DONE_FILE, content, sealed=True)
+    logs = {path.relative_to(folder).as_posix(): hash_of_file(path) for path in folder.glob(LOG_FILES)}
+    content = {"kl": score, "scores": found, "epochs": trainer.current_epoch, "logs": logs}
+    write_json(folder / DONE_FILE, content, sealed=True)
     counted = population_of(cfg.population)
     log.info("fold %d of %s: KL %.4f on %s, in %s", cfg.fold, job.member, score[counted.name], counted.rows, folder)
     return score[counted.name]

@@ -74,6 +74,7 @@ def write_for_the_hub(source: Path, folder: Path, cfg: DictConfig) -> None:
 
 def write_one_file(cfg: DictConfig, model: Model | EnsembleModel, source: Path, out: Path) -> None:
     """Write an ONNX model or PyTorch's archive, compared with `hbac.load` before it has its name."""
+    from hbac.common.files import hash_of_file
     from hbac.common.outputs import replacing
     from hbac.export.one_file import FILES, TOLERANCES, check, compare, described, read_file, require, write_file
 
@@ -85,6 +86,7 @@ def write_one_file(cfg: DictConfig, model: Model | EnsembleModel, source: Path, 
         found: Difference = compare(model, read_file(staged / name, cfg.to), compared(cfg, model.sources), cfg.takes)
         check(found, tolerance, f"{out / name}")
         settings: dict[str, Any] = {"of": str(source), "to": cfg.to, "takes": cfg.takes, "weights": cfg.weights}
+        settings["sha256"] = {name: hash_of_file(staged / name)}
         (staged / "export.json").write_text(described(found, settings), encoding="utf-8")
         size_mb = (staged / name).stat().st_size / 1e6
     sys.stdout.write(

@@ -66,7 +66,7 @@ def _copy_run(run: Path, folder: Path) -> None:
     if (run / ENVIRONMENT_FILE).is_file():
         found = read_json(run / ENVIRONMENT_FILE, dict)
         kept = {name: found[name] for name in found if name not in (TYPED_IN, "command")}
-        write_json(folder / ENVIRONMENT_FILE, kept)
+        write_json(folder / ENVIRONMENT_FILE, kept, sealed=True)
 
 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:

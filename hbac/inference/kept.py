@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hbac import __version__
 from hbac.common.errors import UserError
-from hbac.common.files import whole_file
+from hbac.common.files import whole_file, with_digest, without_digest
 from hbac.common.locks import locked
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ log = logging.getLogger("hbac.infer")
 Chunk = tuple[
     NDArray[np.float32], NDArray[np.int64]
 ]  # probabilities (runs, rows, 6), and what their windows looked like
-
-_DIGEST = 32  # bytes of a hash behind what is kept
 
 
 @contextmanager
@@ -51,8 +49,8 @@ def read_chunk(path: Path) -> Chunk | None:
     if not path.is_file():
         return None
     try:
-        content = path.read_bytes()
-        if hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]:
+        content = without_digest(path.read_bytes())
+        if content is not None:
             file = io.BytesIO(content)
             return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -66,10 +64,9 @@ def write_chunk(path: Path, prob_RNK: NDArray[np.float32], looks: NDArray[np.int
     file = io.BytesIO()
     for array in (prob_RNK, looks):
         np.save(file, array, allow_pickle=False)
-    content = file.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        partial.write_bytes(content + hashlib.sha256(content).digest())
+        partial.write_bytes(with_digest(file.getvalue()))
 
 
 def chunk_path(kept: Path, first: int) -> Path:

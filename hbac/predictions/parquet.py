@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hbac.common.errors import UserError
+from hbac.common.files import SEAL
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -53,6 +57,33 @@ def read_footer(path: Path) -> dict[bytes, bytes]:
     """
     with _parquet(path):
         return dict(pq.read_schema(path).metadata or {})
+
+
+def content_hash(frame: pd.DataFrame, columns: Iterable[str], flat: Mapping[str, str]) -> str:
+    """Hash the rows, as they are in memory, and the metadata."""
+    digest = hashlib.sha256(json.dumps(sorted(flat.items())).encode())
+    for column in columns:
+        values = frame[column].to_numpy(copy=True)
+        if values.dtype.kind == "f":
+            values[np.isnan(values)] = np.nan  # there are many, and parquet keeps none of them
+        digest.update(column.encode() + values.tobytes())
+    return digest.hexdigest()
+
+
+def check_content(frame: pd.DataFrame, columns: Iterable[str], flat: Mapping[str, str], path: Path, again: str) -> None:
+    """Compare rows and metadata with the hash among the metadata, which files of earlier versions do not have.
+
+    Raises
+    ------
+    UserError
+        When they are others than were written; `again` says how to make them again.
+    """
+    stated = flat.get(SEAL)
+    if stated is not None and stated != content_hash(frame, columns, {k: v for k, v in flat.items() if k != SEAL}):
+        raise UserError(
+            f"{path}: its rows or metadata are not what was written (SHA-256): damaged, or edited; restore it, or "
+            f"make it again: {again}"
+        )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ report's EEG page saves a second opinion.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +148,21 @@ def _check_once(ids: pd.DataFrame, path: Path) -> None:
         raise UserError(f"{path}: row {row}, column label_id: {ids['label_id'].iloc[row]} stands twice")
 
 
+def _check_crc(path: Path) -> None:
+    """Compare rows with the checksum that the report's EEG page wrote behind each (``assets/eeg_opinion.js``)."""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").rename(columns=str.strip)
+    for row, one in enumerate(frame.to_dict("records")):
+        text = "|".join(one.get(name, "") for name in ("rater", "label_id", "eeg_id", "class", "certainty"))
+        if one["crc32"] not in ("", str(zlib.crc32(text.encode()))):
+            raise UserError(
+                f"{path}: row {row}: its crc32 is of something else: damaged, or edited; empty that cell to have the "
+                "row as it is"
+            )
+
+
 def _from_long(frame: pd.DataFrame, path: Path) -> RaterTable:
+    if "crc32" in frame.columns and path.suffix.lower() == ".csv":
+        _check_crc(path)
     label_id, k = _ids(frame, "label_id", path), _classes(frame["class"], path)
     rater = frame["rater"].fillna("").astype(str).str.strip()
     if (rater == "").any():

@@ -7,10 +7,9 @@ for anything else, so tables of one ensemble may come from other machines or oth
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hbac.common.errors import UserError
-from hbac.common.files import whole_file
+from hbac.common.files import SEAL, whole_file
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.targets import count_votes, votes_to_shares
 from hbac.predictions.metadata import HASHES, PREFIX, TableMetadata, parse_metadata
-from hbac.predictions.parquet import as_frame, read_parquet
+from hbac.predictions.parquet import as_frame, check_content, content_hash, read_parquet
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
 
 ID_COLUMNS = ("eeg_id", "eeg_sub_id", "spectrogram_id", "patient_id", "label_id")
@@ -162,7 +161,7 @@ class PredictionTable:
             "runs": json.dumps(runs),
             "extras": json.dumps(dict(meta.extras), sort_keys=True),
         }
-        flat["sha256"] = _content_hash(self.frame, flat)
+        flat[SEAL] = content_hash(self.frame, DTYPES, flat)
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         table = table.replace_schema_metadata({PREFIX + key: value for key, value in flat.items()})
         with whole_file(path) as partial:
@@ -193,24 +192,8 @@ class PredictionTable:
         frame = as_frame(arrow, path)
         check_frame(frame, str(path))
         own = {key.removeprefix(PREFIX): value for key, value in flat.items() if key.startswith(PREFIX)}
-        stated = own.pop("sha256", None)  # an earlier version noted none
-        if stated is not None and stated != _content_hash(frame, own):
-            raise UserError(
-                f"{path}: its rows or metadata are not what was written (SHA-256): damaged, or edited; restore it, or "
-                "make it again: train its run, predict or blend once more"
-            )
+        check_content(frame, DTYPES, own, path, "train its run, predict or blend once more")
         return cls(frame, parse_metadata(flat, path))
-
-
-def _content_hash(frame: pd.DataFrame, flat: Mapping[str, str]) -> str:
-    """Hash the rows, as they are in memory, and the metadata."""
-    digest = hashlib.sha256(json.dumps(sorted(flat.items())).encode())
-    for column in DTYPES:
-        values = frame[column].to_numpy(copy=True)
-        if values.dtype.kind == "f":
-            values[np.isnan(values)] = np.nan  # there are many, and parquet keeps none of them
-        digest.update(column.encode() + values.tobytes())
-    return digest.hexdigest()
 
 
 def key_columns(frame: pd.DataFrame) -> list[str]:

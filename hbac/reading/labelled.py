@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from hbac import __version__
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.common.files import beside, remove_left_over
+from hbac.common.files import beside, hash_of_file, read_json, remove_left_over, write_json
 from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
@@ -45,6 +46,7 @@ log = logging.getLogger("hbac.reading")
 _NEEDED = ("file", "onset", "patient")
 _PIECE = 120_000  # samples that are copied at a time
 _LAYOUT = 1  # of what is written here
+_MADE = "made.json"  # the hash of the table
 
 
 class Recordings(HMS):
@@ -112,9 +114,18 @@ class Recordings(HMS):
         self.root = self.stores / f"windows-{self._digest(events)[:16]}"
         self.stores.mkdir(parents=True, exist_ok=True)
         with locked(self.stores / f"{self.root.name}.lock"):
-            if not (self.root / "train.csv").is_file():
+            if not self._is_whole():
                 self._copy(events)
         return super().part(name, official=False)
+
+    def _is_whole(self) -> bool:
+        if not self.root.exists():
+            return False
+        with suppress(UserError, OSError):
+            if read_json(self.root / _MADE, {"train.csv": str})["train.csv"] == hash_of_file(self.root / "train.csv"):
+                return True
+        log.warning("%s is damaged, or of an earlier version, and made again", self.root)
+        return False
 
     def _digest(self, events: pd.DataFrame) -> str:
         files = {name: (self._files / name).stat() for name in sorted(set(events["file"]))}
@@ -137,6 +148,8 @@ class Recordings(HMS):
                     _check_electrodes(recording)
                     _copy_windows(recording, group, partial / "train_eegs", rows, self._outside)
             pd.DataFrame(rows).to_csv(partial / "train.csv", index=False)
+            write_json(partial / _MADE, {"train.csv": hash_of_file(partial / "train.csv")}, sealed=True)
+            shutil.rmtree(self.root, ignore_errors=True)
             partial.replace(self.root)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -38,11 +39,16 @@ _SYNC_BYTES = 64 << 20
 
 
 def _line(entry: Converted) -> str:
-    return json.dumps(asdict(entry)) + "\n"
+    text = json.dumps(asdict(entry))
+    return f"{zlib.crc32(text.encode()):08x} {text}\n"
 
 
-def _entry(line: str) -> Converted:
-    content = json.loads(line)
+def _entry(line: str) -> Converted | None:
+    """Read a line, but not one that was being written when the run was killed, or was damaged since."""
+    crc, _, text = line.removesuffix("\n").partition(" ")
+    if not line.endswith("\n") or crc != f"{zlib.crc32(text.encode()):08x}":
+        return None
+    content = json.loads(text)
     entry: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     return Converted(**entry)
 
@@ -83,8 +89,7 @@ def _resume(plan: Plan, partial: Path) -> dict[int, Converted]:
         header, *lines = journal.read_text().splitlines(keepends=True)
         usable = header == f"{plan.fingerprint}\n" and (partial / DATA_NAME).stat().st_size == plan.n_bytes
         if usable:
-            # A line without its end was being written when the run was killed.
-            entries = [_entry(line) for line in lines if line.endswith("\n")]
+            entries = [entry for entry in map(_entry, lines) if entry is not None]
             files = [(footer.size, footer.mtime_ns) for footer in plan.footers]
             done = {entry.position: entry for entry in entries if entry.source[:2] == files[entry.position]}
     except (OSError, ValueError, TypeError, IndexError):

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hbac.common.errors import UserError
-from hbac.common.files import whole_file
+from hbac.common.files import whole_file, with_digest, without_digest
 from hbac.recordings.declared import SPELLED_UNITS
 from hbac.vocabulary import SFREQ
 
@@ -42,7 +42,7 @@ _UNIT_KEYS = ("unit", "units")
 _OTHER_UNIT = re.compile(r"[munpf]?v[^a-z].*|[npfk]v|counts?|ad[cu]|lsb|bits?|digits?", re.IGNORECASE)
 _DEEPEST = 4
 _SHOWN = 20  # characters of a unit that nobody knows
-_CACHE_VERSION = 2  # of what is kept of footers
+_CACHE_VERSION = 3  # of what is kept of footers
 
 Schema = tuple[tuple[str, str], ...]
 
@@ -106,9 +106,8 @@ def read_footers(
     cached: dict[str, Footer] = {}
     cache = None
     if cache_dir is not None:
-        cache = (
-            cache_dir / f"footers-{_CACHE_VERSION}-{hashlib.sha256(bytes(folder.resolve())).hexdigest()[:12]}.parquet"
-        )
+        of_folder = hashlib.sha256(bytes(folder.resolve())).hexdigest()[:12]
+        cache = cache_dir / f"footers-{_CACHE_VERSION}-{of_folder}.cache"  # parquet, and its hash
         cached = _unchanged(_read_cache(cache, folder), folder)
     footers: dict[int, Footer | UserError] = {
         key: cached[path.name] for key, path in paths.items() if path.name in cached
@@ -217,7 +216,8 @@ def _unchanged(cached: dict[str, Footer], folder: Path) -> dict[str, Footer]:
 def _read_cache(cache: Path, folder: Path) -> dict[str, Footer]:
     """Read what an earlier call kept; a cache that cannot be read only costs the time it would have saved."""
     try:
-        columns = pq.read_table(cache).to_pydict()
+        content = without_digest(cache.read_bytes())
+        columns = pq.read_table(pa.BufferReader(content)).to_pydict() if content is not None else {"schema": []}
         schemas = {text: tuple((n, t) for n, t in json.loads(text)) for text in set(columns["schema"])}
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return {
@@ -246,5 +246,7 @@ def _write_cache(cache: Path, footers: list[Footer]) -> None:
             "unit": pa.array([f.unit for f in footers], pa.string()),
         }
     )
+    pq.write_table(table, written := pa.BufferOutputStream())
+    content = written.getvalue().to_pybytes()
     with suppress(UserError), whole_file(cache) as unfinished:  # on a full or read-only disk: no reason to stop
-        pq.write_table(table, unfinished)
+        unfinished.write_bytes(with_digest(content))

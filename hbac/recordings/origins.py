@@ -6,7 +6,6 @@ again, and it is its content that counts.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hbac.common.errors import UserError
-from hbac.common.files import hash_of_file, whole_file
+from hbac.common.files import hash_of_file, whole_file, with_digest, without_digest
 from hbac.recordings.footers import Footer
 
 ORIGINS_NAME = "origins.safetensors"
@@ -33,9 +32,8 @@ def write_origins(folder: Path, files: Sequence[tuple[int, int, str]]) -> None:
         "mtime_ns": np.array([mtime_ns for _, mtime_ns, _ in files], np.int64),
         "sha256": np.array([list(bytes.fromhex(digest)) for _, _, digest in files], np.uint8),
     }
-    content = save(arrays)
     with whole_file(folder / ORIGINS_NAME) as partial:
-        partial.write_bytes(content + hashlib.sha256(content).digest())
+        partial.write_bytes(with_digest(save(arrays)))
 
 
 def changed_files(folder: Path, footers: Sequence[Footer], n_threads: int = 4) -> list[Path]:
@@ -45,13 +43,13 @@ def changed_files(folder: Path, footers: Sequence[Footer], n_threads: int = 4) -
     they had, though some were copied or touched since, that is noted, and they are not read again next time.
     """
     try:
-        content = (folder / ORIGINS_NAME).read_bytes()
+        content = without_digest((folder / ORIGINS_NAME).read_bytes())
     except OSError:
         return []
     try:
-        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+        if content is None:
             raise ValueError("damaged")
-        arrays = load(content[:-32])
+        arrays = load(content)
         known = list(zip(*(arrays[name].tolist() for name in ("size", "mtime_ns", "sha256")), strict=True))
         hashes = [bytes(digest).hex() for _, _, digest in known]
         unsure = [i for i, f in enumerate(footers) if tuple(known[i][:2]) != (f.size, f.mtime_ns)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
+from hbac.common.files import hash_of_file
 from hbac.labels.targets import counted_first, kl_name
 from hbac.report.figures import blank, drawn, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
 from hbac.report.page import Picture
+from hbac.runs.folder import LOG_FILES, read_scores
 from hbac.training.metrics import TRAIN_LOSS, logged
 
 _HEIGHT_PX = 400
@@ -29,7 +32,14 @@ def read_log(run: Path) -> pd.DataFrame:
     UserError
         When a log is damaged.
     """
-    logs = [_read(path) for path in sorted((run / "logs").glob("version_*/metrics.csv"), key=_version)]
+    noted: dict[str, str] = {}
+    with suppress(UserError):  # not finished, or damaged, which is said elsewhere
+        noted = read_scores(run).get("logs") or {}
+    paths = sorted(run.glob(LOG_FILES), key=_version)
+    for path in paths:
+        if hash_of_file(path) != noted.get(path.relative_to(run).as_posix(), hash_of_file(path)):
+            raise UserError(f"{path}: not what the training logged: damaged, or edited")
+    logs = [_read(path) for path in paths]
     return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
 
 

@@ -8,6 +8,7 @@ montage and band of the same few samples, by the weights of `hbac.signal.montage
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -138,6 +139,7 @@ def window_contents(source: Source, position_B: NDArray[np.int64]) -> Iterator[d
 
 def write_window(path: Path, label_id: int, content: dict[str, Any]) -> None:
     """Write a window, of `window_contents`, as a script, which is all that a page may load from the disk."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     with whole_file(path) as partial:
-        text = json.dumps({"label_id": label_id, **content}, separators=(",", ":"))
-        partial.write_text(f"hbacEEG.arrived({text});\n", encoding="utf-8")
+        script = f"hbacEEG.arrived({label_id},{zlib.crc32(f'{label_id} {text}'.encode())},{json.dumps(text)});\n"
+        partial.write_text(script, encoding="utf-8")

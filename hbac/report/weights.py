@@ -13,6 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
+from hbac.common.outputs import is_as_written
 from hbac.ensembling.blends import Arithmetic, Array, Blend, LogLinear
 from hbac.ensembling.build import COMPARISONS
 from hbac.labels.targets import population_of
@@ -85,6 +86,8 @@ def _tried(kl_of_method: dict[str, Any]) -> Table:
 
 
 def _gains(path: Path) -> Table | None:
+    if not is_as_written(path):
+        raise UserError(f"{path}: not what hbac.ensemble wrote: damaged, or edited")
     try:
         gains = pd.read_csv(path, dtype={"name": str, "gain": float, "low": float, "high": float}).dropna()
         rows = [

@@ -14,6 +14,7 @@ from hbac.common.shapes import Maybe
 
 MODEL_FILE, WEIGHTS_FILE, TABLE_FILE = "model.json", "weights.safetensors", "predictions.parquet"
 CONFIG_FILE, ENVIRONMENT_FILE, CARD_FILE = "config.json", "environment.json", "MODEL_CARD.md"
+LOG_FILES = "logs/version_*/metrics.csv"  # one for each time that the training was started
 TYPED_IN = "folder"  # in the environment: where the command was typed, which relative paths mean
 DONE_FILE = "metrics.json"  # written last: where it is, the run is complete
 STAGE_FILE = "weights.json"  # beside the weights of a stage that is no run
@@ -28,7 +29,8 @@ _MODEL_SHAPE = {
     "lineage": Maybe([dict]),
     WEIGHTS_HASH: Maybe(str),
 }
-_SCORES_SHAPE = {"kl": {"all": Maybe(float)}, "scores": {str: dict}, "epochs": int}
+# ``logs``: their hashes, which earlier versions did not note.
+_SCORES_SHAPE = {"kl": {"all": Maybe(float)}, "scores": {str: dict}, "epochs": int, "logs": Maybe({str: str})}
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

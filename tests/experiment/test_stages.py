@@ -64,6 +64,16 @@ def test_a_stage_goes_on_from_the_one_before(root: Path, tmp_path: Path) -> None
     assert "stage wide, on" not in again
     assert all(np.array_equal(value, after[name]) for name, value in load_file(run / "weights.safetensors").items())
 
+    weights = run / "stages" / "wide" / "weights.safetensors"
+    spoiled = bytearray(whole := weights.read_bytes())
+    spoiled[-9] ^= 1
+    weights.write_bytes(spoiled)
+    (run / "metrics.json").unlink()
+    again = command(tmp_path, "hbac.train", *both, "optimizer.lr=0.0", "optimizer.weight_decay=0.0").stderr
+    assert "wide/weights.safetensors: not the weights that were written" in again
+    assert "stage wide is trained again" in again
+    assert weights.read_bytes() == whole
+
 
 @pytest.mark.parametrize(
     ("typed", "message"),

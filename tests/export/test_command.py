@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 import hbac
 from hbac.cli.launch import conf_dir
 from hbac.common.errors import UserError
+from hbac.common.files import hash_of_file
 from hbac.export.__main__ import export
 from hbac.export.one_file import TOLERANCES
 from tests.ensembles import SMALL_NET, write_ensemble
@@ -45,6 +46,7 @@ def test_a_file_says_how_near_it_is(
     assert "on 6 windows: probabilities differ by up to 3.0e-05 (tolerance 0.0001)" in printed
     said = json.loads((tmp_path / "out" / "export.json").read_text())
     assert said["compared_with_hbac_load"]["largest_difference"] == pytest.approx(3e-5, rel=0.01)
+    assert said["sha256"] == {"model.pt2": hash_of_file(tmp_path / "out" / "model.pt2")}
     wrong["by"] = 2e-4
     with pytest.raises(UserError, match=r"differs from hbac.load by up to 0\.0002"):
         typed(f"ensemble={source}", "to=torch", f"out={tmp_path / 'far'}")

@@ -62,6 +62,21 @@ def test_a_folder_that_moved_predicts_the_same(source: Path, exported: Path, tmp
     np.testing.assert_array_equal(hbac.load(tmp_path / "run")(eeg), hbac.load(run)(eeg))
 
 
+def test_a_flipped_bit_of_what_is_loaded_is_named(exported: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(exported, moved)
+    files = [path for path in moved.rglob("*") if path.name in ("ensemble.json", "model.json", "weights.safetensors")]
+    assert len(files) == 9
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=path.name):
+            hbac.load(moved)
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
 def test_it_holds_what_the_hub_wants_and_nothing_of_the_machine(exported: Path, source: Path) -> None:
     names = {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()}
     assert {"README.md", "config.json", "ensemble.json"} <= names

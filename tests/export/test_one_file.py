@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 import hbac
 from hbac.common.errors import UserError
+from hbac.common.files import hash_of_file
 from hbac.ensembling.blends import Arithmetic, Blend, LogLinear
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.export.graph import Graph
@@ -118,6 +120,15 @@ def test_a_run_as_one_file(to: str, folder: Path, windows: dict[str, Tensor], tm
     rows = [[float(part) for part in line.split()[-6:]] for line in printed.splitlines()[1:]]
     assert printed.split()[:6] == ["SZ", "LPD", "GPD", "LRDA", "GRDA", "OTHER"] or len(rows) == 2
     np.testing.assert_allclose(rows, model(windows["eeg"][:2]).numpy(), atol=1e-3)
+
+    (tmp_path / "export.json").write_text(json.dumps({"sha256": {path.name: hash_of_file(path)}}))
+    assert alone(tmp_path, str(EXAMPLE), str(path), "eeg.npy") == printed
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    line = [sys.executable, "-I", "-c", ALONE, str(EXAMPLE), str(path), "eeg.npy"]
+    refused = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path)
+    assert refused.returncode == 1 and refused.stderr == f"{path}: not the file that was exported (SHA-256): damaged\n"
 
 
 @pytest.mark.slow

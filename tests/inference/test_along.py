@@ -13,8 +13,8 @@ from hbac.common.errors import UserError
 from hbac.inference.along import AlongChunks, Steps, check_montages, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
-from hbac.inference.recordings import Wish, find_recordings, infer_recordings
-from hbac.predictions.course import COURSE_FILE, Course, RecordingFacts
+from hbac.inference.recordings import DONE_FILE, Wish, find_recordings, infer_recordings
+from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.opened import Recording, open_recording
 from hbac.reading.outside import fill_gaps, fill_outside
 from hbac.vocabulary import ELECTRODES, PROB_COLUMNS
@@ -177,6 +177,32 @@ def test_an_interrupted_prediction_goes_on(
     found = Course.read(infer(folder, [long_file], tmp_path / "out")[0]).frame
     assert len(calls) == 4  # two chunks were kept
     assert found.equals(wanted)
+
+
+def test_a_damaged_chunk_is_computed_again_and_a_damaged_result_named(
+    folder: Path, tmp_path: Path, long_file: Path, networks: Networks, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = open_recording(long_file)
+    chunks = AlongChunks(networks, recording, Steps.of(recording, 10.0))
+    wanted = predict_along(chunks, tmp_path / "kept")
+    (chunk,) = (tmp_path / "kept").glob("*.npy")
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    assert np.array_equal(predict_along(chunks, tmp_path / "kept"), wanted, equal_nan=True)
+    assert "0.npy is damaged: computed again" in caplog.text
+
+    (made,) = infer(folder, [long_file], tmp_path / "out", step_s=10.0)
+    for name in (COURSE_FILE, RECORDING_FILE, DONE_FILE):
+        content = bytearray((made / name).read_bytes())
+        for place in (len(content) // 3, len(content) // 2):
+            content[place] ^= 1
+            (made / name).write_bytes(content)
+            with pytest.raises(UserError, match=f"{name}.*something else than hbac.infer recordings wrote, or changed"):
+                infer(folder, [long_file], tmp_path / "out", step_s=10.0)
+            content[place] ^= 1
+        (made / name).write_bytes(content)
+    assert infer(folder, [long_file], tmp_path / "out", step_s=10.0) == [made]
 
 
 def test_nothing_of_a_patient_is_written_unless_asked_for(folder: Path, tmp_path: Path) -> None:

@@ -54,6 +54,19 @@ def test_a_class_is_one_vote(root: Path) -> None:
     assert rows[list(VOTE_COLUMNS)].to_numpy().tolist() == [[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]
 
 
+def test_a_table_that_was_damaged_is_made_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "file,onset_s,duration_s,class,patient\na.edf,30,20,GPD,x\nsub/b.edf,0,10,other,y\n"
+    given = data_set(root, text, "again.csv")
+    part, windows = given.part("train"), given.root
+    for name in ("train.csv", "made.json"):
+        content = (windows / name).read_bytes()
+        (windows / name).write_bytes(content.replace(b"1", b"0", 1) if name == "train.csv" else content[:-9])
+        again = data_set(root, text, "again.csv").part("train")
+        assert (windows / name).read_bytes() == content
+        assert again.rows.equals(part.rows) and again.fingerprint == part.fingerprint
+    assert caplog.text.count("made again") == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -183,15 +183,33 @@ def test_votes_and_predictions_are_bars(opened: Browser, part: Part, tables: dic
     assert opened.run(heads)[-1] == "half"
 
 
-def test_a_window_whose_file_is_gone_is_named(
+def test_a_window_whose_file_is_gone_or_damaged_is_named(
     browser: Browser, part: Part, windows: pd.DataFrame, tables: dict[str, PredictionTable], tmp_path: Path
 ) -> None:
     path = write_eeg_page(tmp_path, part, windows[:1], tables)
-    (lost,) = (tmp_path / "eeg").glob("*.js")
-    lost.unlink()
-    browser.open(path)
-    browser.wait("document.getElementById('eeg-said').textContent")
-    assert f"eeg/{lost.name}" in browser.run("return document.getElementById('eeg-said').textContent")
+    (file,) = (tmp_path / "eeg").glob("*.js")
+    whole = file.read_bytes()
+    lost = "could not be loaded: it belongs beside this page"
+    damaged = "is damaged: make this page again"
+    # A digit of a step, a letter of the packed signal, the window's number, the brackets: still a script, or none.
+    places = [
+        whole.index(b"steps_uv") + 12,
+        len(whole) // 2,
+        len("hbacEEG.arrived("),
+        whole.index(b","),
+        len(whole) - 3,
+    ]
+    for bit in (None, *[8 * place for place in places], *np.random.default_rng(0).integers(8 * len(whole), size=5)):
+        file.unlink()
+        if bit is not None:
+            spoiled = bytearray(whole)
+            spoiled[bit // 8] ^= 1 << int(bit) % 8
+            file.write_bytes(spoiled)
+        browser.open(path)
+        browser.wait("document.getElementById('eeg-said').textContent")
+        said = browser.run("return document.getElementById('eeg-said').textContent")
+        assert said == f"eeg/{file.name} {lost if bit is None else damaged}"
+        file.touch()
 
 
 def test_windows_that_are_not_there(part: Part, tables: dict[str, PredictionTable], tmp_path: Path) -> None:

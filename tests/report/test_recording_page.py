@@ -134,6 +134,21 @@ def test_tiles_are_joined_without_a_seam_and_gaps_stay_gaps(browser: Browser, pa
     assert np.std(np.array(raw)[100:11_500] - smooth[::2][100:11_500]) < 2.0
 
 
+def test_a_damaged_minute_is_named(browser: Browser, page: Path) -> None:
+    tile = page.parent / "eeg" / "2.js"  # of the first event, at which it opens
+    whole = tile.read_bytes()
+    spoiled = bytearray(whole)
+    spoiled[whole.index(b"steps_uv") + 13] ^= 1
+    tile.write_bytes(spoiled)
+    try:
+        browser.open(page)
+        browser.wait("document.getElementById('eeg-said').textContent")
+        said = browser.run("return document.getElementById('eeg-said').textContent")
+    finally:
+        tile.write_bytes(whole)
+    assert said == "eeg/2.js is damaged: make this page again"
+
+
 def test_the_overview_tells_what_the_table_says(browser: Browser, page: Path, course: Course) -> None:
     browser.open(page)
     browser.wait(READY)

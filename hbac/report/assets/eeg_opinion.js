@@ -3,7 +3,7 @@
 
 const hbacOpinion = (() => {
   const key = `hbac-opinions ${location.pathname}`;
-  const COLUMNS = ["rater", "label_id", "eeg_id", "patient_id", "time_s", "class", "certainty", "said_at"];
+  const COLUMNS = ["rater", "label_id", "eeg_id", "patient_id", "time_s", "class", "certainty", "said_at", "crc32"];
   const part = (name) => document.getElementById(`eeg-${name}`);
   let page, shown, told = () => {};
   let said = {}; // label id, to what was said of it
@@ -44,7 +44,8 @@ const hbacOpinion = (() => {
     const rater = part("rater").value.trim() || "reader", middle = (page.central[0] + page.central[1]) / 2;
     const rows = page.windows.filter((one) => said[one.label_id]).map((one) => {
       const mine = said[one.label_id];
-      return [rater, one.label_id, one.eeg_id, one.patient_id, one.offset_s + middle, mine.class, mine.certainty, mine.said_at];
+      const checked = [rater, one.label_id, one.eeg_id, mine.class, mine.certainty].join("|"); // rater_votes.py has the same
+      return [rater, one.label_id, one.eeg_id, one.patient_id, one.offset_s + middle, mine.class, mine.certainty, mine.said_at, hbacEEG.crc32(checked)];
     });
     return `${[COLUMNS, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
   }

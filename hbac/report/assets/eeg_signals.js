@@ -8,22 +8,37 @@ const hbacEEG = (() => {
   const KEPT = 12, KEPT_FILTERS = 3, MISSING = 255;
   let page; // what Python wrote into the page
 
-  /* A file of eeg/ calls this. */
-  function arrived(content) {
-    waiting.get(content.label_id)?.(content);
-    waiting.delete(content.label_id);
+  /* A file of eeg/ calls this, with the checksum of its content. */
+  function arrived(labelId, crc, text) {
+    waiting.get(labelId)?.(crc32(`${labelId} ${text}`) === crc ? JSON.parse(text) : null);
+    waiting.delete(labelId);
+  }
+
+  const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
+    for (let bit = 0; bit < 8; bit += 1) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
+    return n;
+  });
+
+  /* As zlib's. */
+  function crc32(text) {
+    let crc = -1;
+    for (const byte of new TextEncoder().encode(text)) crc = CRC[(crc ^ byte) & 255] ^ (crc >>> 8);
+    return ~crc >>> 0;
   }
 
   function load(labelId) {
     if (!loaded.has(labelId)) {
       loaded.set(labelId, new Promise((resolve, reject) => {
         const script = document.createElement("script");
-        waiting.set(labelId, (content) => { script.remove(); resolve(content); });
-        script.onerror = () => {
+        const fail = (why) => {
           loaded.delete(labelId); // another try may find it
           script.remove();
-          reject(new Error(`eeg/${labelId}.js could not be loaded: it belongs beside this page`));
+          reject(new Error(`eeg/${labelId}.js ${why}`));
         };
+        const damaged = "is damaged: make this page again";
+        waiting.set(labelId, (content) => { script.remove(); if (content) resolve(content); else fail(damaged); });
+        script.onerror = () => fail("could not be loaded: it belongs beside this page");
+        script.onload = () => { if (waiting.delete(labelId)) fail(damaged); }; // it has not arrived
         script.src = `eeg/${labelId}.js`;
         document.head.append(script);
       }).then((content) => ({ ...content, filtered: new Map() })));
@@ -193,5 +208,5 @@ const hbacEEG = (() => {
     return { time: Float64Array.from(picked, (t) => t / sfreq), value: Float32Array.from(picked, (t) => x[t]) };
   }
 
-  return { arrived, load, bytes, stretch, electrodes, derive, spectrogram, official, excerpt, begin(content) { page = content; return page; } };
+  return { arrived, crc32, load, bytes, stretch, electrodes, derive, spectrogram, official, excerpt, begin(content) { page = content; return page; } };
 })();
