@@ -17,7 +17,7 @@ from hbac import __version__
 from hbac.cli.failures import LAUNCHERS, SweepJobError, end_failed_sweep, end_killed_sweep, note_failure
 from hbac.cli.ground import keep_below, open_streams, unusable
 from hbac.cli.settings import check_settings
-from hbac.cli.spelling import check_flags, check_overrides, explained, with_empty_groups
+from hbac.cli.spelling import check_config_dir, check_flags, check_overrides, explained, with_empty_groups
 from hbac.common.errors import UserError, fail
 from hbac.common.processes import ends_cleanly
 
@@ -97,6 +97,7 @@ def _launch(job: str, config_name: str) -> None:
         if sys.platform == "win32":
             raise UserError("hbac runs on Linux and macOS; on Windows use its Linux subsystem: wsl --install")
         check_flags(sys.argv[1:], conf_dir(), config_name)
+        check_config_dir(sys.argv[1:])
     except UserError as error:
         fail(error)
     sys.argv[1:] = with_empty_groups(flags_first(sys.argv[1:]), conf_dir(), config_name)
@@ -153,10 +154,10 @@ def _launch(job: str, config_name: str) -> None:
         hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(task)()
     except UserError as error:
         fail(error)
+    except (HydraException, OmegaConfBaseException) as error:  # first: that of a missing option is an OSError too
+        fail(UserError(explained(error, overrides, conf_dir(), config_name)))
     except OSError as error:
         fail(unusable(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(UserError(explained(error, overrides, conf_dir(), config_name)))
     except SweepJobError as error:
         end_failed_sweep(error.sweep, overrides, merged=config_name == "train")
     except Exception as error:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from hbac.common.choices import hint, nearest
+from hbac.common.commands import config_dir
 from hbac.common.errors import UserError
 
 FLAGS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
@@ -45,6 +46,12 @@ def check_flags(argv: Sequence[str], conf: Path, config_name: str) -> None:
             if _is_of(setting, conf, config_name):
                 raise UserError(f"{name}: settings are written without dashes, key=value: {setting}=…")
             raise UserError(f"{name}: there is no such flag; --help lists what there is.{hint(name, FLAGS)}")
+
+
+def check_config_dir(argv: Sequence[str]) -> None:
+    """Refuse a folder of configs that there is not; Hydra would go on without."""
+    if (given := config_dir(argv)) and not Path(given[1]).is_dir():
+        raise UserError(f"{' '.join(given)}: there is no such folder")
 
 
 def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> None:
@@ -152,6 +159,8 @@ def explained(error: Exception, overrides: Sequence[str], conf: Path, config_nam
         return f"+{match[1]}: it is there already; leave out the +"
     if match := re.match(r"Could not override '([^']+)'", text):
         return _unknown_key(match[1].partition("@")[0], overrides, conf, config_name)
+    if text.startswith("Cannot find primary config"):
+        return text.splitlines()[0]
     # Hydra puts the reason of a failed composition into the cause; its own text only says where it was.
     cause = str(error.__cause__ or "").strip()
     return text if cause in text else f"{text}\n{cause}"

@@ -6,7 +6,7 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./@+%*-]+")  # what Hydra reads as text without quotes
@@ -61,7 +61,7 @@ def command_line(command: str, *overrides: str, flags: tuple[str, ...] = ()) -> 
     Its name, overrides as `override` returns them or as somebody typed them, then flags such as ``("-m", "fold=0,1")``;
     with the ``--config-dir`` that this very command was given.
     """
-    return shlex.join(["python", "-m", f"hbac.{command}", *_config_dir(), *overrides, *flags])
+    return shlex.join(["python", "-m", f"hbac.{command}", *config_dir(sys.argv[1:]), *overrides, *flags])
 
 
 def report_line(ensemble: Any, population: str, *kept: str) -> str:
@@ -70,10 +70,11 @@ def report_line(ensemble: Any, population: str, *kept: str) -> str:
     return command_line("report", override("runs", [ensemble]), *rows, *kept)
 
 
-def _config_dir() -> list[str]:
+def config_dir(argv: Sequence[str]) -> list[str]:
+    """Return ``--config-dir`` and its folder from the arguments of a command, or nothing."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", nargs="?")
-    folder = parser.parse_known_args(sys.argv[1:])[0].config_dir
+    folder = parser.parse_known_args(list(argv))[0].config_dir
     return ["--config-dir", folder] if folder else []
 
 

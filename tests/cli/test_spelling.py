@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from hbac.cli.spelling import _PACKAGES, check_flags, check_overrides, explained, with_empty_groups
+from hbac.cli.spelling import _PACKAGES, check_config_dir, check_flags, check_overrides, explained, with_empty_groups
 from hbac.common.errors import UserError
 from tests.cli.test_launch import COMMANDS, run
 
@@ -140,6 +141,14 @@ def test_flags(flag: str, meant: str, conf: Path) -> None:
     check_flags(["-m", "--config-dir", "more", "a=-1"], conf, "train")
 
 
+def test_a_folder_of_configs_that_there_is_not(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for flags in (["--config-dir", f"{tmp_path}/no"], [f"--config-dir={tmp_path}/file"], ["-cd", f"{tmp_path}/no"]):
+        with pytest.raises(UserError, match=rf"^--config-dir {tmp_path}/(no|file): there is no such folder$"):
+            check_config_dir([*flags, "-m", "a=1,2"])
+    check_config_dir(["-m", "--config-dir", str(tmp_path), "a=1"])
+
+
 def test_a_setting_written_as_a_flag(conf: Path) -> None:
     with pytest.raises(UserError, match=r"^--fold: settings are written without dashes, key=value: fold=…$"):
         check_flags(["--fold", "0"], conf, "train")
@@ -239,3 +248,23 @@ def test_every_command_ends_with_2_and_one_line(command: str, tmp_path: Path) ->
     assert result.stderr.startswith("error: dataset.sise: there is no such setting")
     assert result.stderr.endswith("Did you mean 'dataset.size'?\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["model=resnet_gur"], "unknown model 'resnet_gur'; there are: braindecode, .* Did you mean 'resnet_gru'?"),
+        (["-m", "model=efficientnet,resnet_gur"], "unknown model 'resnet_gur'; .* Did you mean 'resnet_gru'?"),
+        (["hydra/launcher=submitit", "-m", "fold=0,1"], "unknown hydra/launcher 'submitit'; there are: "),
+        (["--config-name", "nothing"], "Cannot find primary config 'nothing'"),
+        (["trainer.fast_dev_run=true"], "trainer.fast_dev_run: there is no such setting; trainer has: max_epochs, "),
+    ],
+)
+def test_options_that_there_are_not_are_one_line_of_the_command_too(
+    typed: list[str], words: str, tmp_path: Path
+) -> None:
+    """Hydra's error for a missing option is an OSError as well, which the command would call something else."""
+    result = run(tmp_path, "hbac.train", *typed)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert re.match(f"error: {words}", result.stderr), result.stderr
