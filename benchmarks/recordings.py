@@ -27,7 +27,7 @@ from hbac.inference.along import AlongChunks, Steps, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
 from hbac.reading.opened import Recording, open_recording
-from hbac.reading.outside import fill_outside
+from hbac.recordings.outside import fill_outside
 from hbac.vocabulary import ELECTRODES
 from tests.ensembles import write_ensemble
 from tests.recorded import brain, write_edf

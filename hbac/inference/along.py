@@ -25,8 +25,8 @@ from hbac.data.windows import Batch
 from hbac.inference.kept import Chunk, kept_or
 from hbac.inference.networks import Networks
 from hbac.reading.opened import Recording
-from hbac.reading.outside import OUTSIDE, fill_gaps, fill_outside
 from hbac.recordings.amplitudes import N_LOOKS
+from hbac.recordings.outside import OUTSIDE, fill_gaps, fill_outside
 from hbac.signal.band import BandPass
 from hbac.signal.front_end import EEGFrontEnd
 from hbac.signal.montage import REGIONS, channel_mirror, derivation_weights, region_derivations

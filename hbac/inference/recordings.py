@@ -27,7 +27,7 @@ from hbac.predictions.course import COMMAND, COURSE_DTYPES, COURSE_FILE, RECORDI
 from hbac.reading.edf import is_edf
 from hbac.reading.mne_source import SUFFIXES
 from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
-from hbac.reading.outside import OUTSIDE
+from hbac.recordings.outside import OUTSIDE
 from hbac.signal.tta import PLAIN
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, WINDOW_S
 

@@ -27,8 +27,8 @@ from hbac.common.files import beside, hash_of_file, read_json, remove_left_over,
 from hbac.common.locks import locked
 from hbac.common.progress import progress
 from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
-from hbac.reading.outside import OUTSIDE, fill_outside
 from hbac.recordings.datasets import HMS, Part
+from hbac.recordings.outside import OUTSIDE, fill_outside
 from hbac.recordings.problems import Problems
 from hbac.vocabulary import (
     CENTRAL_S,

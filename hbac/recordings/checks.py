@@ -14,7 +14,7 @@ from hbac.recordings.columns import TIME_COLUMN, ColumnsError, columns_of, find_
 from hbac.recordings.declared import UNDECLARED, UNITS_UV, Declared
 from hbac.recordings.footers import Footer, Schema
 from hbac.recordings.problems import Problems
-from hbac.vocabulary import SFREQ, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S, WINDOW_SAMPLES
+from hbac.vocabulary import CENTRAL_S, SFREQ, SPECTROGRAM_ROW_S, SPECTROGRAM_ROWS, WINDOW_S, WINDOW_SAMPLES
 
 log = logging.getLogger("hbac.recordings")
 
@@ -52,19 +52,15 @@ def check_eegs(
             text = f"its metadata say {footer.unit}, must be {declared.unit or 'uV'}"
             hint = f"dataset.unit={footer.unit} declares the unit" if footer.unit in UNITS_UV else "convert the file"
             problems.add("unit", f"{where}: {text}: {hint}")
-        elif part == "test" and declared.n_stored(footer.n_rows) != WINDOW_SAMPLES:
-            needed = round(WINDOW_S * declared.rate_hz)
-            text = f"{footer.n_rows:,} rows, a test EEG has exactly {needed:,} (50 s at {declared.rate_hz:g} Hz)"
-            rate = _rate_of(footer.n_rows, WINDOW_S)
-            hint = f"; 50 s at {rate} Hz would have as many: dataset.sfreq={rate} declares the rate" if rate else ""
-            problems.add("number of rows", f"{where}: {text}{hint}")
+        elif part == "test" and (fault := _test_fault(footer.n_rows, declared)):
+            problems.add("number of rows", f"{where}: {footer.n_rows:,} rows, {fault}")
         else:
             sound[key] = footer
     if part == "test":
         return
     ids = rows["eeg_id"].to_numpy()
     if declared.sfreq is None and sound:
-        _check_lengths(ids, starts, sound, part, problems)
+        _check_lengths(ids, starts, sound, part, problems, declared)
     lengths = {key: declared.n_stored(footer.n_rows) for key, footer in sound.items()}
     offset_name = "eeg_label_offset_seconds"
     last = _last_starts(ids, starts)
@@ -75,12 +71,33 @@ def check_eegs(
         scale, rate_hz = declared.rate_hz / SFREQ, declared.rate_hz
         hint = f"; it would be long enough as {rate} Hz: dataset.sfreq={rate} declares the rate" if rate else ""
         hint = hint if rate and rate < rate_hz else ""
+        hint = hint or ("" if start else _fill_hint(footer.n_rows, declared))
         first, behind = round(start * scale), round((start + WINDOW_SAMPLES) * scale)
         text = (
             f"{offset_name} {start / SFREQ:g} needs the rows {first:,} to {behind:,} of "
             f"{_where(footer)}, which has {footer.n_rows:,} ({footer.n_rows / rate_hz:g} s at {rate_hz:g} Hz)"
         )
         problems.add("EEG too short", f"{part}.csv line {line}: {text}{hint}")
+
+
+def _test_fault(n_rows: int, declared: Declared) -> str:
+    """Say what is wrong with the number of rows of a test EEG, empty where nothing is."""
+    spans_s = (WINDOW_S, CENTRAL_S) if declared.outside is not None else (WINDOW_S,)
+    rates = {rate: span_s for span_s in spans_s if (rate := _rate_of(n_rows, span_s))}
+    ours = n_rows in [round(span_s * declared.rate_hz) for span_s in spans_s]
+    if declared.n_stored(n_rows) == WINDOW_SAMPLES and (ours or declared.sfreq is not None or not rates):
+        return ""
+    text = f"a test EEG has exactly {round(WINDOW_S * declared.rate_hz):,} (50 s at {declared.rate_hz:g} Hz)"
+    for rate, span_s in rates.items():
+        if rate != declared.rate_hz:
+            text += f"; {span_s:g} s at {rate} Hz would have as many: dataset.sfreq={rate} declares the rate"
+    return text + _fill_hint(n_rows, declared)
+
+
+def _fill_hint(n_rows: int, declared: Declared) -> str:
+    if declared.outside is not None or not declared.may_fill(n_rows):
+        return ""
+    return "; dataset.outside=reflected puts EEGs of 10 to 50 s in the middle of a window, mirrored at their ends"
 
 
 def check_spectrograms(
@@ -170,16 +187,20 @@ def _rate_of(n_rows: int, duration_s: float) -> int | None:
 
 
 def _exact_rates(
-    ids: NDArray[np.int64], starts: NDArray[np.int64], footers: Mapping[int, Footer]
+    ids: NDArray[np.int64], starts: NDArray[np.int64], footers: Mapping[int, Footer], ten_seconds: bool
 ) -> dict[int, int | None]:
-    """Return for each recording the rate at which it is just as long as its windows need, if there is one."""
-    last = _last_starts(ids, starts)
-    needed_s = {key: WINDOW_S + last[key] / SFREQ for key in footers}
-    ours = round(SFREQ)
-    return {
-        key: ours if footer.n_rows == round(ours * needed_s[key]) else _rate_of(footer.n_rows, needed_s[key])
-        for key, footer in footers.items()
-    }
+    """Return for each recording the rate at which it is just as long as its windows need, if there is one.
+
+    With ``ten_seconds`` also as long as what is labelled of a window.
+    """
+    ours, rates = round(SFREQ), {}
+    for key, last in _last_starts(ids, starts).items():
+        if key in footers:
+            spans_s = [WINDOW_S + last / SFREQ, *([CENTRAL_S] if ten_seconds and not last else [])]
+            n_rows = footers[key].n_rows
+            found = [ours if n_rows == round(ours * span_s) else _rate_of(n_rows, span_s) for span_s in spans_s]
+            rates[key] = ours if ours in found else next(filter(None, found), None)
+    return rates
 
 
 def _check_lengths(
@@ -188,30 +209,32 @@ def _check_lengths(
     footers: Mapping[int, Footer],
     part: str,
     problems: Problems,
+    declared: Declared,
 ) -> None:
-    """Find recordings of a higher rate by their lengths: long enough, they would be read at the wrong speed.
+    """Find recordings of another rate by their lengths: long enough, they would be read at the wrong speed.
 
     Where every recording ends with its last window at some usual rate, that is no chance. One of that length among
     recordings of any length may be one: it is counted in a warning.
     """
-    rates = _exact_rates(ids, starts, footers)
-    higher = {key: rate for key, rate in rates.items() if rate is not None and rate > SFREQ}
-    if not higher:
+    fills = declared.outside is not None  # else those of a lower rate are too short
+    rates = _exact_rates(ids, starts, footers, fills)
+    other = {k: rate for k, rate in rates.items() if rate is not None and (rate > SFREQ or (fills and rate != SFREQ))}
+    if not other:
         return
-    found = sorted(set(higher.values()))
+    found = sorted(set(other.values()))
     hint = (
         f"dataset.sfreq={found[0]} declares the rate of the files, dataset.sfreq={SFREQ:g} that they are as they should"
     )
-    if len(higher) == len(rates) and len(found) == 1:
-        text = f"every EEG is exactly as long as its windows are at {found[0]} Hz, and longer than at {SFREQ:g} Hz"
+    if len(other) == len(rates) and len(found) == 1:
+        text = f"every EEG is exactly as long as its windows are at {found[0]} Hz, and not at {SFREQ:g} Hz"
         problems.add("sampling rate", f"{part}_eegs/: {text}: {hint}")
     elif None not in rates.values():
-        for key, rate in higher.items():
-            text = f"{footers[key].n_rows:,} rows are just what its windows are at {rate} Hz, more than at {SFREQ:g} Hz"
+        for key, rate in other.items():
+            text = f"{footers[key].n_rows:,} rows are just what its windows are at {rate} Hz, and not at {SFREQ:g} Hz"
             problems.add("sampling rate", f"{_where(footers[key])}: {text}: {hint}, or resample it")
     else:
         rates_hz = ", ".join(map(str, found))
         log.warning(
             "%d of %d EEGs are exactly as long as their windows are at %s Hz: if that is their rate, %s",
-            len(higher), len(rates), rates_hz, hint,
+            len(other), len(rates), rates_hz, hint,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hbac.common.files import hash_of_file
 from hbac.recordings.amplitudes import N_LOOKS, VOLTS_BELOW, count_looks, looks_of, spans
 from hbac.recordings.declared import Declared
 from hbac.recordings.footers import Footer
+from hbac.recordings.outside import centred
 from hbac.recordings.resample import resample
 from hbac.recordings.store import BLOCK_BYTES, ITEM_BYTES
 from hbac.recordings.timeline import Timeline, time_column
@@ -66,13 +67,16 @@ def convert(
     empty = np.ones(n_columns, bool)
     looks = np.zeros(N_LOOKS, np.int64)
     digest, crcs, crc, n_rows = hashlib.sha256(), [], 0, 0
-    wanted = declared.n_stored(footer.n_rows) if kind == "eeg" else footer.n_rows
     content = _content(footer)
-    pieces = _pieces(footer, content, names, kind, declared)
-    for piece_CT in resample(pieces, declared.ratio) if kind == "eeg" else pieces:
+    pieces: Iterable[NDArray[np.float32]] = _pieces(footer, content, names, kind, declared)
+    if kind == "eeg":
+        pieces = _counted(resample(pieces, declared.ratio), declared.n_resampled(footer.n_rows))
+        if declared.fills(footer.n_rows):
+            pieces = [centred(np.concatenate([*pieces], axis=1), str(declared.outside))]
+    else:
+        pieces = _counted(pieces, footer.n_rows)
+    for piece_CT in pieces:
         rows = memoryview(to_float16(piece_CT.T))  # type: ignore[arg-type]
-        if n_rows + len(rows) > wanted:
-            raise UserError("more rows than its footer says: changed while it was read?")
         empty &= np.isnan(piece_CT).all(axis=1)
         if kind == "eeg":
             looks += _looks_of_windows(piece_CT)
@@ -84,13 +88,23 @@ def convert(
                 crc = 0
         write(rows.cast("B"), n_rows * n_columns * ITEM_BYTES)
         n_rows += len(rows)
-    if n_rows != wanted:
-        raise UserError(f"{n_rows} rows, its footer says {wanted}: changed while it was read?")
     if n_rows % block_rows:
         crcs.append(crc)
     source = (footer.size, footer.mtime_ns, _hash_of_source(footer, content))
     packed = np.packbits(empty).tobytes().hex()
     return Converted(position, source, digest.hexdigest(), tuple(crcs), packed, tuple(looks.tolist()))
+
+
+def _counted(pieces: Iterable[NDArray[np.float32]], wanted: int) -> Iterator[NDArray[np.float32]]:
+    """Pass pieces on, as long as they are as many samples as the footer says."""
+    n = 0
+    for piece_CT in pieces:
+        n += piece_CT.shape[1]
+        if n > wanted:
+            raise UserError("more rows than its footer says: changed while it was read?")
+        yield piece_CT
+    if n != wanted:
+        raise UserError(f"{n} rows, its footer says {wanted}: changed while it was read?")
 
 
 def rows_of_block(n_columns: int) -> int:

@@ -102,11 +102,13 @@ class HMS:
         Rate of the EEG files in hertz, which are then resampled; 200 where absent.
     unit : str, optional
         Their unit, ``V``, ``mV`` or ``uV``; microvolt where absent.
+    outside : {"reflected", "repeated", "missing"}, optional
+        What lies around EEGs of 10 to 50 s, which are put in the middle of a window; they are an error where absent.
 
     Raises
     ------
     UserError
-        For another `on_missing`, a rate or a unit that cannot be.
+        For another `on_missing` or `outside`, a rate or a unit that cannot be.
     """
 
     def __init__(
@@ -116,9 +118,10 @@ class HMS:
         on_missing: str = "error",
         sfreq: float | None = None,
         unit: str | None = None,
+        outside: str | None = None,
     ) -> None:
         self.root, self.stores = Path(root), Path(stores)
-        self.declared = Declared(sfreq, unit)
+        self.declared = Declared(sfreq, unit, outside)
         self.masks = check_choice("dataset.on_missing", on_missing, ("error", "mask")) == "mask"
 
     def parts(self) -> list[str]:

@@ -16,7 +16,7 @@ from hbac.inference.networks import Networks
 from hbac.inference.recordings import DONE_FILE, Wish, find_recordings, infer_recordings
 from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.opened import Recording, open_recording
-from hbac.reading.outside import fill_gaps, fill_outside
+from hbac.recordings.outside import fill_gaps, fill_outside
 from hbac.vocabulary import ELECTRODES, PROB_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
 from tests.recorded import brain, cut_gaps, write_brain, write_edf

@@ -1,4 +1,4 @@
-"""Networks trained for recordings of ten seconds lose less with the rest of a window, whatever stands in its place."""
+"""Recordings of ten seconds are told the same whatever they come in, and networks can be trained for them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,48 @@ import pandas as pd
 import pytest
 import torch
 
+import hbac
+from hbac.inference.along import AlongChunks, Steps, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
-from hbac.reading.outside import OUTSIDE, fill_outside
-from hbac.vocabulary import CHANNELS, VOTE_COLUMNS
+from hbac.reading.labelled import Recordings
+from hbac.reading.opened import open_recording
+from hbac.recordings.datasets import HMS, Part
+from hbac.recordings.outside import OUTSIDE, fill_outside
+from hbac.vocabulary import CHANNELS, PROB_COLUMNS, VOTE_COLUMNS
+from tests.ensembles import SMALL_NET, write_ensemble
+from tests.helpers import write_eeg
+from tests.recorded import write_brain
 from tests.simulated import write_windows
 from tests.test_commands import command
+
+
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_ten_seconds_are_told_the_same_in_each_layout(tmp_path: Path, outside: str) -> None:
+    mne = pytest.importorskip("mne")
+    folder = write_ensemble(tmp_path / "ensemble", [SMALL_NET], n_folds=1).parent
+    networks = Networks.of(ensemble_of(folder), "cpu", "32-true")
+    eeg_CT = write_brain(tmp_path / "a.edf", 10.0, 256.0).astype(np.float32)
+    recording = open_recording(tmp_path / "a.edf")
+    wanted = predict_along(AlongChunks(networks, recording, Steps.of(recording, 10.0), outside))[0, 0]
+
+    (tmp_path / "labels.csv").write_text("file,onset,class,patient\na.edf,0,lpd,x\n")
+    own = Recordings(tmp_path, tmp_path / "stores", "labels.csv", outside).part("train")
+    write_eeg(tmp_path / "train_eegs" / "7.parquet", eeg_CT.T)
+    names = "eeg_id,eeg_sub_id,eeg_label_offset_seconds,patient_id,label_id,expert_consensus"
+    (tmp_path / "train.csv").write_text(f"{names},{','.join(VOTE_COLUMNS)}\n7,0,0,1,1,LPD,0,3,0,0,0,0\n")
+    hms = HMS(tmp_path, tmp_path / "stores", sfreq=256, outside=outside).part("train")
+    info = mne.create_info(list(CHANNELS), 256.0, ["eeg"] * 19 + ["ecg"])
+    epochs = mne.EpochsArray(1e-6 * eeg_CT[None], info, verbose="ERROR")
+    table = hbac.load(folder).predict_raw(epochs, outside=outside)
+    for found in (told(networks, own), told(networks, hms), table[list(PROB_COLUMNS)].to_numpy()[0]):
+        assert np.abs(found - wanted).max() < 0.002
+
+
+def told(networks: Networks, part: Part) -> np.ndarray:
+    """What networks say of the first window of a data set."""
+    eeg = torch.from_numpy(part.eeg.copy_windows([part.rows["eeg_id"][0]], [0], 10_000))
+    return networks.predict({"eeg": eeg, "row": torch.arange(1)}).numpy()[0, 0]
 
 
 @pytest.mark.slow

@@ -99,9 +99,7 @@ def test_one_file_of_another_rate_among_exact_ones(root: Path) -> None:
     n = round(256 * (50 + last_s))
     write_eeg(first_eeg(root), random_eeg(n, RNG))
     message = fault_of(root)
-    assert (
-        f"train_eegs/1000.parquet: {n:,} rows are just what its windows are at 256 Hz, more than at 200 Hz" in message
-    )
+    assert f"train_eegs/1000.parquet: {n:,} rows are just what its windows are at 256 Hz, and not at 200 Hz" in message
     assert "dataset.sfreq=200 that they are as they should" in message
     assert len(read_recordings(root, declared=Declared(sfreq=200)).rows) > 12
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hbac.vocabulary import WINDOW_SAMPLES
+
 OUTSIDE = ("reflected", "repeated", "missing")
 _PAD = {"reflected": "reflect", "repeated": "wrap"}
 
@@ -29,6 +31,14 @@ def fill_outside(window_CT: NDArray[np.float32], outside: str) -> NDArray[np.flo
     width = ((0, 0), (first, window_CT.shape[1] - stop))
     filled: NDArray[np.float32] = np.pad(window_CT[:, first:stop], width, mode=_PAD[outside])  # type: ignore[call-overload]
     return filled
+
+
+def centred(x_CT: NDArray[np.float32], outside: str) -> NDArray[np.float32]:
+    """Put what is shorter than a window, (channels, n) at 200 Hz, in the middle of one, filled as by `fill_outside`."""
+    window_CT = np.full((len(x_CT), WINDOW_SAMPLES), np.nan, np.float32)
+    before = (WINDOW_SAMPLES - x_CT.shape[1]) // 2
+    window_CT[:, before : before + x_CT.shape[1]] = x_CT
+    return fill_outside(window_CT, outside)
 
 
 def fill_gaps(x_CT: NDArray[np.float32]) -> NDArray[np.float32]:
