@@ -50,8 +50,10 @@ def train(cfg: DictConfig) -> float:
     from hbac.experiment.fitting import fit
     from hbac.experiment.training_data import fold_table_of, require_counted
     from hbac.labels.targets import population_of
+    from hbac.training.quiet import quiet
     from hbac.training.slurm import requeue_on_signal
 
+    quiet()
     devices.join(cfg)
     first = devices.is_first()
     if cfg.requeue and first and not devices.was_started_here():

@@ -136,7 +136,7 @@ def test_a_place_that_is_none_is_one_message(members: list[str], tmp_path: Path)
     (tmp_path / "file").touch()
     _, stderr, status = blend(tmp_path, members, "out=file/blended", ok=False)
     assert status == 2
-    assert re.fullmatch(r"error: file/blended/\S+: cannot be written: Not a directory", stderr.splitlines()[-1])
+    assert stderr.splitlines()[-1] == f"error: file/blended: {tmp_path}/file is a file; choose another place (out=PATH)"
 
 
 def test_rows_that_a_member_lacks(frames: list[pd.DataFrame], members: list[str], tmp_path: Path) -> None:

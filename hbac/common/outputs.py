@@ -36,7 +36,9 @@ def check_free(folder: Path, command: str, names: Iterable[str] = (), own_folder
     touched.
     """
     above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if above.is_dir() and not os.access(above, os.W_OK):
+    if not above.is_dir():
+        raise UserError(f"{folder}: {above} is a file; choose another place (out=PATH)")
+    if not os.access(above, os.W_OK):
         raise UserError(f"{folder}: {above} may not be written to; choose another place (out=PATH)")
     made = _manifest(folder).get(command, {})
     inside = (found for own in own_folders for found in _files(folder, folder / own))

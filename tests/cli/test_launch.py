@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hbac.cli.help import help_text
-from hbac.cli.launch import flags_first
+from hbac.cli.launch import flags_first, launch
 
 COMMANDS = ("train", "ensemble", "infer", "prepare")
 
@@ -102,6 +102,35 @@ def test_outputs_that_are_a_file(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["hbac.train"],
+        ["hbac.infer", "ensemble=here"],
+        ["hbac.ensemble", "members=[here]"],
+        ["hbac.report", "runs=[here]"],
+        ["hbac.export", "run=here"],
+        ["hbac.workspace"],
+    ],
+)
+def test_outputs_of_every_command_that_are_a_file(line: list[str], tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("mine")
+    result = run(tmp_path, *line)
+    assert result.returncode == 2
+    assert result.stderr == "error: outputs: a file stands where a folder is needed\n"
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("outputs", "mine")]
+
+
+def test_windows_is_told_of_its_subsystem(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit) as caught:
+        launch("hbac.train:train", "train")
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: hbac runs on Linux and macOS; on Windows use its Linux subsystem: wsl --install\n"
+    )
+
+
 @pytest.mark.parametrize("more", [["hbac.prepare"], ["hbac.train", "logger=csv"], ["hbac.train", "-m", "fold=0,1"]])
 def test_outputs_that_are_read_only(
     more: list[str], tmp_path: Path, tiny_root: Path, read_only: Callable[[Path], None]
@@ -136,6 +165,7 @@ def test_outputs_that_are_read_only(
         (["-m", "fold=glob(*)"], ["fold=glob(*)", "range(0,5)"]),
         (["-m", "fold=range(3,3)"], ["nothing in this range"]),
         (["hydra.job.chdir=true"], ["hydra.job.chdir=true"]),
+        (["trainer=gpu"], ["trainer.accelerator=gpu", "there is no GPU"]),
         (["trainer=gpu", "trainer.accelerator=cuda"], ["trainer.accelerator=cuda", "there is no GPU"]),
         (["seed=-1"], ["seed=-1: must be a whole number"]),
         (["data.batch_size=0"], ["data.batch_size=0: must be a whole number, 1 or more"]),

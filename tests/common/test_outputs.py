@@ -226,6 +226,10 @@ def test_what_is_read_only_is_said_before_anything_is_computed(
 ) -> None:
     write(tmp_path / "disk" / "out", ONE)
     read_only(tmp_path / "disk")
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(UserError, match=r"/file is a file; choose another place"):
+            check_free(folder, WHO, ["last.json"])
     for folder in (tmp_path / "disk" / "out", tmp_path / "disk" / "new" / "deep"):
         with pytest.raises(UserError, match=r"may not be written to; choose another place"):
             check_free(folder, WHO, ["last.json"])

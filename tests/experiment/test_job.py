@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from hbac.cli.launch import conf_dir
 from hbac.common.errors import UserError
+from hbac.experiment.job import _content
 from hbac.experiment.stages import stages_of
 from hbac.vocabulary import VOTE_COLUMNS
 from tests.helpers import write_hms_layout
@@ -36,6 +37,19 @@ def test_a_run_follows_its_data_and_not_their_path(tmp_path: Path, read_only: Ca
     assert len(list(tmp_path.glob("outputs/runs/*/fold0"))) == 2 and run.is_dir()
     read_only(tmp_path / "outputs")
     assert "is there already" in command(tmp_path, *line, "dataset.root=link").stderr
+
+
+def test_weights_to_begin_with_count_by_what_is_in_them(tmp_path: Path) -> None:
+    """Those of a branch, too."""
+    for name, text in {"a": "one", "b": "one", "c": "two"}.items():
+        (tmp_path / name).write_text(text)
+
+    def content(name: str, branch: str) -> dict[str, str]:
+        branches = {"one": {"pretrained_file": str(tmp_path / branch)}, "two": {}}
+        return _content({"model": {"pretrained_file": str(tmp_path / name), "branches": branches}}, {}, None)
+
+    assert content("a", "b") == content("b", "a") != content("c", "a")
+    assert content("a", "c") not in (content("a", "a"), content("c", "a"))
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "/x", "a/b", ".x", "a b", "", "-x"])

@@ -82,6 +82,9 @@ def test_an_edited_file_is_refused(tmp_path: Path):
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError, match=r"folds\.csv: the content has the hash"):
         FoldTable.read(path)
+    path.write_bytes("\n".join(lines).encode()[:-9] + b"\xff\xfe")
+    with pytest.raises(UserError, match=r"folds\.csv: "):
+        FoldTable.read(path)
     path.write_text("patient_id,fold\n1,0\n")
     with pytest.raises(UserError, match="not a fold table"):
         FoldTable.read(path)

@@ -209,6 +209,7 @@ def test_any_convolutional_backbone(backbone, pooling):
     ("setting", "message"),
     [
         ({"backbone": "eficientnet_b0"}, r"no such model; near ones are .*efficientnet_b0"),
+        ({"backbone": "tf_efficientnet_b0_ns"}, r"timm calls it tf_efficientnet_b0\.ns_jft_in1k today"),
         ({"backbone": "efficientnet_b0.nope"}, r"no such weights; there are .*efficientnet_b0\.ra_in1k"),
         ({"backbone": "vit_tiny_patch16_224"}, r"no \(window, feature, height, width\) map; .* maxvit_tiny_rw_224"),
         ({"image_size": [224]}, r"model.image_size=\[224\]: height and width"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from hbac.recordings import footers as footers_module
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS, ColumnsError, find_columns
+from hbac.recordings.dataset_stores import build_store
 from hbac.recordings.datasets import HMS
 from hbac.recordings.layout import read_recordings
 from hbac.recordings.tables import TRAIN_COLUMNS, number_of_name
@@ -265,6 +266,18 @@ def test_without_an_ekg_or_with_a_numbered_one(root: Path, names: list[str]) -> 
     eeg = random_eeg(16_000, RNG)
     pq.write_table(pa.table({name: eeg[:, i % 20] for i, name in enumerate(names)}), first_eeg(root))
     read_recordings(root)
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.float32(), pa.float64()])
+def test_an_ekg_without_a_value(root: Path, tmp_path: Path, kind: pa.DataType) -> None:
+    eeg = random_eeg(16_000, RNG, nan_share=0)
+    columns = {name: eeg[:, i] for i, name in enumerate(CHANNELS) if name != "EKG"}
+    pq.write_table(pa.table({**columns, "EKG": pa.nulls(16_000, kind)}), first_eeg(root))
+    read_recordings(root)
+    store = build_store({1: first_eeg(root)}, CHANNELS, tmp_path / "store")
+    window = store.window(1, 0, 10_000)
+    assert np.isnan(window[:, CHANNELS.index("EKG")]).all()
+    assert np.isfinite(window[:, :19]).all()
 
 
 @pytest.mark.parametrize("part", ["train", "test"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -170,6 +171,38 @@ def test_a_data_set_of_another_version_is_not_mistaken_for_this_one(
     monkeypatch.setattr(dataset, "VERSION", dataset.VERSION + 1)
     with pytest.raises(UserError, match=rf"version={dataset.VERSION - 1}, not {dataset.VERSION}.*remove it"):
         dataset.write_synthetic(tiny_synthetic, "tiny", seed=5)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff", b"{}", b'{"version": []}', b"[" * 100_000])
+def test_a_damaged_note_of_what_it_is_is_named(tiny_synthetic: Path, tmp_path: Path, content: bytes) -> None:
+    shutil.copytree(tiny_synthetic, tmp_path / "set")
+    note = tmp_path / "set" / "synthetic.json"
+    whole = note.read_bytes()
+    spoiled = bytearray(whole)
+    spoiled[whole.index(b'"rows": ') + 8] ^= 1  # a number of its sealed content
+    for damaged in (content, bytes(spoiled)):
+        note.write_bytes(damaged)
+        with pytest.raises(UserError, match="synthetic"):
+            dataset.write_synthetic(tmp_path / "set", "tiny", seed=5)
+
+
+def test_a_damaged_shard_is_written_again(
+    tiny_synthetic: Path, tiny_size: dataset.Size, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write() -> None:
+        dataset.write_synthetic(tmp_path / "set", "tiny", seed=5, n_jobs=1)
+
+    monkeypatch.setitem(dataset.SIZES, "tiny", tiny_size)
+    shard = dataset._shard(tmp_path / "set", "train", 0)
+    for content in (b"", b"{", b"[]", b"\xff", b'{"rows": 3}', b'{"rows": [{"shares": ["a"]}]}', None):
+        with monkeypatch.context() as patched:
+            patched.setattr(dataset, "_finish", lambda *_: None)
+            write()
+        shard.write_bytes(shard.read_bytes().replace(b"floor", b"gloor", 1) if content is None else content)
+        with pytest.raises(UserError, match=r"train-0\.json: .*; the same command writes this patient again"):
+            write()
+    write()
+    assert digest(tmp_path / "set") == digest(tiny_synthetic)
 
 
 def test_a_complete_data_set_is_left_alone(
