@@ -56,7 +56,7 @@ class Steps:
 
         A step that is no whole number of samples at 200 Hz is a `UserError`.
         """
-        step = round(step_s * SFREQ)
+        step = round(step_s * SFREQ) if 0 < step_s < np.inf else 0
         if step < 1 or abs(step - step_s * SFREQ) > 1e-6:
             raise UserError(f"step_s={step_s:g}: must be a multiple of {1 / SFREQ:g} s, above 0")
         middle = np.arange(max(1, recording.n_times // step), dtype=np.int64) * step + step // 2

@@ -39,7 +39,7 @@ class RunModel(Model):
         raw : mne.io.Raw or mne.Epochs
             Of any rate from 80 Hz on, and any reference.
         **settings
-            ``step_s``, ``outside``, ``interpolate``; see `hbac.inference.raws.predict_raw`.
+            ``step_s``, ``outside``, ``interpolate``, ``unit``; see `hbac.inference.raws.predict_raw`.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class EnsembleModel:
         raw : mne.io.Raw or mne.Epochs
             Of any rate from 80 Hz on, and any reference.
         **settings
-            ``step_s``, ``outside``, ``interpolate``; see `hbac.inference.raws.predict_raw`.
+            ``step_s``, ``outside``, ``interpolate``, ``unit``; see `hbac.inference.raws.predict_raw`.
 
         Returns
         -------

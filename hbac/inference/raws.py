@@ -31,6 +31,7 @@ def predict_raw(
     step_s: float = 2.0,
     outside: str = "reflected",
     interpolate: int = MOST_INTERPOLATED,
+    unit: str | None = None,
 ) -> pd.DataFrame:
     """Predict a `Raw` along its length, or each of `Epochs`.
 
@@ -41,19 +42,22 @@ def predict_raw(
     networks : Networks
         The networks.
     raw : mne.io.Raw or mne.Epochs
-        Any rate from 80 Hz on, any reference, electrodes by any 10-20 name; volts, as MNE has them.
+        Any rate from 80 Hz on, any reference, electrodes by any 10-20 name. Channels that ``info["bads"]`` names are
+        not read.
     step_s : float
         From one window to the next, in seconds; not used for epochs.
     outside : {"reflected", "repeated", "missing"}
         What windows are filled with beyond what was recorded.
     interpolate : int
         How many electrodes may be missing, and are made of their neighbours.
+    unit : {"V", "mV", "uV"}, optional
+        What the values are in; volts, as MNE has them, where it is not said.
 
     Returns
     -------
     DataFrame
         ``onset_s``, the six probabilities, ``window_s``, ``signal_share``, as in ``predictions.parquet``; of epochs a
-        row for each, in their order, with ``onset_s`` from the epoch's own zero.
+        row for each that is not rejected, in their order, with ``onset_s`` from the epoch's own zero.
 
     Raises
     ------
@@ -61,10 +65,10 @@ def predict_raw(
         When it is neither, too short, or a network cannot read it.
     """
     if hasattr(raw, "events") and hasattr(raw, "drop_log"):
-        return _epochs(ensemble, networks, raw, outside, interpolate)
+        return _epochs(ensemble, networks, raw, outside, interpolate, unit)
     if not hasattr(raw, "first_samp"):
         raise UserError(f"predict_raw takes mne.io.Raw or mne.Epochs, not {type(raw).__name__}")
-    recording = recording_of(MneSource(raw), "the Raw", interpolate=interpolate)
+    recording = recording_of(MneSource(raw), "the Raw", unit, interpolate)
     _check(networks, recording)
     recording.check_amplitudes()
     steps = Steps.of(recording, step_s)
@@ -72,15 +76,16 @@ def predict_raw(
     return course_frame(steps, blended(ensemble, networks, prob_RNK))
 
 
-def _epochs(ensemble: Ensemble, networks: Networks, epochs: Any, outside: str, interpolate: int) -> pd.DataFrame:
+def _epochs(
+    ensemble: Ensemble, networks: Networks, epochs: Any, outside: str, interpolate: int, unit: str | None
+) -> pd.DataFrame:
+    epochs = epochs if epochs.preload else epochs.copy().load_data()  # of others MNE knows no length
     if not len(epochs):
         raise UserError("predict_raw: these Epochs have no epoch")
     signals = MneSource.signals_of(epochs.info)
     rows = []
     for number, values in enumerate(epochs.get_data(copy=False)):
-        recording = recording_of(
-            ArraySource(signals, values), f"epoch {number}", interpolate=interpolate, quiet=number > 0
-        )
+        recording = recording_of(ArraySource(signals, values), f"epoch {number}", unit, interpolate, quiet=number > 0)
         if number == 0:  # all have the same signals and length
             _check(networks, recording)
         recording.check_amplitudes()

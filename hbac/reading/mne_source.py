@@ -31,8 +31,8 @@ class MneSource:
         self.files = [Path(file) for file in raw.filenames if file is not None]
         self._sfreq = float(raw.info["sfreq"])
         self.signals = self.signals_of(raw.info)
-        origin = raw.first_time if raw.annotations.orig_time is not None else 0.0
-        found = [(float(a["onset"]) - origin, float(a["duration"]), str(a["description"])) for a in raw.annotations]
+        first_s = float(raw.first_time)  # from which MNE counts onsets, in a `Raw` without a date too
+        found = [(float(a["onset"]) - first_s, float(a["duration"]), str(a["description"])) for a in raw.annotations]
         began = raw.info["meas_date"]
         self.start: datetime | None = None if began is None else began.replace(tzinfo=None)
         self.patient = str(raw.info.get("subject_info") or "")
@@ -44,12 +44,19 @@ class MneSource:
     @staticmethod
     def signals_of(info: Any) -> list[Signal]:
         """Return the signals that an `mne.Info` speaks of."""
-        return [Signal(ch["ch_name"], _unit(ch), float(info["sfreq"])) for ch in info["chs"]]
+        return [
+            Signal(ch["ch_name"], _unit(ch), float(info["sfreq"]), bad=ch["ch_name"] in info["bads"])
+            for ch in info["chs"]
+        ]
 
     def read(self, stretch: int, chosen: Sequence[int], first: int, stop: int) -> NDArray[np.float32]:
         """Return samples of signals, (chosen, stop - first), counted from the stretch's first, in volts."""
         begin = self._bounds[stretch][0]
-        return np.asarray(self._raw.get_data(list(chosen), begin + first, begin + stop), np.float32)
+        try:
+            return np.asarray(self._raw.get_data(list(chosen), begin + first, begin + stop), np.float32)
+        except (OSError, ValueError) as error:  # samples that are not loaded yet
+            files = ", ".join(map(str, self.files)) or "the Raw"
+            raise UserError(f"{files}: MNE cannot read samples {begin + first} to {begin + stop}: {error}") from None
 
     def check(self, i: int) -> None:
         """Do nothing: MNE has looked at it."""

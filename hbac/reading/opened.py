@@ -182,8 +182,9 @@ class Recording:
         look = max(set(live), key=live.count)
         if look != MICROVOLT:
             units = sorted({self.source.signals[i].unit or "no unit" for i in self.chosen})
+            guess = _GUESSES[look].replace("nanovolts", "microvolts") if units == ["V"] else _GUESSES[look]
             raise UserError(
-                f"{self.name}: its header says {', '.join(units)}, and then most of its EEG has {_GUESSES[look]}; "
+                f"{self.name}: its header says {', '.join(units)}, and then most of its EEG has {guess}; "
                 "unit=V, unit=mV or unit=uV says what it is"
             )
 
@@ -244,10 +245,17 @@ def recording_of(
     leads = [parse_label(signal.label) for signal in source.signals]
     found = [i for i, lead in enumerate(leads) if lead is not None and (unit or source.signals[i].uv is not None)]
     found = [i for i in found if source.signals[i].sfreq > 0]
+    bad = [source.signals[i].label for i in found if source.signals[i].bad]
+    found = [i for i in found if not source.signals[i].bad]
     names = {leads[i].name for i in found}  # type: ignore[union-attr]
     if not names & set(ELECTRODES):
         labels = ", ".join(signal.label for signal in source.signals[:8]) or "none"
-        raise UserError(f"{name}: no EEG channel; its channels: {labels}{' …' if len(source.signals) > 8 else ''}")
+        but = f" but {len(bad)} marked as bad" if bad else ""
+        raise UserError(
+            f"{name}: no EEG channel{but}; its channels: {labels}{' …' if len(source.signals) > 8 else ''}"
+        )
+    if not source.stretches:
+        raise UserError(f"{name}: nothing was recorded: its annotations say that all of it is a gap")
     electrodes = electrodes_of([leads[i] for i in found])  # type: ignore[misc]
     # Signals that no electrode follows from (ears beside a common reference) need not be read.
     used = [place for place in range(len(found)) if np.abs(electrodes.matrix[:, place]).any()]
@@ -261,6 +269,8 @@ def recording_of(
             )
         source.check(i)
     notes = list(source.notes)
+    if bad:
+        notes.append(f"marked as bad, not read: {', '.join(bad)}")
     twice = [source.signals[found[place]].label for place in electrodes.repeated]
     if twice:
         notes.append(f"there twice, the first is read: {', '.join(twice)}")

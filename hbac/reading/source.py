@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ class Signal:
     label: str
     unit: str
     sfreq: float
+    bad: bool = field(default=False, kw_only=True)  # somebody has marked it as bad: it is not read
 
     @property
     def uv(self) -> float | None:
