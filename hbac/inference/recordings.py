@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +71,7 @@ def find_recordings(given: Sequence[str | Path]) -> dict[str, Path]:
     Parameters
     ----------
     given : sequence of str or Path
-        Files, and folders, of which all recordings are taken, also from the folders in them.
+        Files, and folders, of which all recordings are taken, also from the folders in them, through links too.
 
     Returns
     -------
@@ -79,12 +81,12 @@ def find_recordings(given: Sequence[str | Path]) -> dict[str, Path]:
     Raises
     ------
     UserError
-        When one does not exist, stands there twice, or a folder has none.
+        When one does not exist, stands there twice, has no UTF-8 name, or a folder has none.
     """
     files: list[Path] = []
     for entry in (Path(name) for name in given if str(name)):  # without a name it would be the folder we are in
         if entry.is_dir() and entry.suffix.lower() != ".mff":
-            inside = sorted(path for path in entry.rglob("*") if _is_recording(path))
+            inside = sorted(_recordings_in(entry))
             if not inside:
                 raise UserError(f"recordings={entry}: no recording in this folder (.edf, .bdf, {', '.join(SUFFIXES)})")
             files += inside
@@ -94,25 +96,60 @@ def find_recordings(given: Sequence[str | Path]) -> dict[str, Path]:
             raise UserError(f"recordings={entry}: is a pipe or a device; a recording must be a file")
         else:
             raise UserError(f"recordings={entry}: there is no such file or folder")
-    places = Counter(path.resolve() for path in files)
-    if twice := [path for path in files if places[path.resolve()] > 1]:
-        raise UserError(f"recordings: {twice[0]} is there twice")
+    places: dict[Path, Path] = {}
+    for path in files:
+        if "\N{REPLACEMENT CHARACTER}" in os.fsencode(path).decode(errors="replace"):
+            raise UserError(f"recordings: {os.fsencode(path)!r}: this name is no UTF-8; rename the file or its folder")
+        if (first := places.setdefault(path.resolve(), path)) is not path:
+            raise UserError(f"recordings: {path} is there twice{f', as {first}' if first != path else ''}")
     if not files:
         raise UserError("recordings=[]: name files or folders: recordings=[a.edf,folder/]")
     names = [_stem(path) for path in files]
-    common = {name for name, n in Counter(names).items() if n > 1}
-    names = [f"{path.resolve().parent.name}-{n}" if n in common else n for n, path in zip(names, files, strict=True)]
+    taken = Counter(map(_on_disk, names))
+    names = [
+        f"{path.resolve().parent.name}-{n}" if taken[_on_disk(n)] > 1 else n
+        for n, path in zip(names, files, strict=True)
+    ]
     found: dict[str, Path] = {}
+    written: dict[str, Path] = {}
     for name, path in zip(names, files, strict=True):
-        if name in found:
-            raise UserError(f"recordings: {found[name]} and {path} would both be written to {name}/; name one of them")
+        if (other := written.setdefault(_on_disk(name), path)) is not path:
+            raise UserError(f"recordings: {other} and {path} would both be written to {name}/; name one of them")
         found[name] = path
     return found
 
 
+def _recordings_in(folder: Path) -> Iterator[Path]:
+    """Yield the recordings below a folder, in each that links lead to once; what cannot be looked at is an error."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"recordings={folder}: {error.filename}: {error.strerror}")
+
+    seen = {os.path.realpath(folder)}
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        for path in (Path(root, name) for name in (*folders, *names)):
+            if path.name.startswith("._"):  # what a Mac notes of a file on a disk that is none of a Mac's
+                continue
+            if _is_recording(path):
+                yield path
+            elif path.is_symlink() and _is_named(path) and not path.exists():
+                raise UserError(f"recordings={folder}: {path}: a link to a file that is not there")
+        new = {os.path.realpath(Path(root, name)): name for name in sorted(folders, reverse=True)}
+        folders[:] = [name for place, name in new.items() if place not in seen]
+        seen |= new.keys()
+
+
+def _on_disk(name: str) -> str:
+    """Return what a file system that knows neither capitals nor how accents are written takes for the name."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _is_named(path: Path) -> bool:
+    return is_edf(path) or path.name.lower().endswith(SUFFIXES)
+
+
 def _is_recording(path: Path) -> bool:
-    named = is_edf(path) or path.name.lower().endswith(SUFFIXES)
-    return named and (path.is_file() or path.suffix.lower() == ".mff")
+    return _is_named(path) and (path.is_file() or path.suffix.lower() == ".mff")
 
 
 def _stem(path: Path) -> str:

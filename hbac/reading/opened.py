@@ -251,9 +251,7 @@ def recording_of(
     if not names & set(ELECTRODES):
         labels = ", ".join(signal.label for signal in source.signals[:8]) or "none"
         but = f" but {len(bad)} marked as bad" if bad else ""
-        raise UserError(
-            f"{name}: no EEG channel{but}; its channels: {labels}{' …' if len(source.signals) > 8 else ''}"
-        )
+        raise UserError(f"{name}: no EEG channel{but}; its channels: {labels}{' …' if len(source.signals) > 8 else ''}")
     if not source.stretches:
         raise UserError(f"{name}: nothing was recorded: its annotations say that all of it is a gap")
     electrodes = electrodes_of([leads[i] for i in found])  # type: ignore[misc]

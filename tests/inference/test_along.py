@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -240,8 +241,15 @@ def test_which_recordings_are_meant(tmp_path: Path) -> None:
         assert list(find_recordings([tmp_path / name])) == [name]
         (tmp_path / name).unlink()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "c").mkdir()
+    for name in ("A\u0308", "\u00e4"):  # a file system may know neither capitals nor how accents are written
+        (tmp_path / "c" / f"{name}.edf").touch()
+    (tmp_path / "latin").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/latin/M\xfcller.edf")).touch()
     for given, message in (
         ([tmp_path / "empty"], "empty: no recording in this folder"),
+        ([tmp_path / "c"], "would both be written to"),
+        ([tmp_path / "latin"], "M.xfcller.edf': this name is no UTF-8; rename the file"),
         ([tmp_path / "none.edf"], "none.edf: there is no such file or folder"),
         (["/dev/null"], "/dev/null: is a pipe or a device"),
         ([""], "name files or folders"),
@@ -250,3 +258,16 @@ def test_which_recordings_are_meant(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             find_recordings(given)
+
+
+def test_recordings_are_found_through_links(tmp_path: Path) -> None:
+    for path in ("archive/2024/x.edf", "archive/2024/._x.edf", "elsewhere/y.edf"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    archive = tmp_path / "archive"
+    for name, target in (("2025", "../elsewhere"), ("latest", "2024"), ("2024/up", ".."), ("z.edf", "2024/gone.edf")):
+        (archive / name).symlink_to(target)
+    with pytest.raises(UserError, match=r"z.edf: a link to a file that is not there"):
+        find_recordings([archive])
+    (archive / "z.edf").unlink()
+    assert find_recordings([archive]) == {"x": archive / "2024/x.edf", "y": archive / "2025/y.edf"}
