@@ -19,7 +19,7 @@ from hbac.cli.ground import keep_below, open_streams, unusable
 from hbac.cli.settings import check_settings
 from hbac.cli.spelling import check_config_dir, check_flags, check_overrides, explained, with_empty_groups
 from hbac.common.errors import UserError, fail
-from hbac.common.processes import ends_cleanly
+from hbac.common.processes import ends_cleanly, interrupt_within
 
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
                      "--config-dir", "-cd")  # fmt: skip
@@ -136,6 +136,8 @@ def _launch(job: str, config_name: str) -> None:
             keep_below(Path(str(cfg.outputs)))
             return getattr(import_module(module), function)(cfg)
         except Exception as error:
+            if interrupt := interrupt_within(error):
+                raise interrupt from None
             if isinstance(error, OSError):
                 error = unusable(error)
             elif isinstance(error, OmegaConfBaseException):

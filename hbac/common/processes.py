@@ -58,6 +58,13 @@ def ends_cleanly() -> Iterator[None]:
         raise SystemExit(128 + signum) from None
 
 
+def interrupt_within(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Find the interrupt that a compiled module made into an error of its own, where it came during its import."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error
+
+
 def _stop(signum: int, frame: FrameType | None) -> None:
     for other in _STOP:
         signal.signal(other, signal.SIG_IGN)  # once is enough: cleaning up is not to be interrupted

@@ -199,3 +199,20 @@ def test_ensemble_without_members(tmp_path: Path) -> None:
     result = run(tmp_path, "hbac.ensemble")
     assert result.returncode == 2
     assert "members=[PATH" in result.stderr
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=0,1"]])
+def test_ctrl_c_during_the_import_of_a_compiled_module(tmp_path: Path, sweep: list[str]) -> None:
+    """It raises SystemError from the interrupt: no traceback, and no job of a sweep is left out for the next."""
+    (tmp_path / "compiled.py").write_text(
+        "import os, signal\nprint('begun')\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt as interrupt:\n    raise SystemError('initialization failed') from interrupt\n"
+    )
+    code = "import sys; from hbac.cli.launch import launch; sys.argv[0] = 'x'; launch('compiled:main', 'train')"
+    result = subprocess.run(
+        [sys.executable, "-c", code, *sweep], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 130
+    assert "Traceback" not in result.stderr
+    assert result.stderr.endswith("interrupted; type the same command again to go on\n")
+    assert result.stdout.count("begun") == 1
