@@ -37,7 +37,13 @@ class MneSource:
         self.start: datetime | None = None if began is None else began.replace(tzinfo=None)
         self.patient = str(raw.info.get("subject_info") or "")
         own = (_GAP, *_EDGES)
-        self.annotations = [Annotation(onset, duration, text) for onset, duration, text in found if text not in own]
+        of_channels = [tuple(a.get("ch_names") or (None,)) for a in raw.annotations]
+        self.annotations = [
+            Annotation(onset, duration, text, channel)
+            for (onset, duration, text), channels in zip(found, of_channels, strict=True)
+            for channel in channels
+            if text not in own
+        ]
         self._bounds = _bounds(found, raw.n_times, self._sfreq)
         self.stretches = [Stretch(a / self._sfreq, (b - a) / self._sfreq) for a, b in self._bounds]
 

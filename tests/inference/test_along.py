@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,10 @@ from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
 from hbac.inference.recordings import DONE_FILE, Wish, find_recordings, infer_recordings
 from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
+from hbac.reading.edf import EdfSource
 from hbac.reading.opened import Recording, open_recording
 from hbac.recordings.outside import fill_gaps, fill_outside
+from hbac.report.recording_folder import blocks_of
 from hbac.vocabulary import ELECTRODES, PROB_COLUMNS
 from tests.ensembles import SMALL_NET, write_ensemble
 from tests.recorded import brain, cut_gaps, write_brain, write_edf
@@ -105,6 +107,34 @@ def test_a_montage_that_cannot_be_made_names_what_is_missing(networks: Networks,
     path = write_edf(tmp_path / "a.edf", {name: x for name, x in eeg.items() if name not in lost}, 200.0)
     with pytest.raises(UserError, match=r"8 of the 18 derivations of .* cannot be made: Fp1-F7: F7 missing; .*no F7, "):
         check_montages(networks, open_recording(path))
+
+
+def test_a_montage_that_sees_the_reference_is_warned_of(networks: Networks, tmp_path: Path) -> None:
+    write_brain(tmp_path / "a.edf", 12.0)
+    recording = open_recording(tmp_path / "a.edf")
+    assert check_montages(networks, recording) == []  # differences, in which it cancels
+    path = write_ensemble(tmp_path / "seen", [[*SMALL_NET, "montage=referential"]], n_folds=1)
+    (note,) = check_montages(Networks.of(ensemble_of(path.parent), "cpu", "32-true"), recording)
+    assert note.endswith(" sees electrodes against the file's own reference")
+
+
+def test_no_more_than_a_chunk_is_read_at_a_time(
+    networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the length: else memory would grow with it."""
+    write_brain(tmp_path / "a.edf", 4500.0, 100.0)
+    read, spans_s = EdfSource.read, []
+
+    def noted(self: EdfSource, stretch: int, chosen: Sequence[int], first: int, stop: int) -> np.ndarray:
+        spans_s.append((stop - first) / 100)
+        return read(self, stretch, chosen, first, stop)
+
+    monkeypatch.setattr(EdfSource, "read", noted)
+    recording = open_recording(tmp_path / "a.edf")
+    recording.check_amplitudes()
+    predict_along(AlongChunks(networks, recording, Steps.of(recording, 50.0)))
+    assert sum(len(block) for block in blocks_of(recording)) == recording.n_times
+    assert max(spans_s) < 1400  # a chunk, and a window and what filters need beside it, in whole steps
 
 
 @pytest.mark.parametrize("outside", ["reflected", "repeated", "missing"])

@@ -109,14 +109,48 @@ def test_what_mne_reads_is_the_same(tmp_path: Path) -> None:
     wanted = open_recording(tmp_path / "a.edf").read(0, 4000)
     info = mne.create_info(list(CHANNELS), 256.0, ["eeg"] * 19 + ["ecg"])
     raw = mne.io.RawArray(eeg * 1e-6, info, verbose="ERROR")
-    raw.set_annotations(mne.Annotations([2.0], [0.5], ["seen"]))
+    raw.set_annotations(mne.Annotations([2.0, 3.0], [0.5, 0], ["seen", "spike"], ch_names=[[], ["Cz", "Pz"]]))
     raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
     recording = open_recording(tmp_path / "a_raw.fif")
     np.testing.assert_allclose(recording.read(0, 4000), wanted, atol=0.1)
-    assert [(a.onset_s, a.text) for a in recording.annotations] == [(2.0, "seen")]
+    assert [(a.onset_s, a.text, a.channel) for a in recording.annotations] == [
+        (2.0, "seen", None), (3.0, "spike", "Cz"), (3.0, "spike", "Pz")
+    ]  # fmt: skip
     raw.set_annotations(mne.Annotations([5.0], [3.0], ["BAD_ACQ_SKIP"]))
     raw.save(tmp_path / "b_raw.fif", verbose="ERROR")
     assert open_recording(tmp_path / "b_raw.fif").gaps == ((5.0, 3.0),)
+
+
+def test_of_channels_that_say_the_same_the_first_is_read(tmp_path: Path) -> None:
+    eeg = brain(12, 200, 21)
+    labels = [*ELECTRODES, "T7", "Sph1"]  # T7 is T3
+    recording = open_recording(write_edf(tmp_path / "a.edf", list(zip(labels, eeg, strict=True)), 200.0))
+    assert "there twice, the first is read: T7" in recording.notes
+    assert recording.ignored == ("T7", "Sph1")
+    np.testing.assert_allclose(recording.read(0, 2400)[:19], eeg[:19], atol=0.1)
+
+
+def test_brainvision_is_read_by_what_its_header_says(tmp_path: Path) -> None:
+    pytest.importorskip("mne")
+    eeg_CT = brain(20, 250, 20)
+    (0.1 * eeg_CT).T.astype("<f4").tofile(tmp_path / "a.eeg")  # of a resolution of 10 µV
+    channels = "\n".join(f"Ch{i}={name},,10,µV" for i, name in enumerate(CHANNELS, 1))
+    (tmp_path / "a.vhdr").write_text(
+        "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\nDataFile=a.eeg\n"
+        "MarkerFile=a.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\nNumberOfChannels=20\n"
+        f"SamplingInterval=4000\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n[Channel Infos]\n{channels}\n"
+    )
+    (tmp_path / "a.vmrk").write_text(
+        "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nDataFile=a.eeg\n[Marker Infos]\n"
+        "Mk1=Comment,seizure?,1251,1,0\n"
+    )
+    recording = open_recording(tmp_path / "a.vhdr")
+    recording.check_amplitudes()
+    assert (recording.sfreq, recording.duration_s) == (250, 20)
+    assert [(a.onset_s, a.text) for a in recording.annotations] == [(5.0, "Comment/seizure?")]
+    signals = [Signal(name, "uV", 250.0) for name in CHANNELS]
+    wanted = recording_of(ArraySource(signals, eeg_CT.astype(np.float32)), "it").read(0, 4000)
+    np.testing.assert_allclose(recording.read(0, 4000), wanted, atol=0.01)
 
 
 def test_what_nobody_reads_is_refused(tmp_path: Path) -> None:
