@@ -21,6 +21,7 @@ from hbac.common.errors import UserError
 from hbac.common.files import hash_of_file, read_json, with_digest, without_digest, write_json
 from hbac.ensembling.build import build_ensemble
 from hbac.ensembling.operating_points import OPERATING_FILE, OperatingPoints
+from hbac.labels.folds import FoldTable, make_folds
 from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.predictions.rater_votes import read_opinions
 from hbac.recordings.building import _entry, _line
@@ -29,6 +30,7 @@ from hbac.recordings.layout import read_recordings
 from hbac.report.curves import read_log
 from hbac.report.gather import gather
 from hbac.report.weights import blend_weights
+from hbac.vocabulary import VOTE_COLUMNS
 from tests.ensembling.standin import make_standin
 from tests.events.courses import course_of
 from tests.helpers import write_hms_layout
@@ -160,6 +162,13 @@ def test_second_opinions(tmp_path: Path) -> None:
         read_opinions(path, rows)
     path.write_text(OPINIONS + lines[0].replace("lpd", "gpd").rpartition(",")[0] + ",\r\n", newline="")
     assert read_opinions(path, rows)[0].tolist() == [0, 0, 0.8, 0, 0, 0]
+
+
+def test_folds(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"patient_id": np.arange(100, 130), "eeg_id": np.arange(30), "expert_consensus": "LPD"})
+    rows[list(VOTE_COLUMNS)] = np.eye(6, dtype=int)[np.arange(30) % 6]
+    make_folds(rows, 3).write(tmp_path / "folds.csv")
+    never_silent(tmp_path / "folds.csv", lambda: FoldTable.read(tmp_path / "folds.csv"), 500)
 
 
 def test_what_is_kept_of_footers(tmp_path: Path) -> None:

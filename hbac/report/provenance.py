@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from hbac.report.gather import Gathered
 from hbac.report.page import Table
 from hbac.runs.data_of_run import dataset_of_run, dataset_overrides
 from hbac.runs.folder import CONFIG_FILE, DONE_FILE, ENVIRONMENT_FILE
+
+log = logging.getLogger("hbac.report")
 
 _SHORT = 12  # digits of a hash in a table; the whole stands in the details
 _COMMAND = "command"
@@ -78,10 +81,12 @@ def _environment(environments: list[dict[str, Any]]) -> Table:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read what a run says of itself: empty where it is not there, or where it is damaged, which hurts nobody else."""
+    """Read what a run says of itself: empty where it is not there, or damaged, which is said and hurts nobody else."""
     try:
         found = read_json(path)
-    except UserError:
+    except UserError as error:
+        if path.is_file():
+            log.warning("%s; it is left out", error)
         return {}
     return found if isinstance(found, dict) else {}
 

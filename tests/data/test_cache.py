@@ -130,6 +130,19 @@ def test_a_flipped_bit_is_named_and_the_cache_made_again(part: Part, tmp_path: P
     assert torch.equal(again.held_out_set.__getitems__(range(len(again.held_out_set)))["features"], before)
 
 
+@pytest.mark.parametrize("bit", [0, 9, 100])
+def test_a_flipped_bit_of_a_checksum_too(part: Part, tmp_path: Path, bit: int) -> None:
+    data = eeg(part, cache=tmp_path)
+    (whole,) = tmp_path.glob("*.f16")
+    contents = whole.read_bytes(), whole.with_suffix(".crc").read_bytes()
+    del data
+    whole.with_suffix(".crc").write_bytes(flipped(contents[1], bit))
+    with pytest.raises(UserError, match=f"{whole.name}: row {bit // 32} is not what was written"):
+        eeg(part, cache=tmp_path).train_set.parts[0].cached.copy(np.arange(len(part.rows)))
+    eeg(part, cache=tmp_path)
+    assert (whole.read_bytes(), whole.with_suffix(".crc").read_bytes()) == contents
+
+
 @pytest.mark.parametrize("name", ["features", "checksums"])
 def test_a_cache_cut_short_is_made_again(
     part: Part, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture

@@ -164,7 +164,7 @@ def test_largest_file_size_of_the_system(many: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the peak of memory")
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
-    """One recording of 4.2 hours, 240 MB as float32, is converted and read within some 100 MB of memory."""
+    """One recording of 4.2 hours, 240 MB as float32, is converted, read and audited within some 100 MB of memory."""
     code = """
         import sys
         from pathlib import Path
@@ -179,15 +179,20 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
         store = build_store({2: folder / "2.parquet"}, CHANNELS, folder / "large")
         for start in range(0, 2_990_000, 10_000):
             store.copy_windows([2], [start], 10_000)
-        print(before, peak_mb())
+        after = peak_mb()
+        import pandas as pd
+        from hbac.labels.duplicates import find_duplicates
+        found = find_duplicates(store, pd.DataFrame({"eeg_id": [2], "patient_id": [2]}))
+        print(before, after, peak_mb())
     """
     rng = np.random.default_rng(0)
     write_eeg(tmp_path / "1.parquet", random_eeg(10_000, rng))
     write_eeg(tmp_path / "2.parquet", np.tile(random_eeg(100_000, rng), (30, 1)))
     output, errors = child(code, tmp_path).communicate(timeout=300)
     assert output, errors
-    before, after = map(float, output.split())
+    before, after, audited = map(float, output.split())
     assert 0 < after - before < 120
+    assert audited - before < 150
 
 
 def test_a_folder_that_is_called_like_an_unfinished_store_stays(tmp_path: Path) -> None:

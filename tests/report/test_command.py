@@ -118,7 +118,7 @@ def test_recordings_that_are_gone_are_asked_for_by_their_own_name(reported: Path
     ],
 )
 def test_what_is_damaged_is_left_out_and_said(
-    reported: Path, tmp_path: Path, name: str, content: str, shown: str
+    reported: Path, tmp_path: Path, name: str, content: str, shown: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = sorted((reported / "runs").iterdir())[0]
     shutil.copytree(one, tmp_path / one.name)
@@ -130,6 +130,8 @@ def test_what_is_damaged_is_left_out_and_said(
     page = write_report(found, tmp_path / "made", notes=notes).read_text()
     assert shown in page
     assert (part is None) == (name == "config.json")
+    unreadable = name.endswith(".json") and content in ("{", "\xff")
+    assert (f"{name}: not a JSON file" in caplog.text and "it is left out" in caplog.text) == unreadable
 
 
 def test_other_recordings_are_refused(reported: Path, tiny_root: Path, tmp_path: Path) -> None:
