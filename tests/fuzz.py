@@ -1,11 +1,14 @@
 """Damage and nonsense for files, from a seed, for ``HBAC_FUZZ_S`` seconds a fuzzer (3 by default).
 
-Five minutes each: ``HBAC_FUZZ_S=300 pytest -m slow tests/test_fuzz.py``.
+Five minutes each, of other cases than by default:
+``HBAC_FUZZ_S=300 HBAC_FUZZ_SEED=1000000 pytest tests/test_fuzz.py``.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import numpy as np
 
 SECONDS = float(os.environ.get("HBAC_FUZZ_S", "3"))
+FIRST = int(os.environ.get("HBAC_FUZZ_SEED", "0"))
 NONSENSE: tuple[Any, ...] = (
     None, True, -1, 0, 1, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "x", "1", "../..",
     "\0", "\ud800", "a" * 5_000, [], {}, [[]], [None], {"": None}, [1, "a"], {"kind": "mixture"}, [[float("nan")]],
@@ -20,12 +24,13 @@ NONSENSE: tuple[Any, ...] = (
 
 
 def rounds() -> Iterator[np.random.Generator]:
-    """One generator after the other, the same ones each time, until the time is over."""
+    """One generator after the other, the same ones each time, until the time is over; says how many there were."""
     end = time.monotonic() + SECONDS
-    seed = 0
-    while time.monotonic() < end:
+    for seed in itertools.count(FIRST):
+        if time.monotonic() >= end:
+            break
         yield np.random.default_rng([7, seed])
-        seed += 1
+    sys.stderr.write(f"{seed - FIRST} rounds in {SECONDS:g} s, {time.process_time():.0f} s of a processor\n")
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:

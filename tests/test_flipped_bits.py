@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 from hbac.cli.console import ensemble_table
 from hbac.common.errors import UserError
 from hbac.common.files import hash_of_file, read_json, with_digest, without_digest, write_json
+from hbac.common.outputs import replacing
 from hbac.ensembling.build import build_ensemble
 from hbac.ensembling.operating_points import OPERATING_FILE, OperatingPoints
 from hbac.labels.folds import FoldTable, make_folds
+from hbac.models.pretrained import shapes_in
 from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.predictions.rater_votes import read_opinions
 from hbac.recordings.building import _entry, _line
@@ -162,6 +165,13 @@ def test_second_opinions(tmp_path: Path) -> None:
         read_opinions(path, rows)
     path.write_text(OPINIONS + lines[0].replace("lpd", "gpd").rpartition(",")[0] + ",\r\n", newline="")
     assert read_opinions(path, rows)[0].tolist() == [0, 0, 0.8, 0, 0, 0]
+
+
+def test_weights_that_were_converted(tmp_path: Path) -> None:
+    """As ``hbac.prepare weights=`` writes them, for ``model.pretrained_file``."""
+    with replacing(tmp_path, "hbac.prepare", "w.safetensors") as staged:
+        save_file({"conv.weight": np.arange(60, dtype=np.float32)}, staged / "w.safetensors")
+    never_silent(tmp_path / "w.safetensors", lambda: shapes_in(tmp_path / "w.safetensors"), 100)
 
 
 def test_folds(tmp_path: Path) -> None:
