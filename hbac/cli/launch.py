@@ -21,6 +21,8 @@ from hbac.cli.spelling import check_config_dir, check_flags, check_overrides, ex
 from hbac.common.errors import UserError, fail
 from hbac.common.processes import ends_cleanly, interrupt_within
 
+# What Hydra and OmegaConf end in, before a job has begun, where they are given what they did not think of.
+NOT_COMPOSED = (TypeError, ValueError, KeyError, AttributeError, AssertionError, ArithmeticError, RecursionError)
 _FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
                      "--config-dir", "-cd")  # fmt: skip
 
@@ -165,7 +167,7 @@ def _launch(job: str, config_name: str) -> None:
     except Exception as error:
         if type(error).__module__.partition(".")[0] in LAUNCHERS:
             end_killed_sweep(error, merged=config_name == "train")
-        if not isinstance(error, TypeError | ValueError | KeyError | AttributeError | AssertionError):
+        if not isinstance(error, NOT_COMPOSED):
             raise
         if started:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ _WORDS_TOO = ("trainer.devices", "trainer.deterministic")  # auto, warn
 _WAYS = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info"}  # of them one at a time
 _RENAMED = {"report": "comparisons"}
 _SEVERAL = ("logger", "callbacks", "experiment", "debug")  # groups of which a list may be chosen
+_LONGEST_KEY, _SHOWN = 200, 40
+_MOST_JOBS = 10_000  # of one range
 _LISTED = 20  # more settings than this are left to --help
 _NUMBER = {bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -70,6 +73,8 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
         return  # Hydra will say so
     for override in parsed:
         key = override.key_or_group
+        if len(key) > _LONGEST_KEY:  # no file may have such a name
+            raise UserError(f"{key[:_SHOWN]}…: there is no such setting")
         if override.is_delete() and not key.startswith("hydra"):
             raise UserError(f"{override.input_line}: a setting cannot be taken away; give it another value, maybe null")
         if key in _RENAMED and not any(True for _ in _written(conf, config_name, key)):
@@ -121,8 +126,14 @@ def _check_not_empty(override: Any, value: Any, is_setting: bool) -> None:
             f"{override.input_line}: glob chooses among the options of a group, and this is a setting; write its "
             "values: fold=0,1,2,3,4 or fold=range(0,5)"
         )
-    if isinstance(value, RangeSweep) and not any(True for _ in value.range()):
-        raise UserError(f"{override.input_line}: there is nothing in this range")
+    if isinstance(value, RangeSweep):
+        ends = [float("nan" if number is None else number) for number in (value.start, value.stop, value.step)]
+        if not all(map(math.isfinite, ends)) or not ends[2]:
+            raise UserError(f"{override.input_line}: range(START,STOP,STEP) needs numbers, and a step that is not 0")
+        if (ends[1] - ends[0]) / ends[2] > _MOST_JOBS:
+            raise UserError(f"{override.input_line}: more than {_MOST_JOBS:,} values")
+        if not any(True for _ in value.range()):
+            raise UserError(f"{override.input_line}: there is nothing in this range")
 
 
 def explained(error: Exception, overrides: Sequence[str], conf: Path, config_name: str) -> str:

@@ -173,6 +173,10 @@ def test_flags_that_exclude_one_another(flags: list[str], conf: Path) -> None:
         ("fold=glob(*)", "fold=glob(*): glob chooses among the options of a group"),
         ("model.depth=glob(*)", "model.depth=glob(*): glob chooses"),
         ("fold=range(3,3)", "fold=range(3,3): there is nothing in this range"),
+        ("fold=range(nan,5)", "fold=range(nan,5): range(START,STOP,STEP) needs numbers, and a step that is not 0"),
+        ("fold=range(0,inf)", "fold=range(0,inf): range(START,STOP,STEP) needs numbers"),
+        ("fold=range(0,5,0)", "fold=range(0,5,0): range(START,STOP,STEP) needs numbers"),
+        ("seed=range(0,1000000000)", "seed=range(0,1000000000): more than 10,000 values"),
     ],
 )
 def test_sweeps_over_nothing_and_options_that_are_no_names(override: str, words: str, conf: Path) -> None:
