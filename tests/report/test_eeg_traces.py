@@ -95,6 +95,15 @@ def test_real_windows_are_readable_at_the_defaults(browser: Browser, real: tuple
             np.abs(np.fft.rfft(values[:2000] * np.hanning(2000)))[600] / 500 for values in uv.values()
         ]  # at 60 Hz
         assert not with_mains or max(mains_uv) < 3.0  # of up to 5,500, whose frequency wanders; a pixel and a half
+        sensitivity = 15 if number < 2 else 7  # two seizures of up to a millivolt
+        assert ("traces would cover one another: 15" in text) == (number < 2)
+        large = [np.quantile(np.abs(values), 0.95) / sensitivity * 96 / 25.4 for values in uv.values()]
+        assert np.median(large) < 40  # pixels; from one row to the next it is 25
+    choose(browser, "sensitivity", "7")  # a reader's own one stays
+    for _ in range(11):
+        press(browser, "ArrowLeft", shift=True)
+    assert browser.run("return document.getElementById('eeg-sensitivity').value") == "7"
+    assert "cover one another" not in browser.run("return document.getElementById('eeg-said').textContent")
     assert browser.console() == []
 
 

@@ -26,7 +26,6 @@ const hbacOpinion = (() => {
     if (mine) part("certainty").value = mine.certainty;
     part("save").disabled = n === 0;
     part("save").textContent = n ? `save ${n} as csv` : "save as csv";
-    told();
   }
 
   /* Says a class of the window that is shown; the same once more takes it back. */
@@ -35,6 +34,7 @@ const hbacOpinion = (() => {
     else said[shown.label_id] = { class: name, certainty: Number(part("certainty").value), said_at: new Date().toISOString() };
     remember();
     refresh();
+    told();
   }
 
   const cell = (value) => /[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value);
@@ -78,6 +78,10 @@ const hbacOpinion = (() => {
       if (mine) { mine.certainty = Number(part("certainty").value); remember(); }
     });
     part("save").addEventListener("click", save);
+    try { part("rater").value = window.localStorage.getItem("hbac-rater") ?? ""; } catch { /* then it is typed again */ }
+    part("rater").addEventListener("change", () => {
+      try { window.localStorage.setItem("hbac-rater", part("rater").value); } catch { /* as above */ }
+    });
   }
 
   return { begin, show, say, csv, of: (one) => said[one.label_id]?.class };

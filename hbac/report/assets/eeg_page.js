@@ -8,7 +8,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const figure = document.getElementById("eeg-figure");
   const control = (name) => document.getElementById(`eeg-${name}`);
   const state = { at: 0, from: page.central[0], span: page.page_s, listed: [],
-    hidden: new Set(), gains: new Map(), marks: [] };
+    hidden: new Set(), gains: new Map(), marks: [], fits: true, fitted: null }; // until the reader chooses a sensitivity, to a window
+  const usual = control("sensitivity").value;
   let turn = 0; // of two windows asked for in haste, the later one is shown
 
   const { element } = hbacVotes;
@@ -98,23 +99,32 @@ document.addEventListener("DOMContentLoaded", () => {
       return;
     }
     if (mine !== turn) return;
+    if (state.fits && state.fitted !== state.at) {
+      control("sensitivity").value = hbacSheet.fitting(page, channels, found, [...control("sensitivity").options].map((one) => one.value), usual);
+      state.fitted = state.at;
+    }
     const uvPerMm = Number(option("sensitivity"));
     const pixels = Math.max(200, figure.clientWidth - sides().l - sides().r);
     const { rows, traces, ekg } = hbacSheet.draw(page, channels, found, montage, uvPerMm, range(), pixels, 0, state);
     const smaller = rows.filter((row) => row.shrunk && !state.gains.has(row.name)).map((row) => row.name + row.shrunk);
     const layout = layoutOf(rows, uvPerMm, ekg);
-    const why = option("saliency") === "on" && found.saliency ? [hbacDrawing.saliency(found, rows, page)].filter(Boolean) : [];
+    const why = option("saliency") === "on" && found.saliency && !veiled(shown) ? [hbacDrawing.saliency(found, rows, page)].filter(Boolean) : [];
     figure.style.height = `${layout.height}px`;
     await hbac.show(figure, { data: [...traces, ...maps.map(mapTrace), ...why], layout, config: { displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] } });
     figure.removeAllListeners("plotly_click");
     figure.on("plotly_click", ({ points }) => mark(points[0]));
     control("long").hidden = !long;
-    if (long) hbac.show(control("long"), hbacDrawing.official(long, page, narrow()));
+    if (long) {
+      const around = hbacDrawing.official(long, page, narrow());
+      control("long").style.height = `${around.layout.height}px`;
+      hbac.show(control("long"), around);
+    }
     control("why").textContent = !why.length ? "" : `Shaded: the seconds and electrodes that spoke for ${className(found.saliency.class)} (blue) or `
       + `against it (orange) in ${page.explained}${page.explained === page.members[0] ? "" : `, not in ${page.members[0]}, which has no network at hand`}: `
       + `integrated gradients, second by second; the strongest of an electrode is ${found.saliency.most} nats.`;
     const missing = Object.keys(found.gaps);
     control("said").textContent = [said(found.mains, lines),
+      state.fits && option("sensitivity") !== usual ? `At ${usual} µV/mm traces would cover one another: ${uvPerMm} µV/mm.` : "",
       option("saliency") === "on" && !found.saliency ? "No saliency: no network that did not learn this window is at hand." : "",
       state.hidden.size ? `Hidden: ${[...state.hidden].join(", ")}.` : "",
       smaller.length ? `Drawn smaller, for it would fill the page: ${smaller.join(", ")}.` : "",
@@ -186,7 +196,8 @@ document.addEventListener("DOMContentLoaded", () => {
     history.replaceState(null, "", `#${shown.label_id}`);
     control("title").textContent = `EEG ${shown.eeg_id}`;
     control("facts").textContent = `label ${shown.label_id}, patient ${shown.patient_id}, `
-      + `seconds ${shown.offset_s} to ${shown.offset_s + page.window_s} of the recording; ${shown.why}`;
+      + `${shown.offset_s} to ${shown.offset_s + page.window_s} s of the recording; ${shown.why}`;
+    control("facts").title = control("facts").textContent;
     for (const button of document.querySelectorAll(".eeg-list button")) {
       const current = Number(button.value) === state.at;
       if (current) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
@@ -194,7 +205,18 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     hbacVotes.show(control("votes"), shown, page);
     hbacOpinion.show(shown);
+    unveil();
     return draw();
+  }
+
+  /* Who reads blind sees what others said of a window once something was said of it. */
+  const veiled = (shown) => control("blind").checked && !hbacOpinion.of(shown);
+  function unveil() { control("votes").hidden = veiled(page.windows[state.at]); }
+
+  function opined() {
+    listWindows();
+    unveil();
+    draw();
   }
 
   function goTo(from) { state.from = Math.max(0, Math.min(page.window_s - span(), from)); }
@@ -209,6 +231,7 @@ document.addEventListener("DOMContentLoaded", () => {
   /* Another entry of a control's list, the first again after the last where it goes round. */
   function step(name, by, round = true) {
     const list = control(name), n = list.options.length, at = list.selectedIndex + by;
+    if (name === "sensitivity") state.fits = false;
     list.selectedIndex = round ? (at + n) % n : Math.max(0, Math.min(n - 1, at));
     if (name === "montage") listChannels();
     draw();
@@ -243,7 +266,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const found = [];
     let why, list;
     for (const at of state.listed) {
-      const shown = page.windows[at], heading = order in orders ? "" : shown.why;
+      const shown = page.windows[at], heading = order in orders ? "" : shown.why, secret = veiled(shown);
       if (heading !== why) {
         why = heading;
         found.push(element("h2", "", why), list = element("ol"));
@@ -251,9 +274,9 @@ document.addEventListener("DOMContentLoaded", () => {
       const button = list.appendChild(element("li")).appendChild(element("button"));
       button.type = "button";
       button.value = at;
-      button.appendChild(element("i")).style.background = `var(--${page.classes[most(shown)]})`;
-      button.append(element("span", "", page.class_names[most(shown)]), element("span", "", String(shown.eeg_id)),
-        element("span", "muted", `n ${shown.n_votes}`), element("b", "", memberSaid(shown) ? klOf(shown).toFixed(2) : ""));
+      button.appendChild(element("i")).style.background = secret ? "" : `var(--${page.classes[most(shown)]})`;
+      button.append(element("span", "", secret ? "?" : page.class_names[most(shown)]), element("span", "", String(shown.eeg_id)),
+        element("span", "muted", `n ${shown.n_votes}`), element("b", "", memberSaid(shown) && !secret ? klOf(shown).toFixed(2) : ""));
       if (hbacOpinion.of(shown)) button.append(element("em", "", `said: ${className(hbacOpinion.of(shown))}`));
       if (at === state.at) button.setAttribute("aria-current", "true");
       button.addEventListener("click", () => show(at));
@@ -273,12 +296,14 @@ document.addEventListener("DOMContentLoaded", () => {
     ArrowUp: () => step("sensitivity", -1, false), ArrowDown: () => step("sensitivity", 1, false),
     s: () => step("saliency", 1), h: hide, Escape: clear,
     ...Object.fromEntries(page.classes.map((name, k) => [String(k + 1), () => hbacOpinion.say(name)])),
-    c: () => { toCentre(); draw(); }, n: () => step("notch", 1), "?": help,
+    c: () => { toCentre(); draw(); }, n: () => step("notch", 1), b: () => control("blind").click(), "?": help,
     m: (shift) => step("montage", shift ? -1 : 1), f: (shift) => step("high", shift ? -1 : 1), l: (shift) => step("low", shift ? -1 : 1),
   };
   document.addEventListener("keydown", (event) => {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const choosing = event.target.tagName === "INPUT" || (event.target.tagName === "SELECT" && /Up|Down/.test(key));
+    const typing = event.target.matches("[type=text], [type=search]");
+    if (typing && /Enter|Escape/.test(key)) event.target.blur(); // then keys are those of the page again
+    const choosing = typing || (event.target.matches("select, [type=range]") && /Arrow/.test(key));
     if (!(key in keys) || choosing || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[key](event.shiftKey);
@@ -292,6 +317,7 @@ document.addEventListener("DOMContentLoaded", () => {
         goTo(state.from + (state.span - span()) / 2);
         state.span = span();
       }
+      if (name === "sensitivity") state.fits = false;
       if (name === "montage") listChannels();
       if (name === "channel") showGain();
       if (name === "gain") state.gains.set(option("channel"), Number(option("gain")));
@@ -311,9 +337,10 @@ document.addEventListener("DOMContentLoaded", () => {
       if (state.listed.includes(state.at)) draw(); else if (state.listed.length) show(state.listed[0]); // keeps the place
     });
   }
+  control("blind").addEventListener("change", opined);
   if (!page.explained) control("saliency").closest("label").hidden = true;
   listChannels();
-  hbacOpinion.begin(page, listWindows);
+  hbacOpinion.begin(page, opined);
   listWindows();
   show(Math.max(0, asked()));
 });

@@ -39,6 +39,15 @@ const hbacSheet = (() => {
     return large.map((size, i) => size > 3 * usual && pixels[i] > PEN / 2 ? page.shrinks.find((by) => pixels[i] / by < PEN / 4) ?? page.shrinks.at(-1) : 1);
   }
 
+  /* The sensitivity for what the experts voted on: the usual one, or, where most rows would cover their neighbours, the
+     first at which they do not. */
+  function fitting(page, channels, found, choices, usual) {
+    const [from, to] = page.central.map((seconds) => Math.round(seconds * page.sfreq)), rows = Object.values(page.montages)[0].flat();
+    const large = rows.map((row) => quantile(sizes(hbacEEG.derive(channels, row, found).slice(from, to)), 0.95)).sort((a, b) => a - b);
+    const pixels = (uvPerMm) => large[large.length >> 1] / uvPerMm * MM;
+    return pixels(usual) < PEN * 0.45 ? usual : choices.find((one) => pixels(one) < PEN * 0.3) ?? choices.at(-1);
+  }
+
   /* A row between two times of its signal; `start` is where on the axis the signal begins. */
   function lineTrace(row, x, uvPerMm, [from, to], pixels, start = 0) {
     const { time, value } = hbacEEG.excerpt(x, from - start, to - start, pixels);
@@ -94,5 +103,5 @@ const hbacSheet = (() => {
       minor: { dtick: each > 1 ? 1 : 0.2, tick0: 0, showgrid: true, gridcolor: "var(--fifth)", gridwidth: 1 } };
   }
 
-  return { HEIGHT, draw, axis, timeAxis };
+  return { HEIGHT, draw, axis, timeAxis, fitting };
 })();
