@@ -232,7 +232,8 @@ def _windows(rows: pd.DataFrame, why: list[str], tables: Mapping[str, Prediction
     for i, (row, reason) in enumerate(zip(rows.to_dict("records"), why, strict=True)):
         found.append(
             {
-                **{str(name): row[name] for name in ("label_id", "eeg_id", "patient_id")},
+                # Text, since JavaScript knows no whole numbers above 2**53, which those of patients with names are.
+                **{name: str(row[name]) for name in ("label_id", "eeg_id", "patient_id")},
                 "offset_s": float(row["eeg_label_offset_seconds"]),
                 "why": _WHY.get(reason, reason),
                 "n_votes": int(n_votes[i]),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.browser import Browser
-from tests.report.eeg_reader import SHOWN, press, shown
+from tests.report.eeg_reader import SHOWN, choose, press, shown
 
 LISTED = "return [...document.querySelectorAll('.eeg-list button')].map(b => [...b.children].map(e => e.textContent))"
-TEXT = "return document.getElementById(arguments[0]).textContent"
+LABEL = "[...document.querySelectorAll('#eeg-figure .hoverlayer text')].map(t => t.textContent).join()"
 POINT = """
 const f = document.getElementById('eeg-figure'), {xaxis, yaxis} = f._fullLayout, box = f.getBoundingClientRect();
 const t = f.data.find(t => t.name === 'T4-T6'), i = t.x.findIndex(x => x >= arguments[0] - 1e-9);
@@ -16,36 +16,42 @@ return [box.left + xaxis.l2p(t.x[i]) + xaxis._offset, box.top + yaxis.l2p(t.y[i]
 """
 
 
-def mouse(browser: Browser, seconds: float, click: bool = True) -> float:
-    """Move the mouse to a trace at a time, and click there; returns the microvolts of that point."""
+def point_at(browser: Browser, seconds: float) -> float:
+    """Move the mouse to a trace at a time, until the page says what is there; returns the microvolts of that point."""
     x, y, uv = browser.run(POINT, seconds)
-    steps = [("mouseMoved", x - 4), ("mouseMoved", x)] + click * [("mousePressed", x), ("mouseReleased", x)]
-    for kind, at in steps:
-        event = {"type": kind, "x": at, "y": y, "button": "none" if kind == "mouseMoved" else "left", "clickCount": 1}
+    for at in (x - 40, x):
+        event = {"type": "mouseMoved", "x": at, "y": y, "button": "none"}
         browser.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+    browser.wait(f"{LABEL}.startsWith('T4-T6  ') && Math.abs(Number({LABEL}.split(' ').at(-2)) - {seconds}) < 0.06")
     return float(uv)
+
+
+def click_at(browser: Browser, seconds: float) -> None:
+    point_at(browser, seconds)
+    x, y, _ = browser.run(POINT, seconds)
+    for kind in ("mousePressed", "mouseReleased"):
+        event = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+        browser.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
 
 
 def test_the_mouse_says_time_and_microvolts_and_measures(opened: Browser) -> None:
     opened.run("window.scrollTo({top: 0, behavior: 'instant'})")
-    label = "[...document.querySelectorAll('#eeg-figure .hoverlayer text')].map(t => t.textContent).join()"
-    uv = mouse(opened, 22, click=False)
-    opened.wait(f"{label}.startsWith('T4-T6  ')")
-    said, _, seconds = opened.run(f"return {label}").removeprefix("T4-T6  ").replace("  ", " ").split(" ")[:3]
-    assert float(seconds) == pytest.approx(22, abs=0.05)
-    assert float(said.replace("\u2212", "-")) == pytest.approx(uv, abs=25)
-    mouse(opened, 22)
-    opened.wait(f"({TEXT.removeprefix('return ')}).startsWith('T4-T6 at ')".replace("arguments[0]", "'eeg-measured'"))
-    mouse(opened, 22.5)
-    opened.wait("document.getElementById('eeg-measured').textContent.includes('Hz')")
-    apart, frequency = opened.run(TEXT, "eeg-measured").split(" s, ")
-    assert float(apart) == pytest.approx(0.5, abs=0.06)
+    uv = point_at(opened, 22)
+    said = opened.run(f"return {LABEL}").split("  ")[1]
+    assert float(said.removesuffix(" µV").replace("\u2212", "-")) == pytest.approx(uv, abs=25)
+    measured = "document.getElementById('eeg-measured')"
+    click_at(opened, 22)
+    opened.wait(f"{measured}.textContent.startsWith('T4-T6 at ')")
+    click_at(opened, 22.5)
+    opened.wait(f"{measured}.textContent.includes('Hz')")
+    apart, frequency = opened.run(f"return {measured}.textContent").split(" s, ")
+    assert float(apart) == pytest.approx(0.5, abs=0.12)
     assert float(frequency.split(" Hz")[0]) == pytest.approx(1 / float(apart), rel=0.01)
-    measured = "document.getElementById('eeg-measured').getBoundingClientRect().bottom"
-    assert opened.run(f"return {measured} < document.getElementById('eeg-figure').getBoundingClientRect().top")
+    top = "document.getElementById('eeg-figure').getBoundingClientRect().top"
+    assert opened.run(f"return {measured}.getBoundingClientRect().bottom < {top}")
     opened.run("document.querySelector('.eeg-channels').open = true")
     opened.click("#eeg-clear")
-    opened.wait("document.getElementById('eeg-measured').textContent === ''")
+    opened.wait(f"{measured}.textContent === ''")
 
 
 def test_buttons_turn_pages_and_a_list_shows_the_saliency(opened: Browser) -> None:
@@ -105,3 +111,13 @@ def test_the_page_below_stays_where_it_is_from_window_to_window(opened: Browser)
         places.add(round(opened.run(top)))
         press(opened, "ArrowRight", shift=True)
     assert len(places) == 1
+
+
+def test_paper_says_what_the_controls_do_on_a_screen(opened: Browser) -> None:
+    line = "return document.getElementById('eeg-settings').innerText"
+    choose(opened, "low", "1")
+    choose(opened, "sensitivity", "10")
+    assert opened.run("return document.getElementById('eeg-settings').offsetHeight") == 0
+    opened.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.run(line).startswith("longitudinal bipolar, low filter 1 Hz, high filter 70 Hz, 10 µV/mm, EKG ")
+    assert opened.run("return document.querySelector('.eeg-tools').offsetHeight") == 0

@@ -61,6 +61,15 @@ def test_nothing_sticks_out_of_a_narrow_screen(browser: Browser, index: Path) ->
     assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_no_column_of_a_table_sticks_out_of_the_paper(browser: Browser, index: Path) -> None:
+    browser.open(index)
+    browser.wait(DRAWN)
+    wide = "return [...document.querySelectorAll('.scroll > table')].map(t => t.offsetWidth)"
+    assert max(browser.run(wide)) > 700
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert max(browser.run(wide)) <= 680
+
+
 def test_names_do_not_take_the_room_of_a_chart_on_a_phone(browser: Browser, index: Path, found: Gathered) -> None:
     browser.open(index, size=(500, 900))
     browser.wait(DRAWN)

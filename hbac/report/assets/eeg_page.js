@@ -122,6 +122,8 @@ document.addEventListener("DOMContentLoaded", () => {
     control("why").textContent = !why.length ? "" : `Shaded: the seconds and electrodes that spoke for ${className(found.saliency.class)} (blue) or `
       + `against it (orange) in ${page.explained}${page.explained === page.members[0] ? "" : `, not in ${page.members[0]}, which has no network at hand`}: `
       + `integrated gradients, second by second; the strongest of an electrode is ${found.saliency.most} nats.`;
+    const hertz = [low ? `low filter ${low} Hz` : "no low filter", high ? `high filter ${high} Hz` : "no high filter"];
+    control("settings").textContent = [`${control("montage").selectedOptions[0].text}`, ...hertz, `${uvPerMm} µV/mm`, ekg && `EKG ${ekg}`].filter(Boolean).join(", ");
     const missing = Object.keys(found.gaps);
     control("said").textContent = [said(found.mains, lines),
       state.fits && option("sensitivity") !== usual ? `At ${usual} µV/mm traces would cover one another: ${uvPerMm} µV/mm.` : "",
