@@ -137,9 +137,9 @@ def window_contents(source: Source, position_B: NDArray[np.int64]) -> Iterator[d
             }
 
 
-def write_window(path: Path, label_id: int, content: dict[str, Any]) -> None:
+def write_window(path: Path, label_id: int | str, content: dict[str, Any]) -> None:
     """Write a window, of `window_contents`, as a script, which is all that a page may load from the disk."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     with whole_file(path) as partial:
-        script = f"hbacEEG.arrived({label_id},{zlib.crc32(f'{label_id} {text}'.encode())},{json.dumps(text)});\n"
+        script = f'hbacEEG.arrived("{label_id}",{zlib.crc32(f"{label_id} {text}".encode())},{json.dumps(text)});\n'
         partial.write_text(script, encoding="utf-8")

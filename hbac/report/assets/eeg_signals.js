@@ -26,7 +26,8 @@ const hbacEEG = (() => {
     return ~crc >>> 0;
   }
 
-  function load(labelId) {
+  function load(number) {
+    const labelId = String(number);
     if (!loaded.has(labelId)) {
       loaded.set(labelId, new Promise((resolve, reject) => {
         const script = document.createElement("script");
