@@ -81,7 +81,7 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
             raise UserError(f"{override.input_line}: this setting is called {_RENAMED[key]}")
         value = override.value()
         if (conf / key).is_dir():
-            _check_options(key, value, conf)
+            _check_options(key, value, conf, key in _may_be_empty(conf, config_name))
         _check_not_empty(override, value, "." in key or any(True for _ in _written(conf, config_name, key)))
         words = _words(value.list if isinstance(value, ChoiceSweep) else [value])
         kinds = {type(value) for value in _written(conf, config_name, key) if value is not None} if words else set()
@@ -93,15 +93,19 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
 
 def with_empty_groups(overrides: Sequence[str], conf: Path, config_name: str) -> list[str]:
     """Write ``null``, where a group may be left out, as the list that Hydra takes: ``experiment=two_stage,[]``."""
-    defaults = _yaml(conf / f"{config_name}.yaml").get("defaults", [])
-    empty = {group for entry in defaults if isinstance(entry, Mapping) for group, option in entry.items() if not option}
+    empty = _may_be_empty(conf, config_name)
     return [
         re.sub(r"(?<=[=,])\s*null\s*(?=,|$)", "[]", override) if override.partition("=")[0] in empty else override
         for override in overrides
     ]
 
 
-def _check_options(group: str, value: Any, conf: Path) -> None:
+def _may_be_empty(conf: Path, config_name: str) -> set[str]:
+    defaults = _yaml(conf / f"{config_name}.yaml").get("defaults", [])
+    return {group for entry in defaults if isinstance(entry, Mapping) for group, option in entry.items() if not option}
+
+
+def _check_options(group: str, value: Any, conf: Path, may_be_empty: bool) -> None:
     """Refuse what is no name where an option of a group is chosen; Hydra itself would end in a traceback."""
     from hydra.core.override_parser.types import ChoiceSweep, Glob, Sweep
 
@@ -111,10 +115,13 @@ def _check_options(group: str, value: Any, conf: Path) -> None:
         if isinstance(text, list) and len(text) > 1 and group not in _SEVERAL:
             names = ",".join(str(getattr(name, "text", name)) for name in text)
             raise UserError(f"{group}=[{names}]: one {group} at a time; to try each of them: -m {group}={names}")
-        if not isinstance(text, str | list):
-            options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        if not isinstance(text, str | list) or not (text or may_be_empty):
             shown = "null" if text is None else text
-            raise UserError(f"{group}={shown}: unknown {group}; there are: {', '.join(options)}.")
+            raise UserError(f"{group}={shown}: unknown {group}; there are: {', '.join(_options(conf, group))}.")
+
+
+def _options(conf: Path, group: str) -> list[str]:
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
 
 
 def _check_not_empty(override: Any, value: Any, is_setting: bool) -> None:
@@ -161,10 +168,10 @@ def explained(error: Exception, overrides: Sequence[str], conf: Path, config_nam
             f"{typed or ' '.join(overrides)}: cannot be read ({reason}); write key=value, and quote what the shell "
             "would take apart: 'model.kernels=[3,5,7,9]'"
         )
-    if (missing := getattr(error, "missing_cfg_file", None)) and getattr(error, "options", None):
+    if missing := getattr(error, "missing_cfg_file", None):
         group, _, option = missing.rpartition("/")
         extra = f" It needs: pip install {_PACKAGES[option]}" if option in _PACKAGES else ""
-        options = list(error.options)  # type: ignore[attr-defined]
+        options = list(getattr(error, "options", None) or _options(conf, group))  # of a list, Hydra names none
         return f"unknown {group} {option!r}; there are: {', '.join(options)}.{extra or hint(option, options)}"
     if match := re.match(r"Multiple values for (\S+)\.", text) or re.search(r"already at '([^']+)'", text):
         return f"+{match[1]}: it is there already; leave out the +"

@@ -166,6 +166,7 @@ def test_flags_that_exclude_one_another(flags: list[str], conf: Path) -> None:
         ("blend=3", "blend=3: unknown blend; there are: "),
         ("logger=csv,null", "logger=null: unknown logger; there are: csv, "),
         ("logger=null", "logger=null: unknown logger; there are: csv, "),
+        ("logger=[]", "logger=[]: unknown logger; there are: csv, "),
         (
             "model=[resnet_gru,sparcnet]",
             "model=[resnet_gru,sparcnet]: one model at a time; to try each",
@@ -220,6 +221,7 @@ def test_options_by_a_pattern(conf: Path) -> None:
     [
         ("fold=0,1", "fold=0,1: several values are a sweep, which -m asks for: -m fold=0,1; a list is written [A,B]"),
         ("band=0.5–20", "band=0.5–20: '–' must stand in quotes"),
+        ("logger=[csv,wandbb]", "unknown logger 'wandbb'; there are: csv, tensorboard, wandb. Did you mean 'wandb'?"),
         ("fold=range(0,2)", "fold=range(0,2): several values are a sweep, which -m asks for: -m fold=range(0,2)"),
     ],
 )

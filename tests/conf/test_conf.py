@@ -268,3 +268,17 @@ def test_recipes_of_the_networks_along_time_and_of_the_raw_picture() -> None:
         network = build(config["model"] | front_end.network_arguments(), "network")
         with torch.no_grad():
             assert network.eval()(torch.zeros(1, front_end.n_chans, front_end.n_times)).shape == (1, 6)
+
+
+def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    return {name: leaf for key, value in node.items() for name, leaf in _leaves(value, f"{prefix}.{key}").items()}
+
+
+@pytest.mark.parametrize("path", [*(conf_dir() / "debug").iterdir(), conf_dir() / "callbacks/early_stopping.yaml"])
+def test_settings_of_an_option_are_in_force(path: Path) -> None:
+    """Those of train.yaml itself do not stand above them."""
+    own = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key not in ("defaults", "hydra")}
+    inside = _leaves(composed("train", f"{path.parent.name}={path.stem}"))
+    assert {name: inside.get(name) for name in _leaves(own)} == _leaves(own)
