@@ -43,7 +43,7 @@ PICTURES: dict[str, dict[str, tuple[str, ...]]] = {
     "cluster": {"tutorial-cluster.png": (_REPORT, "#learning-curves h2", "#learning-curves .panel")},
 }
 
-HERE = {"cluster": {"trainer=gpu": ""}}  # what is typed in place of something on a page, where there is no GPU
+HERE = {"cluster": {"trainer=gpu": "", "srun ": ""}}  # what is typed in place of something on a page that is not here
 
 
 def page_of(name: str) -> Path:

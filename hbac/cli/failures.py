@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import traceback
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hbac.common.commands import command_line, override
-from hbac.common.errors import BAD_INPUT, UserError
+from hbac.common.errors import BAD_INPUT, UserError, fail
 from hbac.common.files import read_json, write_json
 
 FAILED = "failed"  # in a sweep's folder: one file for each job that failed, whatever launcher ran it
 _BUG = 1  # exit status
 
 LAUNCHERS = ("ray", "submitit", "joblib")  # whose errors say that a job was killed
+_GONE = re.compile(r"Job (\S+) .*\n.*\(state: (.*)\)")  # as submitit says it of one that was killed …
+_TRACE = re.compile(r"\n(.+)\n-{22}")  # … and of one whose time is over
 _sweep = Path()
 
 
@@ -47,10 +50,23 @@ def note_failure(error: Exception, hydra: Any) -> NoReturn:
 
 
 def end_killed_sweep(error: Exception, merged: bool) -> NoReturn:
-    """Say that a job was killed, as its launcher reports it, and what to type (`merged`: also to blend); then end."""
-    why = " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())
-    lines = [f"error: a job of the sweep was ended from outside: {type(error).__name__}: {why}"]
-    lines.append("Type the command again: what is finished is kept, the rest goes on from its last epoch.")
+    """Say that a job was killed, as its launcher reports it, and what to type (`merged`: also to blend); then end.
+
+    Where Slurm did not take the jobs, the user can mend that.
+    """
+    said = str(error).strip() or type(error).__name__
+    if said.startswith("sbatch: error: "):
+        fail(UserError(f"hydra.launcher: Slurm does not take such jobs ({'; '.join(said.splitlines())}); see sinfo"))
+    why = f"{type(error).__name__}: {' '.join(said.splitlines()[0].split())}"
+    if gone := _GONE.match(said):
+        why = f"{gone[1]} has no result, its state is {gone[2]}; see {_sweep / '.submitit' / gone[1]}"
+    elif trace := _TRACE.search(said):
+        why = trace[1]
+    lines = [f"error: a job of the sweep was ended from outside: {why}"]
+    again = "Type the command again"
+    if type(error).__module__.startswith("submitit"):
+        again = "The others go on by themselves. Type the command again when they have ended"
+    lines.append(f"{again}: what is finished is kept, the rest goes on from its last epoch.")
     if merged:
         lines.append(f"To blend what there is: {command_line('ensemble', override('members', [str(_sweep)]))}")
     sys.stderr.write("\n".join(lines) + "\n")

@@ -34,7 +34,8 @@ def open_streams() -> None:
         elif stream is getattr(sys, f"__{name}__") and hasattr(stream, "fileno"):
             stream.flush()
             buffer = io.BufferedWriter(_Forgiving(stream.fileno(), "w", closefd=False))
-            settings = {"encoding": stream.encoding, "errors": "replace", "line_buffering": stream.line_buffering}
+            by_line = stream.line_buffering or stream.write_through  # PYTHONUNBUFFERED, as containers set it
+            settings = {"encoding": stream.encoding, "errors": "replace", "line_buffering": by_line}
             stream = io.TextIOWrapper(buffer, write_through=name == "stderr", **settings)
         setattr(sys, name, stream)
 

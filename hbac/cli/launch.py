@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,9 @@ def _launch(job: str, config_name: str) -> None:
         try:
             check_settings(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))  # type: ignore[arg-type]
             keep_below(Path(str(cfg.outputs)))
-            return getattr(import_module(module), function)(cfg)
+            # A process of submitit's is the job's own; those of others end with the command, which says so.
+            with ends_cleanly() if "SUBMITIT_EXECUTOR" in os.environ else nullcontext():
+                return getattr(import_module(module), function)(cfg)
         except Exception as error:
             if interrupt := interrupt_within(error):
                 raise interrupt from None

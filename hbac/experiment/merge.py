@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hbac.tracking.loggers import Loggers
 
 _SHOWN = 3  # tables that a warning names
+_TIMEOUTS = 20  # how often a job that Slurm stops when its time is over goes back into the queue
 
 
 class MergeSweep(Callback):
@@ -52,10 +53,12 @@ class MergeSweep(Callback):
             sweep = str(new_folder(Path(asked_for)))
         except UserError as error:
             fail(error)
-        if sweep != asked_for:
-            if any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra):
-                sys.stderr.write(f"hydra.sweep.dir={asked_for} is there already; this sweep is in {sweep}\n")
-            with read_write(config), open_dict(config):
+        with read_write(config), open_dict(config):
+            if config.get("requeue") and config.hydra.launcher.get("max_num_timeout") == 0:  # submitit's default
+                config.hydra.launcher.max_num_timeout = _TIMEOUTS
+            if sweep != asked_for:
+                if any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra):
+                    sys.stderr.write(f"hydra.sweep.dir={asked_for} is there already; this sweep is in {sweep}\n")
                 config.hydra.sweep.dir = sweep
                 config.hydra.overrides.hydra.append(override("hydra.sweep.dir", sweep))  # for the jobs' own configs
         note_sweep(Path(sweep))

@@ -29,7 +29,7 @@ def requeue_on_signal() -> None:
     Training goes on until Slurm stops it; the job then goes on from its last whole epoch. Outside Slurm nothing is
     changed.
     """
-    if SLURMEnvironment.detect() and "SLURM_JOB_ID" in os.environ:
+    if "SLURM_JOB_ID" in os.environ and SLURMEnvironment.detect():
         signal.signal(signal.SIGUSR1, _requeue)
 
 

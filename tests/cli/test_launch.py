@@ -93,6 +93,13 @@ def test_an_output_that_nobody_reads(closing: str, tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_lines_are_not_held_back_where_python_is_told_not_to() -> None:
+    said = "from hbac.cli.ground import open_streams as o; import os, sys; o(); print(1); print(2, file=sys.stderr)"
+    line = [sys.executable, "-u", "-c", f"{said}; os._exit(0)"]  # what is held back at such an end is lost
+    result = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("1\n", "2\n")
+
+
 def test_outputs_that_are_a_file(tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("")
     result = run(tmp_path, "hbac.prepare", "dataset.size=tiny")

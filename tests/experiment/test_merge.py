@@ -64,6 +64,17 @@ def test_the_jobs_of_a_sweep_are_counted(typed: list[str], expected: tuple[int, 
     assert _jobs_of(hydra) == expected
 
 
+@pytest.mark.parametrize(("requeue", "given", "times"), [(True, 0, 20), (True, 3, 3), (False, 0, 0)])
+def test_a_job_that_slurm_stops_is_to_go_back_into_the_queue(
+    requeue: bool, given: int, times: int, sweep_config: DictConfig
+) -> None:
+    with open_dict(sweep_config), read_write(sweep_config):
+        sweep_config.requeue = requeue
+        sweep_config.hydra.launcher = {"_target_": "of.Slurm", "max_num_timeout": given}
+    MergeSweep().on_multirun_start(sweep_config)
+    assert sweep_config.hydra.launcher.max_num_timeout == times
+
+
 def test_slurm_s_launcher_without_slurm(
     sweep_config: DictConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
