@@ -26,5 +26,5 @@ def quiet() -> None:
         logging.getLogger(room).setLevel(logging.ERROR)
     for message, category in _IGNORED:
         warnings.filterwarnings("ignore", message=message, category=category)
-    if "SLURM_JOB_ID" not in os.environ:  # on a login node; in a job it is worth saying: signals reach only what srun starts
+    if "SLURM_JOB_ID" not in os.environ:  # on a login node; in a job it is worth saying, since signals need srun
         warnings.filterwarnings("ignore", message="The `srun` command is available")

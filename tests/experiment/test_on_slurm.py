@@ -55,9 +55,7 @@ def weights(folder: Path, outputs: str) -> bytes:
 
 
 @pytest.mark.parametrize("signum", ["USR1", "USR2"])  # hbac's own, and submitit's when the time of a job is nearly over
-def test_a_job_whose_time_is_over_goes_back_into_the_queue_and_on(
-    signum: str, line: list[str], tmp_path: Path
-) -> None:
+def test_a_job_whose_time_is_over_goes_back_into_the_queue_and_on(signum: str, line: list[str], tmp_path: Path) -> None:
     process = sweep(line, tmp_path)
     first_checkpoint(process, tmp_path)
     (job,) = (folder.name for folder in tmp_path.glob("outputs/sweeps/*/.submitit/*_0"))
