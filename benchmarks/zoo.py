@@ -31,8 +31,8 @@ from ingredients import by_label, show
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
-from hbac.cli.costs import Cost, cost, made, settings_of
-from hbac.cli.launch import conf_dir
+from hbac.cli.costs import Cost, cost, network_with_input
+from hbac.cli.launch import composed
 from hbac.ensembling.collect import collect
 from hbac.ensembling.comparisons import leave_one_out
 from hbac.ensembling.methods import SINGLE
@@ -191,7 +191,7 @@ def main() -> None:
     torch.set_num_threads(1)
     costs, rates = {}, {}
     for name in options.only:
-        _, network, x = made(settings_of(conf_dir(), *FAMILIES[name]))
+        network, x = network_with_input(composed(FAMILIES[name]))
         costs[name], rates[name] = cost(network, x), speeds(network, x, 0.1 if options.smoke else 2.0)
         if options.costs:
             said = "{:.0f} windows/s in inference, {:.0f} in training, {:.2f} times the time of its layers"

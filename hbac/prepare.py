@@ -29,11 +29,13 @@ def prepare(cfg: DictConfig) -> None:
 
     if cfg.weights is not None:
         from hbac.models.backbone import make_backbone
-        from hbac.models.pretrained import convert, packaged_weights
+        from hbac.models.pretrained import convert_weights, packaged_weights
 
         wanted = make_backbone(cfg.backbone, 3, 0.0, pretrained=False, pretrained_file=None).state_dict()
         out = Path(cfg.outputs) / "weights" / f"{cfg.backbone}.safetensors"
-        convert(packaged_weights() if cfg.weights == "package" else Path(cfg.weights), cfg.backbone, wanted, out)
+        convert_weights(
+            packaged_weights() if cfg.weights == "package" else Path(cfg.weights), cfg.backbone, wanted, out
+        )
         sys.stdout.write(f"{out}: {len(wanted)} tensors\n")
         network = (override("model.backbone", cfg.backbone), override("model.pretrained_file", out))
         next_command(command_line("train", "model=efficientnet", *network, flags=all_folds(cfg.labels.n_folds)))

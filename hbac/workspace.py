@@ -23,7 +23,7 @@ def workspace(cfg: DictConfig) -> None:
     """Make the pages, or with ``dry_run=true`` print what would be made."""
     if find_spec("wandb_workspaces") is None:
         raise UserError("it is not installed: pip install 'wandb-workspaces>=0.4'")
-    from hbac.tracking.wandb_pages import described, make_report, make_workspace
+    from hbac.tracking.wandb_pages import make_report, make_workspace, outline
 
     if cfg.entity is None and not cfg.dry_run:
         raise UserError("entity=NAME is needed: the W&B user or team that the project is of")
@@ -34,7 +34,7 @@ def workspace(cfg: DictConfig) -> None:
     }
     for kind, page in made.items():
         if cfg.dry_run:
-            sys.stdout.write(f"{kind}: {json.dumps(described(page), indent=1)}\n")
+            sys.stdout.write(f"{kind}: {json.dumps(outline(page), indent=1)}\n")
             continue
         try:
             page.save()

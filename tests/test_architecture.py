@@ -103,7 +103,6 @@ def test_lightning_lives_in_data_training_and_tracking() -> None:
 
 def test_hydra_lives_at_the_entry() -> None:
     allowed = {
-        "cli/costs.py",
         "cli/launch.py",
         "cli/spelling.py",
         "cli/trusted.py",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from hbac.cli.launch import composed
+
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
     from torch import Tensor, nn
 
 
@@ -27,18 +28,20 @@ def families(conf: Path) -> list[str]:
     return list(zoo["hydra"]["sweeper"]["params"]["+experiment@_global_"].split(","))
 
 
-def made(settings: Mapping[str, Any]) -> tuple[nn.Module, nn.Module, Tensor]:
-    """Make front-end and network of a training's settings, and a window of noise as the network reads it, (1, …)."""
+def network_with_input(cfg: DictConfig) -> tuple[nn.Module, Tensor]:
+    """Make the network of a training, and a window of noise as its front-end hands it over, (1, …)."""
     import torch
+    from omegaconf import OmegaConf
 
     from hbac.common.instantiate import build
     from hbac.recordings.columns import SPECTROGRAM_COLUMNS
     from hbac.vocabulary import N_CHANNELS, SPECTROGRAM_ROWS, WINDOW_SAMPLES
 
-    front_end = build(settings["front_end"], "front_end")
-    network = build({**settings["model"], **front_end.network_arguments()}, "network").eval()
+    front_end = build(cfg.front_end, "front_end", cfg.allow)
+    model: dict[str, Any] = OmegaConf.to_container(cfg.model, resolve=True)  # type: ignore[assignment]
+    network = build({**model, **front_end.network_arguments()}, "network", cfg.allow).eval()
     shapes = {"eeg": (1, WINDOW_SAMPLES, N_CHANNELS), "official": (1, SPECTROGRAM_ROWS, len(SPECTROGRAM_COLUMNS))}
-    return front_end, network, front_end(*(50 * torch.rand(shapes[name]) for name in front_end.sources))
+    return network, front_end(*(50 * torch.rand(shapes[name]) for name in front_end.sources))
 
 
 def cost(network: nn.Module, x: Tensor) -> Cost:
@@ -52,24 +55,11 @@ def cost(network: nn.Module, x: Tensor) -> Cost:
     return Cost(tuple(x.shape[1:]), parameters, counter.get_total_flops() // 2)
 
 
-def settings_of(conf: Path, *overrides: str) -> dict[str, Any]:
-    """Compose the settings of a training."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    inside = GlobalHydra.instance().is_initialized()
-    with nullcontext() if inside else initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        composed = compose("train", list(overrides))
-    return {name: OmegaConf.to_container(composed[name], resolve=True) for name in ("front_end", "model")}
-
-
 def costs_table(conf: Path) -> str:
     """Say for each family of the zoo what its network reads, how many weights it has, and what a window takes."""
     lines = [("", "input", "parameters", "multiply-adds")]
     for name in families(conf):
-        _, network, x = made(settings_of(conf, f"experiment={name}"))
-        found = cost(network, x)
+        found = cost(*network_with_input(composed([f"experiment={name}"])))
         shape = " x ".join(map(str, found.shape))
         lines.append((name, shape, f"{found.parameters / 1e6:.2f} M", f"{found.multiply_adds / 1e9:.2f} G"))
     first, second, *others = (max(map(len, column)) for column in zip(*lines, strict=True))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hbac import __version__
 from hbac.cli.failures import LAUNCHERS, SweepJobError, end_failed_sweep, end_killed_sweep, note_failure
@@ -21,6 +21,9 @@ from hbac.cli.settings import check_settings
 from hbac.cli.spelling import check_config_dir, check_flags, check_overrides, explained, with_empty_groups
 from hbac.common.errors import UserError, fail
 from hbac.common.processes import ends_cleanly, interrupt_within
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 # What Hydra and OmegaConf end in, before a job has begun, where they are given what they did not think of.
 NOT_COMPOSED = (TypeError, ValueError, KeyError, AttributeError, AssertionError, ArithmeticError, RecursionError)
@@ -36,6 +39,27 @@ def conf_dir() -> Path:
     package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """Compose the config of a training, with settings as they are typed, in another command or in no command at all.
+
+    Raises
+    ------
+    UserError
+        When a setting is misspelt, or chooses what there is not.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    check_overrides(list(overrides), conf_dir(), "train")
+    inside = GlobalHydra.instance().is_initialized()
+    try:
+        with nullcontext() if inside else initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return compose("train", list(overrides))
+    except HydraException as error:
+        raise UserError(explained(error, list(overrides), conf_dir(), "train")) from None
 
 
 def flags_first(argv: Sequence[str]) -> list[str]:

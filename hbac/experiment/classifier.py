@@ -199,10 +199,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ]
 
     def _train(self, part: Part, fold_N: NDArray[np.int64], fold: int) -> Model:
+        from hbac.cli.launch import composed
         from hbac.common.instantiate import build
         from hbac.experiment.fitting import interrupts, make_trainer
         from hbac.experiment.job import make_job, make_task
-        from hbac.experiment.launched import composed
         from hbac.training.callbacks import SeedSteps, StopWhereNotFinite
 
         with tempfile.TemporaryDirectory(prefix="hbac-") as outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,7 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.training.quiet import quiet
 
     quiet()
-    config = as_plain(cfg)
+    config = bands_alike(as_plain(cfg))
     check_settings(config)
     stages = stages_of(cfg)
     check_fold(cfg.fold, cfg.labels.n_folds)
@@ -88,7 +89,7 @@ def make_job(cfg: DictConfig) -> Job:
     population_of(cfg.population)
     start = None if cfg.init_from is None else run_of_fold(Path(str(cfg.init_from)), cfg.fold)
     with blamed_on("front_end"):
-        front_end = build(cfg.front_end, "front_end", cfg.allow)
+        front_end = build(config["front_end"], "front_end", cfg.allow)
     check_montage(cfg.montage, config["front_end"])
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     config["model"] = told(config["model"], front_end.network_arguments())
@@ -210,6 +211,25 @@ def _content(config: Mapping[str, Any], stages: Mapping[str, DictConfig], start:
         if (weights := network.get("pretrained_file")) is not None:
             content[f"pretrained_file {name}".rstrip()] = hash_of_file(Path(str(weights)))
     return content
+
+
+def bands_alike(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Write in hertz every band of a config, so that runs of one band have one name, however it was typed.
+
+    What is no band stays: networks that read no EEG take any.
+
+    Examples
+    --------
+    >>> bands_alike({"band": "public", "front_end": {"band": ".50-20.0"}})
+    {'band': '0.5-20', 'front_end': {'band': '0.5-20'}}
+    """
+    from hbac.signal.band import parse_band
+
+    alike = {key: bands_alike(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    if "band" in config:
+        with suppress(UserError):
+            alike["band"] = str(parse_band(config["band"]))
+    return alike
 
 
 def told(network: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

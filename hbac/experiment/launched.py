@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hbac.cli.launch import conf_dir
-from hbac.cli.spelling import check_overrides, explained
 from hbac.common.commands import command_line, key_of, override
-from hbac.common.errors import UserError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from hbac.training.epoch_lines import Place
 
 SEARCHED = "optimization_results.yaml"  # Optuna's sweeper writes it in the end
@@ -99,22 +94,3 @@ def register_job(folder: Path) -> None:
         jobs.mkdir(parents=True, exist_ok=True)
         number = HydraConfig.get().job.num
         write_json(jobs / f"{number:05d}.json", {"run": os.path.relpath(folder, jobs.parent)}, sealed=True)
-
-
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose the config of a training in a process that no command began, with settings as they are typed.
-
-    Raises
-    ------
-    UserError
-        When one is misspelt, or chooses what there is not.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-
-    check_overrides(list(overrides), conf_dir(), "train")
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return compose("train", list(overrides))
-    except HydraException as error:
-        raise UserError(explained(error, list(overrides), conf_dir(), "train")) from None

@@ -76,7 +76,7 @@ def write_one_file(cfg: DictConfig, model: Model | EnsembleModel, source: Path, 
     """Write an ONNX model or PyTorch's archive, compared with `hbac.load` before it has its name."""
     from hbac.common.files import hash_of_file
     from hbac.common.outputs import replacing
-    from hbac.export.one_file import FILES, TOLERANCES, check, compare, described, read_file, require, write_file
+    from hbac.export.one_file import FILES, TOLERANCES, check, compare, export_text, read_file, require, write_file
 
     require(cfg.to)
     name = FILES[cfg.to]
@@ -87,7 +87,7 @@ def write_one_file(cfg: DictConfig, model: Model | EnsembleModel, source: Path, 
         check(found, tolerance, f"{out / name}")
         settings: dict[str, Any] = {"of": str(source), "to": cfg.to, "takes": cfg.takes, "weights": cfg.weights}
         settings["sha256"] = {name: hash_of_file(staged / name)}
-        (staged / "export.json").write_text(described(found, settings), encoding="utf-8")
+        (staged / "export.json").write_text(export_text(found, settings), encoding="utf-8")
         size_mb = (staged / name).stat().st_size / 1e6
     sys.stdout.write(
         f"file:       {out / name}  ({size_mb:.1f} MB)\n"

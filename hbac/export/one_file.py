@@ -204,7 +204,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def described(difference: Difference, settings: dict[str, Any]) -> str:
+def export_text(difference: Difference, settings: dict[str, Any]) -> str:
     """Return what stands beside the file, as JSON: `settings`, and the difference from `hbac.load`."""
     found = {"windows": difference.windows, "largest_difference": difference.largest, "kl_nats": difference.kl}
     return json.dumps(settings | {"hbac_version": __version__, "compared_with_hbac_load": found}, indent=1) + "\n"

@@ -65,6 +65,8 @@ class Networks:
     precision : str
         What the networks compute in: ``32-true``, ``16-mixed`` or ``bf16-mixed``. Front-ends and probabilities are
         float32 whatever it is.
+    elsewhere : str
+        The device of other machines that predict in place of this one; empty where none do.
 
     Attributes
     ----------
@@ -74,18 +76,16 @@ class Networks:
         How many windows they have seen.
     looks : ndarray of int64, shape (6,)
         How many windows looked like what (`hbac.recordings.amplitudes`), those of an interrupted prediction included.
-    elsewhere : str
-        The device of other machines that predict in place of this one; empty where none do.
     """
 
     models: list[Model]
     member: list[int]
     hashes: list[str]
     precision: str = "32-true"
+    elsewhere: str = ""
     clock: Stopwatch = field(default_factory=Stopwatch, init=False)
     windows: int = field(default=0, init=False)
     looks: NDArray[np.int64] = field(default_factory=lambda: count_looks(np.zeros(0, np.uint8)), init=False)
-    elsewhere: str = field(default="", init=False)
 
     @classmethod
     def of(
@@ -95,6 +95,7 @@ class Networks:
         precision: str = "auto",
         allow: str | Sequence[str] = (),
         population: str | None = None,
+        elsewhere: bool = False,
     ) -> Networks:
         """Load the networks of all members.
 
@@ -111,6 +112,8 @@ class Networks:
         population : str, optional
             By whose map networks with one for each vote population predict; where absent, by that of their run, whose
             out-of-fold table it made and the blend was fitted on.
+        elsewhere : bool
+            Whether device and precision are those of other machines: here the networks only wait to be sent there.
 
         Returns
         -------
@@ -131,14 +134,16 @@ class Networks:
                     f"member {member.name}: its predictions came from a table without run folders, so that there is no "
                     "network to predict with; leave it out of the ensemble"
                 )
-        device, precision = choose_place(device, precision)
+        if not elsewhere:
+            device, precision = choose_place(device, precision)
         runs = [(m, run) for m, member in enumerate(ensemble.members) for run in member.runs]
         models = [load_run(run, allow) for _, run in runs]
         for model in models if population is not None else []:
             if isinstance(model.network, PopulationHead):
                 model.network.predict_by(str(population))
         hashes = [_hash(run) + (population or "") for _, run in runs]
-        return cls(models, [m for m, _ in runs], hashes, precision).to(device)
+        networks = cls(models, [m for m, _ in runs], hashes, precision, device if elsewhere else "")
+        return networks.to("cpu" if elsewhere else device)
 
     def to(self, device: str) -> Networks:
         """Move all networks and front-ends to a device; one that there is not is a `UserError`."""
@@ -172,7 +177,7 @@ class Networks:
             groups.setdefault(json.dumps(model.facts["front_end"], sort_keys=True), []).append(r)
         return list(groups.values())
 
-    def described(self) -> list[dict[str, Any]]:
+    def provenance(self) -> list[dict[str, Any]]:
         """Say of each run which member and fold it is: what a table of pseudo-labels has to carry."""
         return [
             {key: model.facts[key] for key in ("member", "fold", "fold_hash", "lineage") if key in model.facts}

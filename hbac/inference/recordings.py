@@ -157,7 +157,7 @@ def _stem(path: Path) -> str:
     return stem if stem.strip(".") else path.name  # a folder called .. is the one above
 
 
-def infer_recordings(
+def predict_recordings(
     files: Mapping[str, Path],
     ensemble: Ensemble,
     named: str,
@@ -271,7 +271,7 @@ def _infer_one(
     with replacing(folder, COMMAND, COURSE_FILE) as staged:
         facts.write(staged)
         write_json(staged / DONE_FILE, deciding, sealed=True)
-        Course(frame, wish.step_s, wish.outside, named, described(networks)).write(staged)
+        Course(frame, wish.step_s, wish.outside, named, course_models(networks)).write(staged)
     forget(kept)
     if networks.elsewhere:
         return  # the time is that of other machines
@@ -303,7 +303,7 @@ def course_frame(steps: Steps, prob_NK: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns).astype(COURSE_DTYPES)
 
 
-def described(networks: Networks) -> tuple[dict[str, Any], ...]:
+def course_models(networks: Networks) -> tuple[dict[str, Any], ...]:
     """Say of each network what it is and reads: ``member``, ``fold``; ``montage``, ``band``, null for pictures."""
     return tuple(
         {

@@ -151,7 +151,7 @@ def load_strictly(network: nn.Module, path: Path, owner: str, but: str) -> None:
     network.load_state_dict({name: stored[name] for name in wanted}, strict=False)
 
 
-def convert(path: Path, backbone: str, wanted: Mapping[str, Tensor], out: Path) -> None:
+def convert_weights(path: Path, backbone: str, wanted: Mapping[str, Tensor], out: Path) -> None:
     """Write a network's pickled weights as a safetensors file that ``model.pretrained_file`` takes.
 
     Ports of one network to PyTorch name its layers each in their own way, but make them in one order. Where the names

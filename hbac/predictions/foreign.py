@@ -16,7 +16,7 @@ from hbac.common.errors import UserError
 from hbac.evaluation.metric import check_distribution
 from hbac.labels.folds import FoldTable
 from hbac.predictions.metadata import TableMetadata
-from hbac.predictions.parquet import as_frame, read_footer, read_parquet
+from hbac.predictions.parquet import as_frame, read_metadata, read_parquet
 from hbac.predictions.table import DTYPES, ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable
 from hbac.recordings.tables import patient_number
 from hbac.vocabulary import PROB_COLUMNS, VOTE_COLUMNS
@@ -96,7 +96,7 @@ def member_of(path: str | Path) -> tuple[str, str] | None:
         No such file, or not a parquet file.
     """
     path = Path(path)
-    metadata = {} if path.suffix.lower() == ".csv" else read_footer(path)
+    metadata = {} if path.suffix.lower() == ".csv" else read_metadata(path)
     member, config_hash = (metadata.get(_PREFIX + key, b"").decode() for key in (b"member", b"config_hash"))
     return (member, config_hash) if member else None
 

@@ -47,7 +47,7 @@ def as_frame(table: pa.Table, path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: not readable as a table ({str(error).partition(chr(10))[0]})") from error
 
 
-def read_footer(path: Path) -> dict[bytes, bytes]:
+def read_metadata(path: Path) -> dict[bytes, bytes]:
     """Read a parquet file's metadata, empty where it has none, and nothing else.
 
     Raises

@@ -58,7 +58,7 @@ def partial_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.partial")
 
 
-def build(plan: Plan, folder: Path, progress: Progress | None, n_threads: int) -> None:
+def write_store(plan: Plan, folder: Path, progress: Progress | None, n_threads: int) -> None:
     """Fill the partial folder, or what is left of it to fill, and give it its name. Whoever calls has the lock.
 
     `folder` must not exist; `progress` gets the bytes written so far and in all; `n_threads` files are converted at a

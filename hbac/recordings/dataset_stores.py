@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
 from hbac.common.locks import locked
-from hbac.recordings.building import DISK_FULL, Progress, build, foreign_files, partial_of
+from hbac.recordings.building import DISK_FULL, Progress, foreign_files, partial_of, write_store
 from hbac.recordings.columns import columns_of
 from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer
@@ -100,7 +100,7 @@ def build_store(
             if folder.exists() and _open_matching(folder, plan) is None:
                 shutil.rmtree(folder)
             if not folder.exists():
-                build(plan, folder, progress, n_threads or min(4, os.cpu_count() or 1))
+                write_store(plan, folder, progress, n_threads or min(4, os.cpu_count() or 1))
     except OSError as error:
         partial = partial_of(folder)
         if error.errno in DISK_FULL:

@@ -26,7 +26,7 @@ from hbac.recordings.checks import check_eegs, check_spectrograms
 from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer, read_footers
 from hbac.recordings.problems import Problems
-from hbac.recordings.tables import UNKNOWN, read_table
+from hbac.recordings.tables import UNKNOWN, read_rows
 from hbac.vocabulary import SFREQ, SPECTROGRAM_ROW_S
 
 log = logging.getLogger("hbac.recordings")
@@ -132,7 +132,7 @@ def read_recordings(
     with_spectrograms = spectrogram_dir.is_dir() if spectrograms is None else spectrograms
 
     problems = Problems(f"data set {root}, part {part}")
-    rows = read_table(table, part, problems, spectrograms is True)
+    rows = read_rows(table, part, problems, spectrograms is True)
     if spectrograms is None and not rows.empty and (rows["spectrogram_id"] == UNKNOWN).all():
         with_spectrograms = False
     cache = None if cache_dir is None else Path(cache_dir)

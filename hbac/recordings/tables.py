@@ -40,7 +40,7 @@ _LONGEST_S = 1e8
 _NO_NAMES = ("nan", "none", "null", "na", "n/a", "<na>", "inf", "-inf")  # what software writes where there is none
 
 
-def read_table(path: Path, part: str, problems: Problems, spectrograms: bool = False) -> pd.DataFrame:
+def read_rows(path: Path, part: str, problems: Problems, spectrograms: bool = False) -> pd.DataFrame:
     """Read the csv of one part.
 
     Columns may stand in any order, and others may be among them (they are left out). What is wrong is added to

@@ -20,7 +20,7 @@ from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, join_tables
 from hbac.predictions.metadata import TableMetadata
-from hbac.predictions.parquet import read_footer
+from hbac.predictions.parquet import read_metadata
 from hbac.predictions.rater_votes import RaterTable, as_predictions
 from hbac.predictions.table import TEST_FOLD, PredictionTable, concat
 from hbac.report.figures import drawn
@@ -183,7 +183,7 @@ def _default(outputs: Path) -> tuple[list[Path], list[str]]:
         )
     files = sorted(find_tables(outputs / RUNS), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     base = [
-        tuple(read_footer(path).get(key) for key in (b"hbac.fold_hash", b"hbac.data_fingerprint")) for path in files
+        tuple(read_metadata(path).get(key) for key in (b"hbac.fold_hash", b"hbac.data_fingerprint")) for path in files
     ]
     alike = [path for path, hashes in zip(files, base, strict=True) if hashes == base[0]]
     left_out = len(files) - len(alike)

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hbac.common.errors import UserError
 from hbac.common.instantiate import find
 
 # What never changes a prediction: where things lie, who watches, how fast it goes. What is in the files that are
@@ -44,26 +43,7 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
             kept[key] = {k: v for k, v in value.items() if k not in _NOT_HASHED_INSIDE.get(key, ())}
         elif key not in ignored:
             kept[key] = value
-    return _of_one_spelling({key: value for key, value in kept.items() if key not in ignored})
-
-
-def _of_one_spelling(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Write bands alike that are the same: ``.5-20``, ``public``."""
-    spelled: dict[str, Any] = {}
-    for key, value in config.items():
-        spelled[key] = _of_one_spelling(value) if isinstance(value, Mapping) else value
-        if key == "band":
-            spelled[key] = _band(value)
-    return spelled
-
-
-def _band(value: object) -> object:
-    from hbac.signal.band import parse_band  # brings torch, which help does without
-
-    try:
-        return str(parse_band(value))
-    except UserError:  # models that read no EEG take any
-        return value
+    return {key: value for key, value in kept.items() if key not in ignored}
 
 
 def _population_decides(config: Mapping[str, Any]) -> bool:
@@ -95,5 +75,5 @@ def member_name(config: Mapping[str, Any]) -> str:
     """
     network = find(config["model"]["_target_"], "network", config.get("allow", ()))
     architecture = network.__module__.rpartition(".")[2]  # one architecture a file
-    band = re.sub(r"[/\\\x00-\x1f\x7f]", "_", str(_band(config["band"])))
+    band = re.sub(r"[/\\\x00-\x1f\x7f]", "_", str(config["band"]))
     return f"{architecture}-{band}-{config_hash(config)[:8]}"

@@ -14,14 +14,14 @@ doi:10.25080/Majora-7b98e3ed-003.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hbac.common.errors import UserError
 from hbac.signal.constants import Constants
-from hbac.signal.spectrogram_image import REGIONS_MONTAGE, FramedPower, SpectrogramImage
-from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
+from hbac.signal.spectrogram_image import FramedPower, SpectrogramImage
 
 # Legend of tensor names: B window, D derivation, T sample, H mel, K frequency bin, F frame, N frame of any
 # window.
@@ -57,6 +57,7 @@ def mel_filters(n_mels: int, n_fft: int, low_hz: float, high_hz: float, sfreq: f
     return torch.minimum(rising, falling).clamp(min=0) * 2 / (upper - lower)
 
 
+@dataclass(eq=False, repr=False)
 class MelImage(SpectrogramImage):
     """Mel spectrogram image of a window of EEG; by default that of the public recipe.
 
@@ -83,43 +84,34 @@ class MelImage(SpectrogramImage):
     torch.Size([2, 4, 128, 256])
     """
 
-    def __init__(
-        self,
-        montage: str = REGIONS_MONTAGE,
-        band: str = "0-20",
-        n_times: int = WINDOW_SAMPLES,
-        sfreq: float = SFREQ,
-        height: int = 128,
-        width: int = 256,
-        zoom_s: float | None = None,
-        floor_db: float = -80.0,
-        ceiling_db: float = 0.0,
-        reference: str = "max",
-        n_fft: int = 1024,
-        win_length: int = 128,
-    ) -> None:
-        super().__init__(montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference)
+    floor_db: float = -80.0
+    ceiling_db: float = 0.0
+    reference: str = "max"
+    n_fft: int = 1024
+    win_length: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        n_fft, win_length = self.n_fft, self.win_length
         if not 2 <= win_length <= n_fft:
             raise UserError(f"win_length={win_length}: from 2 to n_fft={n_fft} samples")
-        self.settings.update(n_fft=n_fft, win_length=win_length)
-        self._win_length = win_length
-        filters_HK = mel_filters(height, n_fft, self.band.low_hz, self.band.high_hz, sfreq)
+        filters_HK = mel_filters(self.height, n_fft, self.range.low_hz, self.range.high_hz, self.sfreq)
         if not bool((filters_HK > 0).any(1).all()):
             raise UserError(
-                f"height={height}: some mels of the band {self.band} fall between the bins of n_fft={n_fft}; "
+                f"height={self.height}: some mels of the band {self.range} fall between the bins of n_fft={n_fft}; "
                 "take fewer mels or a longer n_fft"
             )
         used = torch.nonzero((filters_HK > 0).any(0)).flatten()
         filters_HK = filters_HK[:, used]
         window = torch.hann_window(win_length, periodic=True, dtype=torch.float64)
-        self._framed_power = FramedPower(window[None], used.double() * sfreq / n_fft, sfreq)
+        self._framed_power = FramedPower(window[None], used.double() * self.sfreq / n_fft, self.sfreq)
         most = int((filters_HK > 0).sum(1).max())
         self._n_sparse = most if most <= _SPARSE_BINS else 0
         weights, bins = filters_HK.topk(max(self._n_sparse, 1), dim=1)
         self._mel_constants = Constants({"filters_HK": filters_HK, "weights": weights, "bins": bins})
 
     def _power(self, x_BDT: Tensor) -> Tensor:
-        power_KN = self._framed_power(self._frames(x_BDT, self._win_length))
+        power_KN = self._framed_power(self._frames(x_BDT, self.win_length))
         if self._n_sparse:
             weights, bins = self._mel_constants.get("weights", x_BDT), self._mel_constants.get("bins", x_BDT)
             power_HN = power_KN.index_select(0, bins[:, 0]).mul_(weights[:, :1])

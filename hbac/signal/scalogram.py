@@ -13,6 +13,7 @@ object representation", doi:10.1016/S1364-6613(99)01299-1.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +22,12 @@ from torch import Tensor
 
 from hbac.common.errors import UserError
 from hbac.signal.constants import Constants
-from hbac.signal.spectrogram_image import REGIONS_MONTAGE, SpectrogramImage
-from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
+from hbac.signal.spectrogram_image import SpectrogramImage
 
 # Legend of tensor names: B window, D derivation, T sample, S frequency bin, H row (frequency), F frame.
 
 
+@dataclass(eq=False, repr=False)
 class MorletScalogram(SpectrogramImage):
     """Power of Morlet wavelets at frequencies evenly spaced in octaves.
 
@@ -50,45 +51,37 @@ class MorletScalogram(SpectrogramImage):
     # The product of spectra and wavelets takes megabytes a derivation.
     _windows_at_once = 8
 
-    def __init__(
-        self,
-        montage: str = REGIONS_MONTAGE,
-        band: str = "0.5-20",
-        n_times: int = WINDOW_SAMPLES,
-        sfreq: float = SFREQ,
-        height: int = 128,
-        width: int = 256,
-        zoom_s: float | None = None,
-        floor_db: float = -30.0,
-        ceiling_db: float = 50.0,
-        reference: str = "fixed",
-        n_cycles: float = 6.0,
-    ) -> None:
-        super().__init__(montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference)
-        if self.band.low_hz <= 0:
-            raise UserError(f"band={band}: octaves never reach 0 Hz; a scalogram's band must start above it, as 0.5-20")
+    band: str = "0.5-20"
+    n_cycles: float = 6.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        n_times, sfreq, n_cycles = self.n_times, self.sfreq, self.n_cycles
+        if self.range.low_hz <= 0:
+            raise UserError(
+                f"band={self.band}: octaves never reach 0 Hz; a scalogram's band must start above it, as 0.5-20"
+            )
         if not n_cycles >= 1:
             raise UserError(f"n_cycles={n_cycles:g}: at least 1")
-        self.settings.update(n_cycles=n_cycles)
-        octaves = math.log2(self.band.high_hz / self.band.low_hz)
-        part = (torch.arange(height, dtype=torch.float64) + 0.5) / height
+        octaves = math.log2(self.range.high_hz / self.range.low_hz)
+        part = (torch.arange(self.height, dtype=torch.float64) + 0.5) / self.height
         #: Centre frequency of each row in hertz.
-        self.frequency_hz = self.band.low_hz * 2 ** (octaves * part)
+        self.frequency_hz = self.range.low_hz * 2 ** (octaves * part)
 
         # The power is needed at `_samples` places of each column, `step` input samples apart: one place where that
         # is enough, several where the shortest wavelet (a standard deviation, in samples) would fall between columns.
-        shortest = n_cycles / (2 * math.pi * self.band.high_hz) * sfreq
+        shortest = n_cycles / (2 * math.pi * self.range.high_hz) * sfreq
         step = max(d for d in range(1, self._hop + 1) if self._hop % d == 0 and d <= max(1.0, 1.5 * shortest))
         self._samples = self._hop // step
         # The window is extended by four standard deviations of the longest wavelet on both sides; the length of the
         # transform is a multiple of the step, or its spectrum could not be folded.
-        longest = n_cycles / (2 * math.pi * self.band.low_hz) * sfreq
+        longest = n_cycles / (2 * math.pi * self.range.low_hz) * sfreq
         self._pad = min(math.ceil(4 * longest), n_times - 1)
         self._n_out = next_fast_len(math.ceil((n_times + 2 * self._pad + self._hop) / step))
         self._n_fft = self._n_out * step
 
         # Only bins where any wavelet has a weight: five standard deviations above the highest row.
-        highest = min(self.band.high_hz * (1 + 5 / n_cycles), sfreq / 2)
+        highest = min(self.range.high_hz * (1 + 5 / n_cycles), sfreq / 2)
         bins = torch.arange(math.ceil(highest / sfreq * self._n_fft) + 1, dtype=torch.float64)
         bins = bins[bins <= self._n_fft // 2]
         width_hz = self.frequency_hz[:, None] / n_cycles

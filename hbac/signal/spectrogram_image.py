@@ -7,13 +7,15 @@ row and time with the column. Subclasses say only how power is estimated.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+
 import torch
 from torch import Tensor, nn
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.signal.band import parse_band
-from hbac.signal.constants import Constants, arguments, full_precision, may_look, portions
+from hbac.signal.constants import Constants, full_precision, may_look, portions
 from hbac.signal.front_end import around_label, fill_missing_
 from hbac.signal.montage import MONTAGES, REGIONS, get_montage
 from hbac.vocabulary import N_CHANNELS, SFREQ, WINDOW_SAMPLES
@@ -30,6 +32,7 @@ _CPU_DERIVATIONS = 8
 _SMALLEST_POWER = 1e-10
 
 
+@dataclass(eq=False, repr=False)
 class SpectrogramImage(nn.Module):
     """Base of the spectrogram images; use a subclass.
 
@@ -58,41 +61,38 @@ class SpectrogramImage(nn.Module):
         Their names: regions or derivations.
     """
 
-    def __init__(
-        self,
-        montage: str = REGIONS_MONTAGE,
-        band: str = "0-20",
-        n_times: int = WINDOW_SAMPLES,
-        sfreq: float = SFREQ,
-        height: int = 128,
-        width: int = 256,
-        zoom_s: float | None = None,
-        floor_db: float = -30.0,
-        ceiling_db: float = 50.0,
-        reference: str = "fixed",
-    ) -> None:
+    montage: str = REGIONS_MONTAGE
+    band: str = "0-20"
+    n_times: int = WINDOW_SAMPLES
+    sfreq: float = SFREQ
+    height: int = 128
+    width: int = 256
+    zoom_s: float | None = None
+    floor_db: float = -30.0
+    ceiling_db: float = 50.0
+    reference: str = "fixed"
+
+    def __post_init__(self) -> None:
         super().__init__()
-        check_choice("reference", reference, ("fixed", "max"))
-        if not floor_db < ceiling_db:
-            raise UserError(f"floor_db={floor_db:g} must be below ceiling_db={ceiling_db:g}")
+        n_times, sfreq, height, width, zoom_s = self.n_times, self.sfreq, self.height, self.width, self.zoom_s
+        check_choice("reference", self.reference, ("fixed", "max"))
+        if not self.floor_db < self.ceiling_db:
+            raise UserError(f"floor_db={self.floor_db:g} must be below ceiling_db={self.ceiling_db:g}")
         if not (isinstance(height, int) and isinstance(width, int)) or min(height, width) < 1 or n_times < width:
             raise UserError(f"height={height}, width={width} of n_times={n_times}: at least 1, and a sample a column")
         if zoom_s is not None and not width / sfreq <= zoom_s <= n_times / sfreq:
             raise UserError(
                 f"zoom_s={zoom_s:g}: from {width / sfreq:g} s (a sample a column) to the window's {n_times / sfreq:g} s"
             )
-        self.settings = arguments(locals()) | {"band": str(band)}
-        self.band = parse_band(band, sfreq)
-        self.n_times, self.sfreq = n_times, sfreq
-        self.height, self.width = height, width
-        self._floor_db, self._ceiling_db, self._reference = floor_db, ceiling_db, reference
+        self.settings = {own.name: getattr(self, own.name) for own in fields(self)} | {"band": str(self.band)}
+        self.range = parse_band(self.band, sfreq)
 
-        if montage == REGIONS_MONTAGE:
+        if self.montage == REGIONS_MONTAGE:
             derived = get_montage("chains_16")
             self.channels = tuple(REGIONS)
         else:
-            check_choice("montage", montage, (REGIONS_MONTAGE, *MONTAGES))
-            derived = get_montage(montage)
+            check_choice("montage", self.montage, (REGIONS_MONTAGE, *MONTAGES))
+            derived = get_montage(self.montage)
             self.channels = derived.derivations
         self.n_chans = len(self.channels)
         self._members = len(derived.derivations) // self.n_chans
@@ -107,7 +107,6 @@ class SpectrogramImage(nn.Module):
             self._hop = max(1, round(zoom_s * sfreq / width))
             self._first_centre = (n_times - self._hop * (width - 1)) // 2
             self._n_frames = width
-        self.montage = derived
         self._montage_constants = Constants(
             {"matrix_DC": derived.matrix, "used_DC": (derived.matrix != 0).to(torch.float64)} | _pairs(derived.matrix)
         )
@@ -125,7 +124,7 @@ class SpectrogramImage(nn.Module):
             raise ValueError(f"windows of shape {tuple(eeg_BCT.shape)}; expected (batch, {N_CHANNELS}, {self.n_times})")
         dtype = torch.float64 if eeg_BCT.dtype == torch.float64 else torch.float32
         image_BIHW = eeg_BCT.new_empty((eeg_BCT.shape[0], self.n_chans, self.height, self.width), dtype=dtype)
-        follows = shift_B is not None and self.settings["zoom_s"] is not None
+        follows = shift_B is not None and self.zoom_s is not None
         with full_precision(eeg_BCT):
             for some in portions(eeg_BCT, 1, self._windows_at_once):
                 x_BDT = self._derive(eeg_BCT[some].to(dtype, memory_format=torch.contiguous_format))
@@ -172,15 +171,15 @@ class SpectrogramImage(nn.Module):
         """
         n_rows, n_windows, _, n_frames = power_HBDF.shape
         power_HBIMF = power_HBDF.view(n_rows, n_windows, -1, self._members, n_frames)
-        middle_db, half_db = (self._ceiling_db + self._floor_db) / 2, (self._ceiling_db - self._floor_db) / 2
-        if self._reference == "max":
+        middle_db, half_db = (self.ceiling_db + self.floor_db) / 2, (self.ceiling_db - self.floor_db) / 2
+        if self.reference == "max":
             zero_BIM = power_HBIMF.amax((0, 4)).clamp(min=_SMALLEST_POWER)
-            low_BIM = (zero_BIM * 10 ** (self._floor_db / 10)).clamp_(min=_SMALLEST_POWER)
+            low_BIM = (zero_BIM * 10 ** (self.floor_db / 10)).clamp_(min=_SMALLEST_POWER)
             power_HBIMF = torch.maximum(power_HBIMF, low_BIM[None, ..., None], out=_reused(power_HBIMF))
             unit_db = 0.0
         else:
             zero_BIM = power_HBIMF.new_full(power_HBIMF.shape[1:4], 10 ** (middle_db / 10))
-            power_HBIMF = power_HBIMF.clamp_(10 ** (self._floor_db / 10), 10 ** (self._ceiling_db / 10))
+            power_HBIMF = power_HBIMF.clamp_(10 ** (self.floor_db / 10), 10 ** (self.ceiling_db / 10))
             unit_db = middle_db
         scale_BIM = zero_BIM.reciprocal()
         product_HBIW = power_HBIMF[:, :, :, 0, : self.width] * scale_BIM[..., 0, None]

@@ -11,18 +11,19 @@ Multitaper estimation: Thomson 1982, "Spectrum estimation and harmonic analysis"
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from scipy.signal.windows import dpss
 from torch import Tensor
 
 from hbac.common.errors import UserError
-from hbac.signal.spectrogram_image import REGIONS_MONTAGE, FramedPower, SpectrogramImage
-from hbac.vocabulary import SFREQ, WINDOW_SAMPLES
+from hbac.signal.spectrogram_image import FramedPower, SpectrogramImage
 
 # Legend of tensor names: B window, D derivation, T sample, H row (frequency), F frame, N frame of any window.
 
 
+@dataclass(eq=False, repr=False)
 class Multitaper(SpectrogramImage):
     """Multitaper spectrogram: the mean over orthogonal tapers, smooth in frequency and steady.
 
@@ -43,27 +44,15 @@ class Multitaper(SpectrogramImage):
     torch.Size([1, 4, 64, 128])
     """
 
-    def __init__(
-        self,
-        montage: str = REGIONS_MONTAGE,
-        band: str = "0-20",
-        n_times: int = WINDOW_SAMPLES,
-        sfreq: float = SFREQ,
-        height: int = 128,
-        width: int = 256,
-        zoom_s: float | None = None,
-        floor_db: float = -30.0,
-        ceiling_db: float = 50.0,
-        reference: str = "fixed",
-        window_s: float = 2.0,
-        half_bandwidth: float = 2.0,
-        n_tapers: int | None = None,
-    ) -> None:
-        super().__init__(montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference)
-        self.settings.update(window_s=window_s, half_bandwidth=half_bandwidth, n_tapers=n_tapers)
-        self._length = _frame_length(window_s, sfreq)
-        if n_tapers is None:
-            n_tapers = max(1, round(2 * half_bandwidth) - 1)
+    window_s: float = 2.0
+    half_bandwidth: float = 2.0
+    n_tapers: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        half_bandwidth, sfreq = self.half_bandwidth, self.sfreq
+        self._length = _frame_length(self.window_s, sfreq)
+        n_tapers = max(1, round(2 * half_bandwidth) - 1) if self.n_tapers is None else self.n_tapers
         if not (0 < half_bandwidth < self._length / 2 and 1 <= n_tapers <= self._length):
             raise UserError(
                 f"half_bandwidth={half_bandwidth:g}, n_tapers={n_tapers}: above 0 and at least 1, and both far "
@@ -77,6 +66,7 @@ class Multitaper(SpectrogramImage):
         return power_HN.view(self.height, *x_BDT.shape[:2], self._n_frames)
 
 
+@dataclass(eq=False, repr=False)
 class LogSTFT(SpectrogramImage):
     """Power spectral density under a Hann window, in decibels.
 
@@ -93,26 +83,14 @@ class LogSTFT(SpectrogramImage):
     torch.Size([1, 8, 128, 256])
     """
 
-    def __init__(
-        self,
-        montage: str = REGIONS_MONTAGE,
-        band: str = "0-20",
-        n_times: int = WINDOW_SAMPLES,
-        sfreq: float = SFREQ,
-        height: int = 128,
-        width: int = 256,
-        zoom_s: float | None = None,
-        floor_db: float = -30.0,
-        ceiling_db: float = 50.0,
-        reference: str = "fixed",
-        window_s: float = 1.0,
-    ) -> None:
-        super().__init__(montage, band, n_times, sfreq, height, width, zoom_s, floor_db, ceiling_db, reference)
-        self.settings.update(window_s=window_s)
-        self._length = _frame_length(window_s, sfreq)
+    window_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._length = _frame_length(self.window_s, self.sfreq)
         window = torch.hann_window(self._length, periodic=True, dtype=torch.float64)
-        window *= (2 / sfreq / window.square().sum()).sqrt()
-        self._framed_power = FramedPower(window[None], _row_frequencies(self), sfreq)
+        window *= (2 / self.sfreq / window.square().sum()).sqrt()
+        self._framed_power = FramedPower(window[None], _row_frequencies(self), self.sfreq)
 
     def _power(self, x_BDT: Tensor) -> Tensor:
         power_HN = self._framed_power(self._frames(x_BDT, self._length))
@@ -128,5 +106,5 @@ def _frame_length(window_s: float, sfreq: float) -> int:
 
 def _row_frequencies(image: SpectrogramImage) -> Tensor:
     """Rows stand for equal parts of the band; each is evaluated at its part's centre."""
-    low, high = image.band.low_hz, image.band.high_hz
+    low, high = image.range.low_hz, image.range.high_hz
     return low + (torch.arange(image.height, dtype=torch.float64) + 0.5) * (high - low) / image.height

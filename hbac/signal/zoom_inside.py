@@ -66,10 +66,10 @@ class ZoomInside(nn.Module):
         settings = arguments(locals()) | {"band": str(band)}
         self.settings = {name: value for name, value in settings.items() if name not in ("whole", "centre")}
         for name, part in (("whole", whole), ("centre", centre)):
-            if not isinstance(part, SpectrogramImage) or part.settings["zoom_s"] is not None:
+            if not isinstance(part, SpectrogramImage) or part.zoom_s is not None:
                 raise UserError(f"{name}: a spectrogram with zoom_s=null")
-            if part.settings["montage"] != montage:
-                raise UserError(f"{name}.montage={part.settings['montage']}: must be montage={montage}")
+            if part.montage != montage:
+                raise UserError(f"{name}.montage={part.montage}: must be montage={montage}")
         if whole.n_times != n_times or not centre.n_times < n_times or whole.height != centre.height:
             raise UserError(
                 f"centre.n_times={centre.n_times}, centre.height={centre.height}: fewer samples than the window's "

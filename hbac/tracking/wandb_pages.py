@@ -70,7 +70,7 @@ def make_report(entity: str, project: str) -> Report:
     )
 
 
-def described(page: Workspace | Report) -> dict[str, list[str]]:
+def outline(page: Workspace | Report) -> dict[str, list[str]]:
     """Say what metrics a page shows by section, or by set of runs; W&B's own form of it asks for an account."""
     sections = getattr(page, "sections", None)
     if sections is None:

@@ -9,7 +9,8 @@ import torch
 import yaml
 from torch import nn
 
-from hbac.cli.costs import cost, families, made, settings_of
+from hbac.cli.costs import cost, families, network_with_input
+from hbac.cli.launch import composed
 from hbac.cli.listing import listed
 
 
@@ -30,11 +31,12 @@ def test_every_family_of_the_zoo_is_a_recipe_of_its_own(conf: Path) -> None:
         assert "hydra" not in node  # a sweep of its own could not be part of this one
 
 
-def test_the_zoo_takes_a_family_s_settings_whole(conf: Path) -> None:
-    alone = settings_of(conf, "experiment=zoom_inside")
-    assert settings_of(conf, "experiment=zoo", "+experiment@_global_=zoom_inside") == alone
-    front_end, network, x = made(settings_of(conf, "experiment=efficientnet_1d"))
-    assert x.shape == (1, front_end.n_chans, front_end.n_times)
+def test_the_zoo_takes_a_family_s_settings_whole() -> None:
+    alone = composed(["experiment=zoom_inside"])
+    swept = composed(["experiment=zoo", "+experiment@_global_=zoom_inside"])
+    assert all(swept[group] == alone[group] for group in ("front_end", "model"))
+    network, x = network_with_input(composed(["experiment=efficientnet_1d"]))
+    assert x.shape == (1, 16, 2000)
     assert network(x).shape == (1, 6)
 
 

@@ -14,7 +14,7 @@ from hbac.common.errors import UserError
 from hbac.inference.along import AlongChunks, Steps, check_montages, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
-from hbac.inference.recordings import DONE_FILE, Wish, find_recordings, infer_recordings
+from hbac.inference.recordings import DONE_FILE, Wish, find_recordings, predict_recordings
 from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.edf import EdfSource
 from hbac.reading.opened import Recording, open_recording
@@ -163,7 +163,7 @@ def test_gaps_are_filled_from_both_sides() -> None:
 def infer(folder: Path, files: list[Path], out: Path, **wish: object) -> list[Path]:
     ensemble = ensemble_of(folder)
     networks = Networks.of(ensemble, "cpu", "32-true")
-    return [*infer_recordings(find_recordings(files), ensemble, "mine", networks, out, out / "cache", Wish(**wish))]  # type: ignore[arg-type]
+    return [*predict_recordings(find_recordings(files), ensemble, "mine", networks, out, out / "cache", Wish(**wish))]  # type: ignore[arg-type]
 
 
 def test_a_folder_for_each_recording(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

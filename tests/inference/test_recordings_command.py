@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+import hbac.infer
 from hbac.cli.launch import conf_dir
 from hbac.common.errors import UserError
-from hbac.infer import infer_recordings
 from tests.ensembles import SMALL_NET, write_ensemble
 from tests.recorded import write_brain
 
@@ -17,7 +17,7 @@ from tests.recorded import write_brain
 def infer(*settings: str) -> None:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("infer", ["device=cpu", "step_s=10", *settings])
-    infer_recordings(cfg)
+    hbac.infer.infer(cfg)
 
 
 @pytest.fixture(scope="module")

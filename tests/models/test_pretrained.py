@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_image
 from hbac.common.errors import UserError
 from hbac.models.backbone import make_backbone
 from hbac.models.efficientnet import EfficientNet
-from hbac.models.pretrained import PACKAGE_BACKBONE, convert, packaged_weights
+from hbac.models.pretrained import PACKAGE_BACKBONE, convert_weights, packaged_weights
 
 TINY = "test_efficientnet"
 
@@ -27,7 +27,7 @@ def ported(renamed: bool = True) -> dict[str, torch.Tensor]:
 
 def converted(path: Path, backbone: str, out: Path) -> int:
     wanted = make_backbone(backbone, 3, 0.0, False, None).state_dict()
-    convert(path, backbone, wanted, out)
+    convert_weights(path, backbone, wanted, out)
     return len(wanted)
 
 

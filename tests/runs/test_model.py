@@ -58,8 +58,6 @@ def changed(**changes: object) -> dict[str, object]:
         {"dataset__n_jobs": 8},
         {"data__num_workers": 4},
         {"population": "all"},
-        {"band": ".50-20.0"},
-        {"band": "public"},
     ],
 )
 def test_the_hash_does_not_see_what_cannot_change_a_prediction(change: dict[str, object]) -> None:

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from hbac.cli.launch import composed
 from hbac.common.errors import UserError
-from hbac.experiment.launched import composed
 from hbac.labels.targets import POPULATIONS, kl_name
-from hbac.tracking.wandb_pages import described, make_report, make_workspace
+from hbac.tracking.wandb_pages import make_report, make_workspace, outline
 from hbac.training.metrics import monitored
 from hbac.vocabulary import CLASSES
 from hbac.workspace import workspace
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1:DeprecationWarning")
 
 
 def test_the_workspace_has_a_section_for_the_classes() -> None:
-    sections = {name: set(metrics) for name, metrics in described(make_workspace("me", "hbac")).items()}
+    sections = {name: set(metrics) for name, metrics in outline(make_workspace("me", "hbac")).items()}
     assert sections == {
         "Scores": {f"val/{kl_name(population)}" for population in POPULATIONS},
         "Classes": {f"val_by_class/kl_{name}_10_or_more" for name in CLASSES},
@@ -32,7 +32,7 @@ def test_the_workspace_has_a_section_for_the_classes() -> None:
 
 
 def test_the_report_has_members_and_ensembles() -> None:
-    shown = described(make_report("me", "hbac"))
+    shown = outline(make_report("me", "hbac"))
     assert list(shown) == ["ensembles", "folds"]
     assert shown["ensembles"] == ["kl", "kl_in_sample"]
     assert {"kl", "val/kl_10_or_more"} < set(shown["folds"])
