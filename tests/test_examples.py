@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -64,7 +65,7 @@ def test_the_notebook_predicts_an_array(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_package_of_ones_own(tmp_path: Path) -> None:
-    """Network, montage, augmentation and callback of another package, by --config-dir and allow alone."""
+    """Network, loss, montage, augmentation and callback of another package, by --config-dir and allow alone."""
     shutil.copytree(EXAMPLES / "own_network", folder := tmp_path / "mine")
     write_hms_layout(folder / "data", n_eegs=16, seed=1)
     mine = (
@@ -81,6 +82,10 @@ def test_a_package_of_ones_own(tmp_path: Path) -> None:
     trained = command(folder, *mine, "trainer.max_epochs=1", "-m", "fold=0,1")
     assert trained.stdout.count("  hardest: ") == 2
     [run] = folder.glob("outputs/runs/network-0.5-30-*/fold0")
+    log = pd.read_csv(run / "logs" / "version_0" / "metrics.csv")
+    assert 0 < log["train/brier"].max() < 2 and 0 < log["val/brier"].max() < 2 and "train/kl" not in log
+    chosen = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["callbacks"]
+    assert any("'val/brier'" in key and state["best_model_score"] > 0 for key, state in chosen.items())
     facts = json.loads((run / "model.json").read_text())
     assert facts["network"]["_target_"] == "mynets.BandNet" and facts["network"]["n_chans"] == 4
 

@@ -144,7 +144,9 @@ def train_stage(stage: Stage, job: Job, task: Classifier, data: Any, loggers: li
         job,
         logger=loggers,
         callbacks=[
-            *make_callbacks(stage.folder, stage.seed, task.monitor, cfg.ema, cfg.patience, place_in_sweep()),
+            *make_callbacks(
+                stage.folder, stage.seed, task.monitor, cfg.ema, cfg.patience, place_in_sweep(), task.train_loss
+            ),
             *asked_for,
             *callbacks,
         ],

@@ -81,6 +81,11 @@ def kl_name(population: str, class_name: str | None = None) -> str:
     return "_".join(["kl", *([class_name] if class_name else []), *([population] if population != "all" else [])])
 
 
+def logged(metric: str) -> str:
+    """Return the name under which a metric of the validation is logged."""
+    return f"val/{metric}"
+
+
 def _vote_array(votes: Votes) -> npt.NDArray[np.float64]:
     if isinstance(votes, pd.DataFrame):
         missing = [column for column in VOTE_COLUMNS if column not in votes.columns]

@@ -12,12 +12,12 @@ import plotly.graph_objects as go
 
 from hbac.common.errors import UserError
 from hbac.common.files import hash_of_file
-from hbac.labels.targets import counted_first, kl_name
+from hbac.labels.targets import counted_first, kl_name, logged
 from hbac.report.figures import blank, drawn, legend_below, legend_height_px, series
 from hbac.report.gather import Gathered
 from hbac.report.page import Picture
 from hbac.runs.folder import LOG_FILES, read_scores
-from hbac.training.metrics import TRAIN_LOSS, logged
+from hbac.training.metrics import TRAIN_LOSS
 
 _HEIGHT_PX = 400
 _MOST_EPOCHS = 1e6

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import hbac
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.labels.targets import POPULATIONS, kl_name
+from hbac.labels.targets import POPULATIONS, kl_name, logged
 from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hbac.tracking")
 
 MODES = ("offline", "online", "disabled")
-_OF_A_CLASS = re.compile(rf"val/(?=kl_(?:{'|'.join(CLASSES)})\b|kl_(?:{'|'.join(CLASSES)})_)")
+_OF_A_CLASS = re.compile(rf"{logged('')}(?=kl_(?:{'|'.join(CLASSES)})\b|kl_(?:{'|'.join(CLASSES)})_)")
 _NOT_IN_PROJECTS = "/\\#?%:"
 _SETTINGS: dict[str, Any] = {
     "console": "off",
@@ -260,7 +260,7 @@ def _define_metrics(run: Run) -> None:
     for metrics in ("val/*", "val_by_class/*", "train/*"):
         run.define_metric(metrics, step_metric="epoch")
     for population in POPULATIONS:
-        run.define_metric(f"val/{kl_name(population)}", step_metric="epoch", summary="last,min")
+        run.define_metric(logged(kl_name(population)), step_metric="epoch", summary="last,min")
 
 
 def _load_wandb() -> None:

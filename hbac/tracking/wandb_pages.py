@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from hbac.labels.targets import DEFAULT_POPULATION, POPULATIONS, kl_name, population_of
+from hbac.labels.targets import DEFAULT_POPULATION, POPULATIONS, kl_name, logged, population_of
 from hbac.vocabulary import CLASSES
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def make_workspace(entity: str, project: str) -> Workspace:
     import wandb_workspaces.workspaces as ws
 
     scores = [
-        panels.LinePlot(title=f"KL, {group.rows}", x="epoch", y=[f"val/{kl_name(name)}"])
+        panels.LinePlot(title=f"KL, {group.rows}", x="epoch", y=[logged(kl_name(name))])
         for name, group in POPULATIONS.items()
     ]
     classes = [panels.LinePlot(title=f"{name}, {_COUNTED.rows}", x="epoch", y=[_of_class(name)]) for name in CLASSES]
@@ -62,7 +62,7 @@ def make_report(entity: str, project: str) -> Report:
                 runsets=[folds],
                 panels=[
                     wr.BarPlot(title="KL of the rows that count", metrics=["kl"]),
-                    wr.LinePlot(title=_COUNTED.rows, x="epoch", y=[f"val/{kl_name(_COUNTED.name)}"]),
+                    wr.LinePlot(title=_COUNTED.rows, x="epoch", y=[logged(kl_name(_COUNTED.name))]),
                     wr.BarPlot(title="classes", metrics=[_of_class(name) for name in CLASSES]),
                 ],
             ),

@@ -25,7 +25,7 @@ from hbac.predictions import PredictionTable, TableMetadata
 from hbac.training.averaging import weight_average
 from hbac.training.checkpoints import checkpoint_callbacks
 from hbac.training.epoch_lines import EpochLines, Place
-from hbac.training.metrics import monitored
+from hbac.training.metrics import TRAIN_LOSS, monitored
 
 ALL_ROWS = monitored("all")  # logged in each validation, whatever rows count
 
@@ -116,7 +116,8 @@ class StopWhereNotFinite(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look at the epoch's last steps, and at what became of the weights in the very last."""
         self._check(trainer, trainer.num_training_batches)
-        if not torch.isfinite(trainer.callback_metrics[ALL_ROWS]):
+        kl = trainer.callback_metrics.get(ALL_ROWS)  # own metrics may leave it out
+        if kl is not None and not torch.isfinite(kl):
             self._stop(trainer, "the validation KL is not finite after")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -206,6 +207,7 @@ def make_callbacks(
     ema: float = 0.0,
     patience: int | None = None,
     place: Place | None = None,
+    train_loss: str = TRAIN_LOSS,
 ) -> list[Callback]:
     """Return the callbacks of every training run: checkpoints, learning rates, progress, and what was asked for.
 
@@ -216,13 +218,15 @@ def make_callbacks(
     seed : int
         Seed of the run.
     monitor : str
-        The validation KL that chooses and stops (`hbac.training.metrics.monitored`).
+        The metric of the validation, the lower the better, that chooses and stops.
     ema : float
         Decay of the running mean of the weights (`hbac.training.averaging`), in (0, 1); 0 for none.
     patience : int, optional
         Stop after so many epochs in which it has not improved; never where absent.
     place : Place, optional
         Of this training in its sweep.
+    train_loss : str
+        The name that the loss is logged under.
     """
     asked_for: list[Callback] = []
     if ema:
@@ -238,5 +242,5 @@ def make_callbacks(
         *asked_for,
         *checkpoint_callbacks(folder, monitor),
         LearningRateMonitor(logging_interval="epoch"),
-        EpochLines(monitor, place),
+        EpochLines(monitor, place, train_loss),
     ]

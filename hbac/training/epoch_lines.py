@@ -28,13 +28,13 @@ class Place:
 
 
 class EpochLines(Callback):
-    """One line an epoch: KL (the metric `monitor`), rate, time left of this training and of the whole sweep.
+    """One line an epoch: metrics `train_loss` and `monitor`, rate, time left of this training and of the whole sweep.
 
     `place` is None outside a sweep, or where jobs run side by side.
     """
 
-    def __init__(self, monitor: str, place: Place | None = None) -> None:
-        self.monitor, self.place = monitor, place
+    def __init__(self, monitor: str, place: Place | None = None, train_loss: str = TRAIN_LOSS) -> None:
+        self.monitor, self.place, self.train_loss = monitor, place, train_loss
         self.bar = ExitStack()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -61,7 +61,7 @@ class EpochLines(Callback):
         done, epochs = trainer.current_epoch + 1, int(trainer.max_epochs or 0)
         each_s = (time.monotonic() - self.began) / (done - self.first_epoch)
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        shown = {"train": TRAIN_LOSS, "val": self.monitor}
+        shown = {"train": self.train_loss, "val": self.monitor}
         scores = "".join(f"   {name} {values[metric]:.4f}" for name, metric in shown.items() if metric in values)
         windows = trainer.num_training_batches * trainer.datamodule.batch_size * trainer.world_size  # type: ignore[attr-defined]
         left_s = each_s * (epochs - done)

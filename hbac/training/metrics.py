@@ -6,17 +6,12 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from hbac.labels.targets import POPULATIONS, kl_name, population_of
+from hbac.labels.targets import POPULATIONS, kl_name, logged, population_of
 from hbac.vocabulary import CLASSES, N_CLASSES
 
 # B window, K class, P population
 
 TRAIN_LOSS = "train/kl"
-
-
-def logged(metric: str) -> str:
-    """Return the name under which a metric of the validation is logged."""
-    return f"val/{metric}"
 
 
 def monitored(population: str) -> str:

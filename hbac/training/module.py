@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import Metric
 
 from hbac.common.errors import UserError
 from hbac.data.epoch import REPEATED
 from hbac.data.windows import Batch
-from hbac.labels.targets import DEFAULT_POPULATION
+from hbac.labels.targets import DEFAULT_POPULATION, logged
 from hbac.models.population_head import PopulationHead
 from hbac.models.rates import ParameterGroup, layerwise_groups
-from hbac.training.metrics import TRAIN_LOSS, PopulationKL, logged, monitored
+from hbac.training.metrics import TRAIN_LOSS, PopulationKL, monitored
 
 log = logging.getLogger("hbac.train")
 
@@ -32,7 +33,7 @@ class Classifier(L.LightningModule):
 
     The loss is the KL divergence between the shares and the network's softmax, weighted by row: the competition's
     metric itself. For another loss, or other metrics, derive a class, override `configure_losses` or
-    `configure_metrics`, and name it: ``allow=[mynets] task._target_=mynets.MyClassifier``. Networks with a method
+    `configure_metrics`, and name it (``examples/own_network``). Networks with a method
     ``parameter_groups(lr)`` get their own groups of learning rates. Biases and normalisations are spared weight decay,
     whatever the groups (`hbac.models.rates`).
 
@@ -91,12 +92,17 @@ class Classifier(L.LightningModule):
             raise UserError(f"{asked} and model.backbone_lr_factor exclude one another")
 
     def configure_losses(self) -> None:
-        """Choose the loss: a function of logits and targets, both (batch, 6), that returns a number a row."""
+        """Choose the loss of a row, a function of logits and targets, both (batch, 6), and what it is logged as."""
         self.row_loss: Callable[[Tensor, Tensor], Tensor] = soft_target_kl
+        self.train_loss = TRAIN_LOSS
 
     def configure_metrics(self, population: str) -> None:
-        """Make the validation's metrics, and choose which of them training is watched by."""
-        self.val_kl, self.monitor = PopulationKL(), monitored(population)
+        """Make the validation's metrics, and choose by which of them, the lower the better, training is watched.
+
+        They get logarithms of probabilities and targets, both (batch, 6), and numbers of votes (batch,).
+        """
+        self.metrics: Metric = PopulationKL()
+        self.monitor = monitored(population)
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped with each step of the optimiser, or after each validation."""
@@ -158,18 +164,18 @@ class Classifier(L.LightningModule):
         """Return the loss of a batch."""
         loss = self.loss(self(batch["x"], batch["n_votes"]), batch)
         settings: dict[str, Any] = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
-        self.log(TRAIN_LOSS, loss, batch_size=len(batch["x"]), **settings)
+        self.log(self.train_loss, loss, batch_size=len(batch["x"]), **settings)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation's metrics."""
         n_votes_B = torch.where(batch["row"] > REPEATED, batch["n_votes"], -1)  # which is in no population
-        self.val_kl.update(self(batch["x"]).log_softmax(dim=1), batch["target"], n_votes_B)
+        self.metrics.update(self(batch["x"]).log_softmax(dim=1), batch["target"], n_votes_B)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation's metrics."""
-        values = {logged(name): kl.float() for name, kl in self.val_kl.compute().items()}
-        self.val_kl.reset()
+        values = {logged(name): value.float() for name, value in self.metrics.compute().items()}
+        self.metrics.reset()
         self.log(self.monitor, values.pop(self.monitor, torch.tensor(float("nan"))), prog_bar=True, sync_dist=True)
         self.log_dict(values, sync_dist=True)
 

@@ -152,8 +152,8 @@ def test_other_sizes_and_bands_equal_librosa(settings: dict) -> None:
         n_fft=1024,
         win_length=128,
         n_mels=image.height,
-        fmin=image.band.low_hz,
-        fmax=image.band.high_hz,
+        fmin=image.range.low_hz,
+        fmax=image.range.high_hz,
     )
     wanted = (librosa.power_to_db(power, ref=np.max)[:, : image.width] + 40) / 40
     assert got.shape == (8, image.height, image.width)
