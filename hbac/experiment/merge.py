@@ -62,7 +62,7 @@ class MergeSweep(Callback):
                 config.hydra.sweep.dir = sweep
                 config.hydra.overrides.hydra.append(override("hydra.sweep.dir", sweep))  # for the jobs' own configs
         note_sweep(Path(sweep))
-        watch(config.hydra, Path(sweep), config.get("launch_wait_s", 0))
+        watch(config, Path(sweep))
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         """Write the ensemble into the sweep's folder and print its table."""

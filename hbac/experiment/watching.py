@@ -16,18 +16,16 @@ from hbac.common.machines import lacking, needs_of
 LOOK_S = 1.0
 
 
-def watch(hydra: Any, sweep: Path, wait_s: float) -> None:
-    """Watch a sweep from a thread of this process, where its launcher says too little.
-
-    A job may wait `wait_s` for a machine that has what it asks for.
-    """
+def watch(config: Any, sweep: Path) -> None:
+    """Watch a sweep of any command from a thread of this process, where its launcher says too little."""
+    hydra = config.hydra
     launcher = str(hydra.launcher._target_)
     if launcher.endswith("RayLauncher") and (remote := dict(hydra.launcher.ray.remote)):
-        _in_background(lambda: _look_at_ray(needs_of(remote), wait_s))
+        _in_background(lambda: _look_at_ray(needs_of(remote), config.get("launch_wait_s", 0)))
     if "submitit" in launcher:
         where = Path(str(hydra.launcher.submitit_folder).replace("%j", "<job>"))
         sys.stderr.write(f"jobs run elsewhere; what each says stands in {where}\n")
-        _in_background(lambda: _tell_jobs(sweep))
+        _in_background(lambda: _tell_jobs(sweep, config.get("resume", True)))
 
 
 def _in_background(call: Callable[[], None]) -> None:
@@ -56,20 +54,22 @@ def _look_at_ray(needed: Mapping[str, float], wait_s: float) -> None:
         os._exit(BAD_INPUT)  # the main thread waits inside Ray, which ends with it
 
 
-def _tell_jobs(sweep: Path) -> None:
+def _tell_jobs(sweep: Path, resume: bool) -> None:
+    """Say which jobs have begun and which are done; without `resume` a run that was there before is trained anew."""
     from hbac.common.files import read_json
     from hbac.ensembling.collect import JOBS
     from hbac.runs.folder import DONE_FILE
 
-    runs: dict[str, Path] = {}
-    done: set[str] = set()
+    runs: dict[Path, Path] = {}
+    done: set[Path] = set()
     while True:
         time.sleep(LOOK_S)
         for note in sorted((sweep / JOBS).glob("*.json")):
-            if note.stem not in runs:
-                runs[note.stem] = Path(os.path.normpath(sweep / read_json(note)["run"]))
-                sys.stderr.write(f"job {int(note.stem)} began: {runs[note.stem]}\n")
-        for number, run in runs.items():
-            if number not in done and (run / DONE_FILE).is_file():
-                done.add(number)
-                sys.stderr.write(f"job {int(number)} is done\n")
+            if note not in runs:
+                runs[note] = Path(os.path.normpath(sweep / read_json(note)["run"]))
+                sys.stderr.write(f"job {int(note.stem)} began: {runs[note]}\n")
+        for note in set(runs) - done:
+            file = runs[note] / DONE_FILE
+            if file.is_file() and (resume or file.stat().st_mtime_ns > note.stat().st_mtime_ns):
+                done.add(note)
+                sys.stderr.write(f"job {int(note.stem)} is done\n")

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from hbac.cli.failures import end_killed_sweep, note_sweep
+from hbac.common.files import write_json
 from hbac.common.machines import needs_of
 from hbac.experiment import watching
+from hbac.runs.folder import DONE_FILE
 from tests.helpers import write_hms_layout
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is an extra")
@@ -48,6 +50,32 @@ def test_a_job_that_no_machine_can_run_ends_the_command(
     )
     assert "(at most 1 GPU)" in said
     assert said.endswith("launch_wait_s=0.5\n")
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_job_is_done_when_its_run_is_not_the_one_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], resume: bool
+) -> None:
+    run, note = tmp_path / "run", tmp_path / "sweep" / "jobs" / "00003.json"
+    note.parent.mkdir(parents=True)
+    run.mkdir()
+    (run / DONE_FILE).touch()
+    write_json(note, {"run": "../run"})
+    os.utime(run / DONE_FILE, (0, 0))
+    said: list[str] = []
+
+    def look(_: float) -> None:
+        said.append(capsys.readouterr().err)
+        if len(said) == 3:
+            os.utime(run / DONE_FILE)
+        elif len(said) == 5:
+            raise Ended
+
+    monkeypatch.setattr(watching.time, "sleep", look)
+    with pytest.raises(Ended):
+        watching._tell_jobs(tmp_path / "sweep", resume)
+    began, done = f"job 3 began: {run}\n", "job 3 is done\n"
+    assert said == (["", began + done, "", "", ""] if resume else ["", began, "", done, ""])
 
 
 def test_a_launcher_s_error_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
