@@ -12,6 +12,7 @@ from hbac.common.errors import UserError
 from hbac.data.base import WindowDataModule
 from hbac.recordings.datasets import Part
 from hbac.signal.image_front_end import ImageFrontEnd
+from hbac.signal.raw_image import RawImage
 
 
 class SpectrogramDataModule(WindowDataModule):
@@ -67,9 +68,7 @@ class SpectrogramDataModule(WindowDataModule):
         sizes = [len(cast("tuple[str, ...]", picture.channels)) for picture in self.images.pictures.values()]
         images = dict(zip(self.images.pictures, torch.split(features, sizes, dim=1), strict=True))
         if key_B is not None and "image" in self.augment:
-            signals = self.images.layout.settings["signals"]
-            images = {
-                name: self.augment["image"](image, key_B, *([signals[name]] if name in signals else []))
-                for name, image in images.items()
-            }
+            # Of raw signals, which fold into rows; other people's augmentations may know nothing of them.
+            rows = {name: (p.reversed_rows,) for name, p in self.images.pictures.items() if isinstance(p, RawImage)}
+            images = {name: self.augment["image"](x, key_B, *rows.get(name, ())) for name, x in images.items()}
         return self.images.compose(images)

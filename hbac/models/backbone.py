@@ -31,25 +31,8 @@ def make_backbone(
 ) -> Any:
     """Make one of timm's models that gives a map of features.
 
-    Parameters
-    ----------
-    name : str
-        With or without the tag of its weights.
-    in_chans : int
-        Channels of the images.
-    drop_path : float
-        Share of the residual branches that are dropped in the last block.
-    pretrained : bool
-        Start from timm's weights.
-    pretrained_file : str or None
-        Start from this safetensors file.
-    image_size : sequence of int or None
-        Height and width of the images; None for any, which a backbone that was made for one size cannot read.
-
-    Returns
-    -------
-    torch.nn.Module
-        With timm's ``head_hidden_size`` and ``pretrained_cfg``.
+    Settings are those of `hbac.models.EfficientNet`; `image_size` is height and width of the images, None for any,
+    which a backbone that was made for one size cannot read. It has timm's ``head_hidden_size`` and ``pretrained_cfg``.
 
     Raises
     ------

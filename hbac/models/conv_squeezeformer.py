@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.models.parts import GeM, check_counts, check_shares, start_uniform
+from hbac.models.parts import GeM, check_counts, check_length, check_shares, start_uniform
 from hbac.vocabulary import N_CLASSES, SFREQ
 
 _STEM_WIDTH, _STEM_POOL, _GROUPS, _WIDEN = 64, 8, 4, 2
@@ -86,7 +86,7 @@ class ConvSqueezeformer(nn.Module):
             raise UserError(f"model.conv_kernel={conv_kernel}: must be odd")
         self.n_chans, self.n_outputs, self.sfreq = n_chans, n_outputs, float(sfreq)
         self.min_times = 2 * _SAMPLES_PER_STEP
-        self._check_length(n_times)
+        check_length(n_times, self.min_times, self.sfreq)
 
         inner = _WIDEN * width
         self.stem = nn.Sequential(
@@ -116,7 +116,7 @@ class ConvSqueezeformer(nn.Module):
 
     def forward(self, x_BCT: Tensor) -> Tensor:
         """Map windows (window, derivation, sample), of about unit size and without NaN, to logits (window, class)."""
-        self._check_length(x_BCT.shape[2])
+        check_length(x_BCT.shape[2], self.min_times, self.sfreq)
         f_BFCT = self.attention(self.moments(self.stem(x_BCT.unsqueeze(1))))
         f_BFCT = F.avg_pool2d(self.times(self.derivations(f_BFCT)), (1, 2))
         f_BTF = self.blocks(self.pool_derivations(f_BFCT).squeeze(2).transpose(1, 2))
@@ -127,13 +127,6 @@ class ConvSqueezeformer(nn.Module):
         """Return what has weights, from input to output: convolutions, blocks, head."""
         across = nn.ModuleList([self.attention, self.derivations, self.times, self.pool_derivations])
         return [self.stem, self.moments, across, *self.blocks, nn.ModuleList([self.pool_times, self.final_layer])]
-
-    def _check_length(self, n_times: int) -> None:
-        if n_times < self.min_times:
-            raise UserError(
-                f"a window of {n_times} samples is too short for this network: it needs {self.min_times} "
-                f"({self.min_times / self.sfreq:g} s at {self.sfreq:g} Hz)"
-            )
 
 
 def _separable(
@@ -154,17 +147,7 @@ def _separable(
 
 
 class FeaturesAndPlaces(nn.Module):
-    """Weigh features by their mean and maximum over the window, then places by those over the features (CBAM).
-
-    Parameters
-    ----------
-    width : int
-        Features.
-    ratio : int
-        Features over those of the layer between.
-    kernel : int
-        Odd size of the convolution that sees neighbouring places, along both axes.
-    """
+    """Weigh features by their mean and maximum over the window, then places by those over the features (CBAM)."""
 
     def __init__(self, width: int, ratio: int = 8, kernel: int = 7) -> None:
         super().__init__()
@@ -182,15 +165,7 @@ class FeaturesAndPlaces(nn.Module):
 
 
 class SqueezeformerBlock(nn.Module):
-    """Attention, feed-forward, convolution, feed-forward; each added to what came in, and normalised.
-
-    Parameters
-    ----------
-    width, n_heads, expansion, conv_kernel : int
-        As of `ConvSqueezeformer`.
-    dropout : float
-        Share of values that are dropped in each part.
-    """
+    """Attention, feed-forward, convolution, feed-forward; each added to what came in, and normalised."""
 
     def __init__(self, width: int, n_heads: int, expansion: int, conv_kernel: int, dropout: float) -> None:
         super().__init__()
@@ -222,15 +197,7 @@ def _feed_forward(width: int, expansion: int, dropout: float) -> nn.Sequential:
 
 
 class RotaryAttention(nn.Module):
-    """Attention of every moment to all moments, which depends on how far apart they are and not on where they are.
-
-    Parameters
-    ----------
-    width, n_heads : int
-        Features, and heads that share them.
-    dropout : float
-        Share of values that are dropped, of the attention and of its outcome.
-    """
+    """Attention of every moment to all moments, which depends on how far apart they are and not on where they are."""
 
     def __init__(self, width: int, n_heads: int, dropout: float) -> None:
         super().__init__()
@@ -269,15 +236,7 @@ def rotate(x_BTNF: Tensor) -> Tensor:
 
 
 class GatedConvolution(nn.Module):
-    """A gate, a long convolution of each feature by itself, and a mixture.
-
-    Parameters
-    ----------
-    width, kernel : int
-        Features, and odd length in moments.
-    dropout : float
-        Share of values that are dropped.
-    """
+    """A gate, a long convolution of each feature by itself, and a mixture."""
 
     def __init__(self, width: int, kernel: int, dropout: float) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ from hbac.models.parts import (
     SqueezeExcite,
     chains_of,
     check_counts,
+    check_length,
     check_shares,
     start_uniform,
 )
@@ -132,28 +133,11 @@ class EfficientNet1d(nn.Module):
         return [self.stem, *self.stages, nn.ModuleList([self.pool, self.head, self.final_layer])]
 
     def _check_length(self, n_times: int) -> None:
-        if n_times < self.min_times:
-            raise UserError(
-                f"a window of {n_times} samples is too short for this network: it needs {self.min_times} "
-                f"({self.min_times / self.sfreq:g} s at {self.sfreq:g} Hz); give model.widths and model.kernels fewer "
-                "stages"
-            )
+        check_length(n_times, self.min_times, self.sfreq, "; give model.widths and model.kernels fewer stages")
 
 
 class Stage(nn.Module):
-    """Inverted residuals along time, a mixture across chains, maximum pool 2; beside all of them a shortcut.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Features before and after.
-    kernel : int
-        Odd length along time.
-    depth, expansion : int
-        Inverted residuals, and their inner features over the outer ones.
-    drop_path : float
-        Share of the residual branches that are dropped.
-    """
+    """Inverted residuals along time, a mixture across chains, maximum pool 2; beside all of them a shortcut."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int, depth: int, expansion: int, drop_path: float) -> None:
         super().__init__()
@@ -184,17 +168,7 @@ class Stage(nn.Module):
 
 
 class Residual(nn.Module):
-    """A branch added to what came in, which is brought to its width where that differs.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Features before and after.
-    branch : torch.nn.Module
-        From the former to the latter.
-    drop_path : float
-        Share of windows that go without the branch.
-    """
+    """A branch added to what came in, which is brought to its width where that differs."""
 
     def __init__(self, n_in: int, n_out: int, branch: nn.Module, drop_path: float) -> None:
         super().__init__()

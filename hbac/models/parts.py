@@ -43,12 +43,7 @@ class GeM(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Leave out a residual branch, window by window, in training; the branches that stay count for those that don't.
-
-    Parameters
-    ----------
-    share : float
-        Share of windows whose branch is left out, 0 to 1.
+    """Leave out a residual branch for a share of windows in training; those that stay count for those that do not.
 
     References
     ----------
@@ -68,14 +63,7 @@ class DropPath(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh features by what all of the window shows of them.
-
-    Parameters
-    ----------
-    width : int
-        Features.
-    ratio : int
-        Features over those of the layer between.
+    """Weigh features by what all of the window shows of them; a layer of ``width // ratio`` features stands between.
 
     References
     ----------
@@ -128,29 +116,20 @@ def check_counts(counts: dict[str, int]) -> None:
             raise UserError(f"model.{name}={value}: needs at least 1")
 
 
+def check_length(n_times: int, needed: int, sfreq: float, how: str = "") -> None:
+    """Refuse windows of fewer samples than a network can read; `how` says what would make it read them."""
+    if n_times < needed:
+        raise UserError(
+            f"a window of {n_times} samples is too short for this network: it needs {needed} "
+            f"({needed / sfreq:g} s at {sfreq:g} Hz){how}"
+        )
+
+
 def chains_of(n_chans: int, n_chains: int | None, otherwise: int, what: str) -> int:
     """Return in how many chains of electrodes derivations stand, equally many in each.
 
-    Parameters
-    ----------
-    n_chans : int
-        Derivations.
-    n_chains : int or None
-        As the user gave it; None for four where that divides them, else `otherwise`.
-    otherwise : int
-        Chains of what does not come in four.
-    what : str
-        What the derivations are, for the message.
-
-    Returns
-    -------
-    int
-        Chains; divides `n_chans`.
-
-    Raises
-    ------
-    UserError
-        Where the user's number does not.
+    `n_chains` is as the user gave it, a `UserError` where it does not divide the derivations; None for four where that
+    does, else `otherwise`. `what` says in the message what the derivations are.
     """
     if n_chains is None:
         return _CHAINS if n_chans % _CHAINS == 0 else otherwise
@@ -163,12 +142,7 @@ def chains_of(n_chans: int, n_chains: int | None, otherwise: int, what: str) -> 
 def start_uniform(layer: nn.Linear, std: float = 0.01) -> None:
     """Let training start near the uniform prediction, so that no step is spent on unlearning random confidence.
 
-    Parameters
-    ----------
-    layer : torch.nn.Linear
-        The last layer.
-    std : float
-        Of its weights; smaller where what it reads is large.
+    `std` is that of the last layer's weights; smaller where what it reads is large.
     """
     nn.init.normal_(layer.weight, std=std)
     nn.init.zeros_(layer.bias)

@@ -51,19 +51,10 @@ class PopulationHead(nn.Module):
         self.population = population
 
     def forward(self, x: Tensor, n_votes_B: Tensor | None = None) -> Tensor:
-        """Return logits.
+        """Return logits (batch, 6) in the order of `hbac.vocabulary.CLASSES`, in float32, of the network's input.
 
-        Parameters
-        ----------
-        x : Tensor
-            The network's input, (batch, …).
-        n_votes_B : Tensor, shape (batch,), optional
-            How many experts voted, which chooses each row's map; that of `population` where absent, and where it is 0.
-
-        Returns
-        -------
-        Tensor, shape (batch, 6)
-            Logits in the order of `hbac.vocabulary.CLASSES`, in float32.
+        `n_votes_B`, how many experts voted, chooses each row's map; that of `population` where absent, and where it
+        is 0.
         """
         logits_BK = self.network(x).float()
         map_B = torch.full((len(x),), POPULATIONS.index(self.population), device=x.device)

@@ -80,25 +80,11 @@ def check_fit(
     wanted: Mapping[str, Tensor],
     spare: Iterable[str] = (),
 ) -> None:
-    """Refuse weights that do not fill a network whole.
+    """Refuse weights that do not fill a network whole; the `UserError` has how many tensors, and the first three.
 
-    Parameters
-    ----------
-    source : str
-        Where they are from, as ``model.pretrained_file=PATH``.
-    owner : str
-        Whose they should be, for the message.
-    found : mapping of str to tuple of int
-        Shapes in the file, by the network's names.
-    wanted : mapping of str to Tensor
-        What has to be filled.
-    spare : iterable of str
-        Names in the file that belong to nothing.
-
-    Raises
-    ------
-    UserError
-        With how many tensors do not fit, and the first three.
+    `found` are the shapes in the file, by the network's names, and `wanted` what has to be filled; `spare` are names in
+    the file that belong to nothing. The message says `source`, as ``model.pretrained_file=PATH``, and `owner`, whose
+    they should be.
     """
     wrong = [f"{name} is missing" for name in wanted if name not in found]
     wrong += [

@@ -22,13 +22,7 @@ _POOL, _POOL_PADDING = 6, 2
 
 
 class PublicBlock(nn.Module):
-    """Pre-activation residual block at constant width; maximum pool 2 on both paths.
-
-    Parameters
-    ----------
-    n_features, kernel : int
-        Width, and odd length of both convolutions.
-    """
+    """Pre-activation residual block at constant width; maximum pool 2 on both paths."""
 
     def __init__(self, n_features: int, kernel: int) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.models.parts import check_counts, check_shares, start_uniform
+from hbac.models.parts import check_counts, check_length, check_shares, start_uniform
 from hbac.vocabulary import CENTRAL_S, N_CLASSES
 
 
@@ -173,11 +173,7 @@ class ResNetGRU(nn.Module):
         return [self.stem, *self.blocks, nn.ModuleList([self.norm, self.gru]), self.final_layer]
 
     def _check_length(self, n_times: int) -> None:
-        if n_times < self.min_times:
-            raise UserError(
-                f"a window of {n_times} samples is too short for this network: it needs {self.min_times} "
-                f"({self.min_times / self.sfreq:g} s at {self.sfreq:g} Hz); lower depth, stem_pool or step_s"
-            )
+        check_length(n_times, self.min_times, self.sfreq, "; lower depth, stem_pool or step_s")
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -198,16 +194,8 @@ class MultiKernelConv(nn.Module):
     """Parallel convolutions of several lengths over (B, C, 1, T), joined on the feature axis.
 
     The kernels are centred on one another in a single convolution of the longest length: one pass over the
-    input in place of one for each kernel and a copy that joins them.
-
-    Parameters
-    ----------
-    n_chans, filters : int
-        Input channels, output features of each kernel.
-    kernels : sequence of int
-        Lengths in samples.
-    stride : int
-        Step in samples; the output has ``ceil(T / stride)`` or, for an even longest kernel, up to one more.
+    input in place of one for each kernel and a copy that joins them. The output has `filters` features of each, and
+    ``ceil(T / stride)`` samples or, for an even longest kernel, up to one more.
     """
 
     def __init__(self, n_chans: int, filters: int, kernels: Sequence[int], stride: int) -> None:
@@ -232,19 +220,8 @@ class ResidualBlock(nn.Module):
     """Maximum pool, then norm-activation-convolution twice, added to what came in.
 
     The pool comes first (the public network pools last): the convolutions then run at the lower rate, at half
-    the cost.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Features before and after.
-    kernel : int
-        Odd length of both convolutions.
-    pool : int
-        Factor of the maximum pool; 1 for none.
-    dropout : float
-        Share of whole features dropped between the convolutions. Whole ones, because consecutive steps are
-        too alike for dropping single values to do much, and because drawing one value a feature costs nothing.
+    the cost. Whole features are dropped between them, because consecutive steps are too alike for dropping single
+    values to do much, and because drawing one value a feature costs nothing.
     """
 
     def __init__(self, n_in: int, n_out: int, kernel: int, pool: int, dropout: float) -> None:

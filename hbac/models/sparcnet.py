@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
-from hbac.models.parts import central, check_counts, check_shares, start_uniform
+from hbac.models.parts import central, check_counts, check_length, check_shares, start_uniform
 from hbac.models.pretrained import as_tensors, check_fit, read_pickled
 from hbac.vocabulary import CENTRAL_S, CLASSES, N_CLASSES, SFREQ
 
@@ -134,11 +134,7 @@ class SPaRCNet(nn.Module):
         return [self.stem, *self.blocks, self.final_layer]
 
     def _check_length(self, n_times: int) -> None:
-        if n_times < _SAMPLES_PER_STEP:
-            raise UserError(
-                f"a window of {n_times} samples is too short for SPaRCNet: it needs {_SAMPLES_PER_STEP} "
-                f"({_SAMPLES_PER_STEP / self.sfreq:g} s at {self.sfreq:g} Hz); front_end.sfreq_out=200 gives more"
-            )
+        check_length(n_times, _SAMPLES_PER_STEP, self.sfreq, "; front_end.sfreq_out=200 gives more")
 
     def _load_published(self, path: Path) -> None:
         found = _read_tensors(path)
@@ -161,17 +157,7 @@ class SPaRCNet(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Four layers that each add 32 features to what they read; then, in all blocks but the last, half of everything.
-
-    Parameters
-    ----------
-    n_in : int
-        Features before.
-    dropout : float
-        Share of the added features that is dropped.
-    halve : bool
-        Whether half of the features, at half the rate, go on.
-    """
+    """Four layers that each add 32 features to what they read; then, but in the last block, half of all, at half the rate."""
 
     def __init__(self, n_in: int, dropout: float, halve: bool) -> None:
         super().__init__()

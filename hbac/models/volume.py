@@ -113,13 +113,7 @@ class Volume(nn.Module):
 
 
 class Residual3d(nn.Module):
-    """A 3 x 3 x 3 convolution over chains, frequencies and times, added to what came in.
-
-    Parameters
-    ----------
-    width : int
-        Features.
-    """
+    """A 3 x 3 x 3 convolution over chains, frequencies and times, added to what came in."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

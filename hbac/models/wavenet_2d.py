@@ -136,15 +136,7 @@ class WaveNet2d(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """Gated convolutions over ever wider stretches of time, each added to what came before it.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Features before and after.
-    depth : int
-        Convolutions of three samples that are 1, 2, 4, … apart.
-    """
+    """Gated convolutions of three samples that are 1, 2, 4, … apart, each added to what came before it."""
 
     def __init__(self, n_in: int, n_out: int, depth: int) -> None:
         super().__init__()

@@ -98,8 +98,9 @@ class ImageFrontEnd(nn.Module):
         self.pictures = nn.ModuleDict(pictures)
         self._size = (_side("height", tile_height, pictures), _side("width", tile_width, pictures))
         channels = {name: picture.channels for name, picture in pictures.items()}
-        signals = {name: picture.reversed_rows for name, picture in pictures.items() if isinstance(picture, RawImage)}
-        self.layout = ImageLayout(layout, list(pictures), channels, *self._size, in_chans, signals, differences)  # type: ignore[arg-type]
+        if differences and any(isinstance(picture, RawImage) for picture in pictures.values()):
+            raise UserError(f"front_end.differences=[{','.join(differences)}]: only of spectrograms; set it to []")
+        self.layout = ImageLayout(layout, list(pictures), channels, *self._size, in_chans, differences)  # type: ignore[arg-type]
         self.in_chans, self.height, self.width = self.layout.n_chans, self.layout.height, self.layout.width
 
     def network_arguments(self) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Layouts: how the images of several sources become the one image that a network for pictures reads.
 
-A layout is one table that says where on the image each channel of each source lies. Composing, the left/right
-mirror image and time reversal all follow from it, so that none of them can disagree about the order.
+A layout is one table that says where on the image each channel of each source lies.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
 from hbac.signal.constants import Constants, full_precision
-from hbac.signal.montage import AVERAGE, REGION_MIRROR, REGIONS, Montage
+from hbac.signal.montage import AVERAGE, REGIONS
 
 # Legend of tensor names: B window, I source channel, H row, W column, C channel of the finished image.
 
@@ -56,9 +55,6 @@ class ImageLayout(nn.Module):
         Size that every source channel is brought to; smaller ones make training possible on a CPU.
     in_chans : int
         Equal channels of the ``tiles`` layout.
-    signals : mapping of str to sequence of int, or None
-        Sources that show signals in place of power, whose derivations have a sign, and the order of their rows in a
-        window that runs backwards.
     differences : sequence of {"others", "neighbours"}
         What the channels of the ``tiles`` layout show after the first, in place of being equal: each picture minus
         the mean of the others of its source, or minus the mean of those that share an electrode with it (along a
@@ -80,7 +76,6 @@ class ImageLayout(nn.Module):
         tile_height: int = 128,
         tile_width: int = 256,
         in_chans: int = 3,
-        signals: Mapping[str, Sequence[int]] | None = None,
         differences: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -100,15 +95,13 @@ class ImageLayout(nn.Module):
             "tile_height": tile_height,
             "tile_width": tile_width,
             "in_chans": in_chans,
-            "signals": {source: list(rows) for source, rows in (signals or {}).items()},
             "differences": list(differences),
         }
         for difference in differences:
             check_choice("front_end.differences", difference, DIFFERENCES)
-        if differences and (kind != "tiles" or signals):
+        if differences and kind != "tiles":
             raise UserError(
-                f"front_end.differences=[{','.join(differences)}]: only of spectrograms, with front_end.layout=tiles; "
-                "set it to []"
+                f"front_end.differences=[{','.join(differences)}]: only with front_end.layout=tiles; set it to []"
             )
         # What is subtracted, by source: the weight of each channel in what each shows.
         self._means = {
@@ -174,28 +167,6 @@ class ImageLayout(nn.Module):
                 for name in self.settings["differences"]
             ]
 
-    def mirror(self, image_BCHW: Tensor) -> Tensor:
-        """Return the image of the mirrored head: each region takes its partner's place, which must be there."""
-        mirrored = image_BCHW.clone()
-        partners = {source: _mirror(source, names) for source, names in self.channels.items()}
-        places = {(tile.source, tile.index): tile for tile in self.tiles}
-        for tile in self.tiles:
-            permutation, signs = partners[tile.source]
-            partner = places[tile.source, permutation[tile.index]]
-            sign = signs[tile.index] if tile.source in self.settings["signals"] else 1.0  # power knows none
-            self.part(mirrored, tile).copy_(sign * self.part(image_BCHW, partner))
-        return mirrored
-
-    def reverse_time(self, image_BCHW: Tensor) -> Tensor:
-        """Return the image with the time of every tile reversed, each tile in its place."""
-        reversed_BCHW = image_BCHW.clone()
-        for tile in self.tiles:
-            flipped = self.part(image_BCHW, tile).flip(-1)
-            if tile.source in self.settings["signals"]:
-                flipped = flipped[..., self.settings["signals"][tile.source], :]
-            self.part(reversed_BCHW, tile).copy_(flipped)
-        return reversed_BCHW
-
 
 def _mean_of(difference: str, source: str, names: tuple[str, ...]) -> Tensor:
     """Weights (I, I) of the mean over the other channels of a source, or over those of the same electrodes."""
@@ -215,13 +186,3 @@ def _mean_of(difference: str, source: str, names: tuple[str, ...]) -> Tensor:
             "such as alternating_16"
         )
     return counts / counts.sum(1, keepdim=True)
-
-
-def _mirror(source: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Permutation that gives each channel of a source its partner's place, and signs."""
-    if all(name in REGIONS for name in names):
-        lonely = [name for name in names if REGION_MIRROR[name] not in names]
-        if lonely:
-            raise UserError(f"source {source!r} shows {lonely[0]} but not {REGION_MIRROR[lonely[0]]}: no mirror image")
-        return tuple(names.index(REGION_MIRROR[name]) for name in names), (1.0,) * len(names)
-    return Montage(source, names).mirror

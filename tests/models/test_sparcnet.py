@@ -176,5 +176,5 @@ def test_bad_settings() -> None:
         SPaRCNet(dropout=1)
     with pytest.raises(UserError, match="must be positive"):
         SPaRCNet(crop_s=0)
-    with pytest.raises(UserError, match="too short for SPaRCNet"):
+    with pytest.raises(UserError, match="too short for this network.*sfreq_out=200"):
         SPaRCNet()(torch.zeros(1, 16, 100))

@@ -14,6 +14,7 @@ from hbac.signal.mel import MelImage, mel_filters
 from hbac.signal.montage import channel_mirror
 from hbac.signal.tiles import ImageLayout
 from hbac.vocabulary import CHANNELS
+from tests.signal.mirrored import mirror_of
 from tests.signal.recordings import noise, public_mel_image, real
 
 
@@ -113,7 +114,7 @@ def test_a_swapped_head_gives_the_swapped_image() -> None:
         image = MelImage(montage)
         swapped = image(eeg[:, channel_mirror()])
         layout = ImageLayout("stack", ["eeg"], {"eeg": image.channels})
-        torch.testing.assert_close(swapped, layout.mirror(image(eeg)))
+        torch.testing.assert_close(swapped, mirror_of(image(eeg), layout))
     assert MelImage().channels == ("LL", "LP", "RP", "RL")
 
 

@@ -13,6 +13,7 @@ from hbac.common.errors import UserError
 from hbac.signal import EEGFrontEnd, ImageAugment, ImageFrontEnd, MelImage, RawImage
 from hbac.signal.chance import row_keys
 from hbac.signal.montage import channel_mirror
+from tests.signal.mirrored import mirror_of
 from tests.signal.recordings import noise, real
 
 
@@ -69,7 +70,7 @@ def test_a_mirrored_recording_gives_the_mirrored_picture(montage: str | list[str
     front_end = raw_front_end(montage=montage, centres_s=[10])
     eeg = torch.from_numpy(noise(1)).transpose(1, 2)
     image, mirrored = front_end(eeg), front_end(eeg[:, :, channel_mirror()])
-    torch.testing.assert_close(mirrored, front_end.layout.mirror(image))
+    torch.testing.assert_close(mirrored, mirror_of(image, front_end.layout, ["raw"]))
     assert not torch.allclose(mirrored, image)
 
 
@@ -77,8 +78,7 @@ def test_a_reversed_recording_gives_the_reversed_picture() -> None:
     front_end = raw_front_end(band="0-20", centres_s=[10])
     eeg = torch.from_numpy(noise(2)).transpose(1, 2)
     picture, backwards = front_end.images(eeg)["raw"], front_end.images(eeg.flip(1))["raw"]
-    torch.testing.assert_close(front_end(eeg.flip(1)), front_end.layout.reverse_time(front_end(eeg)), atol=0.01, rtol=0)
-    rows = front_end.layout.settings["signals"]["raw"]
+    rows = front_end.pictures["raw"].reversed_rows
     augmented = ImageAugment(reverse_p=1.0)(picture, row_keys(0, 0, torch.arange(2)), rows)
     torch.testing.assert_close(augmented, backwards, atol=0.01, rtol=0)  # but for the filter's ends
     assert not torch.allclose(

@@ -11,6 +11,7 @@ from hbac.common.errors import UserError
 from hbac.signal.mel import MelImage
 from hbac.signal.montage import channel_mirror, get_montage
 from hbac.signal.tiles import ImageLayout
+from tests.signal.mirrored import mirror_of
 from tests.signal.recordings import noise
 
 REGIONS = ("LL", "LP", "RP", "RL")
@@ -51,35 +52,13 @@ def test_every_tile_holds_what_the_table_says(kind: str, sources: tuple[str, ...
     assert image.numel() == len(layout.tiles) * 128 * 256
 
 
-@pytest.mark.parametrize("kind", ["tiles", "stack"])
-def test_mirror_exchanges_partners_and_twice_is_the_identity(kind: str) -> None:
-    layout = ImageLayout(kind)
-    image = layout(_images())
-    mirrored = layout.mirror(image)
-    partner = {"LL": "RL", "RL": "LL", "LP": "RP", "RP": "LP"}
-    for tile in layout.tiles:
-        assert layout.part(mirrored, tile).min() == VALUE[tile.source, partner[tile.channel]]
-    assert torch.equal(layout.mirror(mirrored), image)
-
-
 def test_mirror_of_the_image_is_the_image_of_the_swapped_recording() -> None:
     eeg = torch.from_numpy(noise(1))
     for montage, names in (("regions", REGIONS), ("transverse_bipolar", get_montage("transverse_bipolar").derivations)):
         mel = MelImage(montage, height=64, width=128)
         layout = ImageLayout("stack", ["eeg"], {"eeg": names}, tile_height=64, tile_width=128)
         of_swapped = layout({"eeg": mel(eeg[:, channel_mirror()])})
-        torch.testing.assert_close(of_swapped, layout.mirror(layout({"eeg": mel(eeg)})))
-
-
-def test_time_is_reversed_within_each_tile() -> None:
-    layout = ImageLayout()
-    image = layout(_images())
-    reversed_ = layout.reverse_time(image)
-    for tile in layout.tiles:
-        part = layout.part(reversed_, tile)[0, 0, 0]
-        assert part[0] == VALUE[tile.source, tile.channel] + 0.5
-        assert part[-1] == VALUE[tile.source, tile.channel]
-    assert torch.equal(layout.reverse_time(reversed_), image)
+        torch.testing.assert_close(of_swapped, mirror_of(layout({"eeg": mel(eeg)}), layout))
 
 
 def test_tiles_are_brought_to_size() -> None:
