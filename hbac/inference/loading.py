@@ -32,20 +32,7 @@ class RunModel(Model):
     """The model of a run; see `hbac.runs.model.Model`."""
 
     def predict_raw(self, raw: Any, **settings: Any) -> pd.DataFrame:
-        """Predict an `mne.io.Raw` along its length, or `mne.Epochs` one by one.
-
-        Parameters
-        ----------
-        raw : mne.io.Raw or mne.Epochs
-            Of any rate from 80 Hz on, and any reference.
-        **settings
-            ``step_s``, ``outside``, ``interpolate``, ``unit``; see `hbac.inference.raws.predict_raw`.
-
-        Returns
-        -------
-        DataFrame
-            A row for each step, or for each epoch.
-        """
+        """Predict an `mne.io.Raw` along its length, or `mne.Epochs` each: see `hbac.inference.raws.predict_raw`."""
         from hbac.inference.raws import predict_raw
 
         networks = Networks([self], [0], [""])
@@ -75,22 +62,7 @@ class EnsembleModel:
     def __call__(self, *windows: Tensor | NDArray[Any]) -> Tensor:
         """Return class probabilities of raw windows: the blend of all members, each the mean of its folds.
 
-        Parameters
-        ----------
-        *windows : Tensor or ndarray
-            One for each of `sources`, as `hbac.runs.model.Model` takes them.
-
-        Returns
-        -------
-        Tensor, shape (batch, 6)
-            Probabilities in the order of `hbac.vocabulary.CLASSES`, on the windows' device; each row sums to 1.
-
-        Raises
-        ------
-        ValueError
-            When there is not one array for each source, or its shape is another.
-        UserError
-            When EEG is in volts. A warning says what else cannot be microvolt (`hbac.signal.plausible`).
+        It takes, returns and refuses what `hbac.runs.model.Model` does.
         """
         given = as_windows(self.sources, windows)
         if not len(given[0]):
@@ -104,59 +76,22 @@ class EnsembleModel:
         return torch.from_numpy(prob_BK).float().to(given[0].device)
 
     def predict_raw(self, raw: Any, **settings: Any) -> pd.DataFrame:
-        """Predict an `mne.io.Raw` along its length, or `mne.Epochs` one by one.
-
-        Parameters
-        ----------
-        raw : mne.io.Raw or mne.Epochs
-            Of any rate from 80 Hz on, and any reference.
-        **settings
-            ``step_s``, ``outside``, ``interpolate``, ``unit``; see `hbac.inference.raws.predict_raw`.
-
-        Returns
-        -------
-        DataFrame
-            A row for each step, or for each epoch.
-        """
+        """Predict an `mne.io.Raw` along its length, or `mne.Epochs` each: see `hbac.inference.raws.predict_raw`."""
         from hbac.inference.raws import predict_raw
 
         return predict_raw(self.ensemble, self.networks, raw, **settings)
 
     def to(self, device: torch.device | str) -> EnsembleModel:
-        """Move all networks and front-ends to a device.
-
-        Parameters
-        ----------
-        device : torch.device or str
-            Where to.
-
-        Returns
-        -------
-        EnsembleModel
-            Itself.
-        """
-        for model in self.networks.models:
-            model.to(device)
+        """Move all networks and front-ends to a device; returns the model itself."""
+        self.networks.to(str(device))
         return self
 
 
 def ensemble_of(path: Path) -> Ensemble:
-    """Read an ensemble; a run, or a folder of one member's runs, is an ensemble of one.
+    """Read an ensemble, by its ``ensemble.json`` or its folder.
 
-    Parameters
-    ----------
-    path : Path
-        An ``ensemble.json`` or its folder; a run's folder; the folder of a member's folds.
-
-    Returns
-    -------
-    Ensemble
-        Of a member without its own score where it is no ensemble file.
-
-    Raises
-    ------
-    UserError
-        When it is none of these.
+    A run, or a folder of one member's runs, is an ensemble of one, whose own score nobody knows; a `UserError` where it
+    is none of these.
     """
     runs = [path] if (path / MODEL_FILE).is_file() else [file.parent for file in path.glob(f"fold*/{MODEL_FILE}")]
     if path.is_file() or (path / ENSEMBLE_FILE).is_file():

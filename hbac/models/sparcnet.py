@@ -157,7 +157,7 @@ class SPaRCNet(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Four layers that each add 32 features to what they read; then, but in the last block, half of all, at half the rate."""
+    """Four layers that each add 32 features; then, but for the last block, half of all features at half the rate."""
 
     def __init__(self, n_in: int, dropout: float, halve: bool) -> None:
         super().__init__()
