@@ -22,6 +22,7 @@ from hbac.recordings.datasets import HMS, Part
 from hbac.signal import EEGFrontEnd, ImageAugment, ImageFrontEnd, LogSTFT, Mixup, RawAugment
 from hbac.signal.chance import row_keys, uniforms
 from tests.helpers import random_spectrogram, write_spectrogram
+from tests.signal.mirrored import mirror_of
 
 SIZE = {"tile_height": 32, "tile_width": 64}
 
@@ -103,7 +104,7 @@ def test_both_sources_are_swapped_or_none(part: Part) -> None:
     data = module(part, augment={"raw": RawAugment(swap_p=0.5)})
     swapped = uniforms(row_keys(5, 2, data.train_set.row_ids[:8]), "swap?")[:, 0] < 0.5
     changed, plain = trained(data, epoch=2)
-    mirrored = data.images.layout.mirror(plain["x"])
+    mirrored = mirror_of(plain["x"], data.images.layout)
     expected = torch.where(swapped[:, None, None, None], mirrored, plain["x"])
     torch.testing.assert_close(changed["x"], expected)
     assert 0 < swapped.sum() < 8

@@ -95,6 +95,3 @@ def test_errors() -> None:
         ImageLayout()({"official": _images()["official"]})
     with pytest.raises(ValueError, match="source 'eeg' has 3 channels"):
         ImageLayout("stack", ["eeg"])({"eeg": torch.zeros(1, 3, 8, 8)})
-    one_sided = ImageLayout("stack", ["eeg"], {"eeg": ["LL"]})
-    with pytest.raises(UserError, match="shows LL but not RL"):
-        one_sided.mirror(torch.zeros(1, 1, 128, 256))
