@@ -142,7 +142,6 @@ class ResNetGRU(nn.Module):
         )
         self.head_dropout = nn.Dropout(head_dropout)
         self.final_layer = nn.Linear(2 * gru_hidden + 2 * (width + 2 * gru_hidden), n_outputs)
-        self.samples_per_step = stride
         self.min_times = 2 * stride  # two steps: batch normalisation of a single window has more than one value
         self._check_length(n_times)
         self._initialise()

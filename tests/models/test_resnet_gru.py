@@ -64,7 +64,7 @@ def test_weights_of_one_length_run_at_another():
 )
 def test_blocks_halve_the_rate_until_a_step_is_long_enough(sfreq, step_s, depth, expected):
     network = ResNetGRU(n_times=2000, sfreq=sfreq, step_s=step_s, depth=depth)
-    assert network.samples_per_step == expected
+    assert network.min_times == 2 * expected
 
 
 def test_lists_from_a_config_are_welcome():
