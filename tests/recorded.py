@@ -91,3 +91,19 @@ def cut_gaps(path: Path, gaps: Mapping[int, float]) -> Path:
     content[192:197] = b"EDF+D"
     path.write_bytes(content)
     return path
+
+
+def write_brainvision(header: Path, eeg_CT: np.ndarray, sfreq: float) -> None:
+    """Write the 20 channels in µV, a header (``.vhdr``) with samples and markers beside it."""
+    name = header.stem
+    (0.1 * eeg_CT).T.astype("<f4").tofile(header.with_suffix(".eeg"))  # of a resolution of 10 µV
+    channels = "\n".join(f"Ch{i}={name},,10,µV" for i, name in enumerate(CHANNELS, 1))
+    header.write_text(
+        f"Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\nDataFile={name}.eeg\n"
+        f"MarkerFile={name}.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\nNumberOfChannels=20\n"
+        f"SamplingInterval={1e6 / sfreq:g}\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n[Channel Infos]\n{channels}\n"
+    )
+    header.with_suffix(".vmrk").write_text(
+        f"Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nDataFile={name}.eeg\n[Marker Infos]\n"
+        "Mk1=Comment,seizure?,1251,1,0\n"
+    )

@@ -187,6 +187,8 @@ def _from_long(frame: pd.DataFrame, path: Path) -> RaterTable:
         if not (fits := sure.between(0, 100)).all():
             row = int(np.argmin(fits))
             raise UserError(f"{path}: row {row}, column certainty: {frame['certainty'].iloc[row]}; it is 0 to 100")
+        if (sure % 1 > 0).any() and sure.max() <= 1:
+            raise UserError(f"{path}: column certainty: none is above 1; it is 0 to 100, and these look like shares")
         certainty = np.zeros(votes.shape)
         certainty[at] = sure
         certainty = certainty[rated]

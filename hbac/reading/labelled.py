@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from hbac.common.errors import UserError
 from hbac.common.files import beside, hash_of_file, read_json, remove_left_over, write_json
 from hbac.common.locks import locked
 from hbac.common.progress import progress
+from hbac.reading.edf import is_edf
 from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
 from hbac.recordings.datasets import HMS, Part
 from hbac.recordings.outside import OUTSIDE, fill_outside
@@ -128,8 +130,7 @@ class Recordings(HMS):
         return False
 
     def _digest(self, events: pd.DataFrame) -> str:
-        files = {name: (self._files / name).stat() for name in sorted(set(events["file"]))}
-        known = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in files.items()}
+        known = {name: _state_of(self._files / name) for name in sorted(set(events["file"]))}
         said = [_LAYOUT, __version__, self._outside, self._settings, known, events.to_csv(index=False)]
         return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
 
@@ -153,6 +154,16 @@ class Recordings(HMS):
             partial.replace(self.root)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _state_of(recording: Path) -> list[tuple[str, int, int]]:
+    """Return name, size and time of each of its files: beside a header (``a.vhdr``) lie samples (``a.eeg``)."""
+    files = {recording}
+    if recording.is_dir():
+        files |= {path for path in recording.rglob("*") if path.is_file()}
+    elif not is_edf(recording):  # which is one file
+        files |= {path for path in recording.parent.glob(f"{escape(recording.stem)}[.-]*") if path.is_file()}
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)]
 
 
 def _check_electrodes(recording: Recording) -> None:

@@ -141,6 +141,7 @@ def test_opinions_are_votes_of_the_data_sets_rows(tmp_path: Path) -> None:
     [
         ("certainty", 101, "said.csv: row 1, column certainty: 101; it is 0 to 100"),
         ("certainty", "sure", "said.csv: row 1, column certainty: sure"),
+        ("certainty", [0.8, 1], "said.csv: column certainty: none is above 1; it is 0 to 100"),
         ("class", "spike", "said.csv: row 1, column class: spike; a vote is"),
         ("label_id", 5, r"labels.opinions=.*said.csv: label_id 5 of eeg_id 80: no row of this data set, as 1 of the"),
         ("eeg_id", 7, r"labels.opinions=.*said.csv: label_id 8 of eeg_id 7: no row of this data set, as 1 of the"),
@@ -151,7 +152,7 @@ def test_opinions_that_are_refused(column: str, value: object, message: str, tmp
     said = pd.DataFrame(
         {"rater": "bo", "label_id": [3, 8], "eeg_id": [30, 80], "class": ["lpd", "gpd"], "certainty": [80, 50]}
     ).astype({column: object})
-    said.loc[1, column] = value
+    said.loc[slice(None) if isinstance(value, list) else 1, column] = value
     with pytest.raises(UserError, match=message):
         read_opinions(write(tmp_path / "said.csv", said), rows)
 

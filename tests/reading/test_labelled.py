@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hbac.reading.labelled import Recordings
 from hbac.reading.names import parse_label
 from hbac.reading.opened import open_recording
 from hbac.vocabulary import CHANNELS, VOTE_COLUMNS
-from tests.recorded import CHB_MIT, write_brain, write_edf
+from tests.recorded import CHB_MIT, brain, write_brain, write_brainvision, write_edf
 
 VOTES = ",".join(VOTE_COLUMNS)
 
@@ -52,6 +53,19 @@ def test_a_class_is_one_vote(root: Path) -> None:
     text = "file,onset_s,duration_s,class,patient\na.edf,30,20,LPD,x\nsub/b.edf,0,10,other,y\n"
     rows = data_set(root, text, "classes.csv").part("train").rows
     assert rows[list(VOTE_COLUMNS)].to_numpy().tolist() == [[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]
+
+
+def test_samples_beside_a_header_that_changed_are_copied_anew(tmp_path: Path) -> None:
+    pytest.importorskip("mne")
+    eeg_CT = brain(60, 250, 20)
+    found = []
+    for factor in (1.0, 0.5):
+        write_brainvision(tmp_path / "a.vhdr", factor * eeg_CT, 250.0)
+        for name in ("a.vhdr", "a.vmrk"):
+            os.utime(tmp_path / name, (0, 0))  # as they were
+        given = data_set(tmp_path, "file,onset,class,patient\na.vhdr,25,lpd,x\n")
+        found.append(given.part("train").eeg.window(0, 0, 10_000))
+    np.testing.assert_allclose(found[1], 0.5 * found[0], atol=0.1)
 
 
 def test_a_table_that_was_damaged_is_made_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:

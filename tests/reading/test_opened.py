@@ -12,7 +12,7 @@ from hbac.reading.arrays import ArraySource
 from hbac.reading.opened import open_recording, recording_of
 from hbac.reading.source import Signal
 from hbac.vocabulary import CHANNELS, ELECTRODES
-from tests.recorded import brain, write_brain, write_edf
+from tests.recorded import brain, write_brain, write_brainvision, write_edf
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("uV", 1.0), ("mV", 1e-3), ("V", 1e-6), ("µV", 1.0), ("", 1.0)])
@@ -133,17 +133,7 @@ def test_of_channels_that_say_the_same_the_first_is_read(tmp_path: Path) -> None
 def test_brainvision_is_read_by_what_its_header_says(tmp_path: Path) -> None:
     pytest.importorskip("mne")
     eeg_CT = brain(20, 250, 20)
-    (0.1 * eeg_CT).T.astype("<f4").tofile(tmp_path / "a.eeg")  # of a resolution of 10 µV
-    channels = "\n".join(f"Ch{i}={name},,10,µV" for i, name in enumerate(CHANNELS, 1))
-    (tmp_path / "a.vhdr").write_text(
-        "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\nDataFile=a.eeg\n"
-        "MarkerFile=a.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\nNumberOfChannels=20\n"
-        f"SamplingInterval=4000\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n[Channel Infos]\n{channels}\n"
-    )
-    (tmp_path / "a.vmrk").write_text(
-        "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nDataFile=a.eeg\n[Marker Infos]\n"
-        "Mk1=Comment,seizure?,1251,1,0\n"
-    )
+    write_brainvision(tmp_path / "a.vhdr", eeg_CT, 250.0)
     recording = open_recording(tmp_path / "a.vhdr")
     recording.check_amplitudes()
     assert (recording.sfreq, recording.duration_s) == (250, 20)
