@@ -105,10 +105,16 @@ def test_keys_change_what_readers_change(opened: Browser) -> None:
     assert shown(opened)[-2:] == ["20", "30"]
     visible = "return document.getElementById('eeg-keys').offsetHeight > 0"
     assert not opened.run(visible)
+    top = "return document.getElementById('eeg-figure').offsetTop"
+    before = opened.run(top)
     press(opened, "?")
     assert opened.run(visible)
-    opened.click("#eeg-help")
+    assert opened.run(top) == before  # they lie over the picture
+    press(opened, "Escape")
     assert not opened.run(visible)
+    for there in (True, False):
+        opened.click("#eeg-help")
+        assert opened.run(visible) == there
     assert opened.console() == []
 
 

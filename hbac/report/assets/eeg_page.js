@@ -296,7 +296,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const keys = {
     ArrowRight: (shift) => shift ? move(1) : turnPage(1), ArrowLeft: (shift) => shift ? move(-1) : turnPage(-1),
     ArrowUp: () => step("sensitivity", -1, false), ArrowDown: () => step("sensitivity", 1, false),
-    s: () => step("saliency", 1), h: hide, Escape: clear,
+    s: () => step("saliency", 1), h: hide, Escape: () => control("keys").hidden ? clear() : help(),
     ...Object.fromEntries(page.classes.map((name, k) => [String(k + 1), () => hbacOpinion.say(name)])),
     c: () => { toCentre(); draw(); }, n: () => step("notch", 1), b: () => control("blind").click(), "?": help,
     m: (shift) => step("montage", shift ? -1 : 1), f: (shift) => step("high", shift ? -1 : 1), l: (shift) => step("low", shift ? -1 : 1),
