@@ -122,7 +122,7 @@ def test_no_more_than_a_chunk_is_read_at_a_time(
     networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the length: else memory would grow with it."""
-    write_brain(tmp_path / "a.edf", 4500.0, 100.0)
+    write_brain(tmp_path / "a.edf", 3000.0, 100.0)
     read, spans_s = EdfSource.read, []
 
     def noted(self: EdfSource, stretch: int, chosen: Sequence[int], first: int, stop: int) -> np.ndarray:
