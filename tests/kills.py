@@ -54,7 +54,8 @@ NOT_COMPARED = re.compile(
 OF_OTHERS = re.compile(r"torch|pymp-|\.ses$")
 LEFT_BEHIND = re.compile(r"partial|\.old-|\.tmp|hpc_ckpt")
 WORKERS = re.compile(r"\"num_workers\": \d+")
-SEAL = re.compile(r"\"sha256\": \"[0-9a-f]{64}\"")  # of a config, whose workers we vary
+LOGS = re.compile(r"\"logs\": \{[^}]*\}")  # hashes of logs, which have times, and one file for each start
+SEAL = re.compile(r"\"sha256\": \"[0-9a-f]{64}\"")  # of a config, whose workers we vary, and of scores beside these
 HASHED_PAGE = re.compile(r"\"[^\"]+\.html\": \[[^]]*\]")  # in a manifest, of pages that say when they were made
 TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 MARK = "HBAC_KILLS_TRIAL"
@@ -118,6 +119,8 @@ def content(folder: Path) -> dict[str, str]:
             text = TIME.sub("TIME", path.read_bytes().decode("latin-1")).replace(str(folder), "FOLDER")
             if path.name == "config.json":
                 text = SEAL.sub("", WORKERS.sub("", text))
+            if path.name == "metrics.json":
+                text = SEAL.sub("", LOGS.sub("", text))
             if path.name == MANIFEST:
                 text = HASHED_PAGE.sub("", text)
             found[TIME.sub("TIME", name)] = hashlib.sha256(text.encode("latin-1")).hexdigest()
