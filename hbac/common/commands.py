@@ -64,12 +64,6 @@ def command_line(command: str, *overrides: str, flags: tuple[str, ...] = ()) -> 
     return shlex.join(["python", "-m", f"hbac.{command}", *config_dir(sys.argv[1:]), *overrides, *flags])
 
 
-def report_line(ensemble: Any, population: str, *kept: str) -> str:
-    """Write the command that reports on an ensemble, by the rows that it was fitted on."""
-    rows = [] if population == "many_votes" else [override("population", population)]
-    return command_line("report", override("runs", [ensemble]), *rows, *kept)
-
-
 def config_dir(argv: Sequence[str]) -> list[str]:
     """Return ``--config-dir`` and its folder from the arguments of a command, or nothing."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

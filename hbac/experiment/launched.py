@@ -42,6 +42,14 @@ def command_of_best(sweep: Path, asked: Sequence[str], n_folds: int) -> str | No
     return command_line("train", *own, *(override(*item) for item in best.items()), flags=all_folds(n_folds))
 
 
+def command_of_report(ensemble: Path, population: str, kept: Sequence[str]) -> str:
+    """Return the command that reports on an ensemble, by the rows that it was fitted on."""
+    from hbac.labels.targets import DEFAULT_POPULATION
+
+    rows = [] if population == DEFAULT_POPULATION else [override("population", population)]
+    return command_line("report", override("runs", [ensemble]), *rows, *kept)
+
+
 def typed() -> list[str]:
     """Return the settings of the command line, as they were typed."""
     from hydra.core.hydra_config import HydraConfig

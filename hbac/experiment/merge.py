@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 
 from hbac.cli.failures import note_sweep
-from hbac.common.commands import command_line, override, report_line
+from hbac.common.commands import command_line, override
 from hbac.common.errors import UserError, fail
 from hbac.common.files import new_folder
 from hbac.experiment.devices import refuse_in_sweep
-from hbac.experiment.launched import command_of_best, expect_jobs
+from hbac.experiment.launched import command_of_best, command_of_report, expect_jobs
 from hbac.experiment.watching import watch
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class MergeSweep(Callback):
             kept = kept_settings(config.hydra.overrides.task)
             then = command_of_best(sweep, config.hydra.overrides.task, config.labels.n_folds)
             if then is None and "test" not in build(config.dataset, "dataset", config.allow).parts():
-                then = report_line(sweep, config.population, *kept)  # there is nothing to predict
+                then = command_of_report(sweep, config.population, kept)  # there is nothing to predict
             logger = build(config.logger, "logger", config.allow)
             blend([sweep], sweep, logger=logger, kept=kept, then=then, **blend_settings(config))
         except UserError as error:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hbac.cli.console import next_command
-from hbac.common.commands import report_line
 from hbac.ensembling.collect import newest_ensemble
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.experiment.launched import typed
+from hbac.experiment.launched import command_of_report, typed
 from hbac.experiment.merge import kept_settings
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks, choose_place
@@ -50,7 +49,7 @@ class Predictor(NamedTuple):
 
     def suggest_report(self) -> None:
         """Print the command that reports on the ensemble."""
-        next_command(report_line(self.folder, self.ensemble.population, *kept_settings(typed())))
+        next_command(command_of_report(self.folder, self.ensemble.population, kept_settings(typed())))
 
 
 def chosen_ensemble(cfg: DictConfig) -> Path:

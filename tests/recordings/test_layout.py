@@ -376,15 +376,7 @@ def test_footers_are_read_again_only_where_a_file_has_changed(
 
 def test_names_of_spectrogram_columns() -> None:
     assert list(SPECTROGRAM_COLUMNS) == spectrogram_columns()
-    literal = {
-        0: "LL_0.59",
-        5: "LL_1.56",
-        13: "LL_3.13",
-        18: "LL_4.1",
-        99: "LL_19.92",
-        100: "RL_0.59",
-        399: "RP_19.92",
-    }
+    literal = {0: "LL_0.59", 5: "LL_1.56", 13: "LL_3.13", 18: "LL_4.1", 99: "LL_19.92", 100: "RL_0.59", 399: "RP_19.92"}
     assert {i: SPECTROGRAM_COLUMNS[i] for i in literal} == literal
 
 
