@@ -7,6 +7,7 @@ as ``hbac.json`` in PyTorch's archive.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import warnings
@@ -105,7 +106,9 @@ def write_file(model: Model | EnsembleModel, path: Path, to: str, windows: str, 
         try:
             program = torch.export.export(graph, examples, dynamic_shapes=(any_batch,))
             if to == "torch":
-                torch.export.save(program, path, extra_files={"hbac.json": json.dumps(about)})
+                written = io.BytesIO()  # not the file itself: on a full disk torch aborts the process
+                torch.export.save(program, written, extra_files={"hbac.json": json.dumps(about)})
+                path.write_bytes(written.getbuffer())
                 return
             made = torch.onnx.export(
                 program,
@@ -119,7 +122,7 @@ def write_file(model: Model | EnsembleModel, path: Path, to: str, windows: str, 
             assert made is not None
             made.model.metadata_props.update(about)
             made.save(path)
-        except UserError:
+        except (UserError, OSError):
             raise
         except Exception as error:  # of many kinds, and the reason stands at the end of many lines
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), repr(error))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hbac.common.errors import UserError
@@ -164,4 +164,5 @@ def convert_weights(path: Path, backbone: str, wanted: Mapping[str, Tensor], out
     spare = list(found)[len(wanted) + len(_CLASSIFIER) :]
     check_fit(f"weights={path}", backbone, {name: tuple(t.shape) for name, t in in_order.items()}, wanted, spare)
     with replacing(out.parent, "hbac.prepare", out.name) as staged:
-        save_file({name: in_order[name].contiguous() for name in wanted}, staged / out.name)
+        # Not by safetensors itself, which has another error for a full disk.
+        (staged / out.name).write_bytes(save({name: in_order[name].contiguous() for name in wanted}))

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from hbac.common.errors import UserError
 
@@ -215,8 +215,9 @@ def write_index(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDAr
     """Write the index of a store, a header of plain values and arrays by name, with a hash of itself."""
     # One entry, for several would come in an order of chance, and the same store would not be the same bytes.
     text = json.dumps({**header, "index": _hash_of_index(header, arrays)})
-    save_file(dict(arrays), path, metadata={"store": text})
-    with path.open("rb") as file:
+    with path.open("wb") as file:  # not by safetensors itself, which has another error for a full disk
+        file.write(save(dict(arrays), metadata={"store": text}))
+        file.flush()
         os.fsync(file.fileno())
 
 

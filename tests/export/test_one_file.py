@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,15 @@ def alone(tmp_path: Path, *arguments: str) -> str:
 
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "without_hbac.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+def test_a_full_disk_is_no_fault_of_the_model(to: str, folder: Path, small_disk: Callable[[str], Path]) -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        write_file(
+            hbac.load(next(folder.glob("runs/resnet_gru-*/fold0"))), small_disk("8k") / "m", to, *["float32"] * 2
+        )
 
 
 @pytest.mark.slow

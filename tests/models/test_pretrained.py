@@ -41,6 +41,14 @@ def test_converted_weights_fill_the_network(tmp_path, renamed):
     assert all(torch.equal(tensor, original[name]) for name, tensor in network.backbone.state_dict().items())
 
 
+def test_a_full_disk_is_one_message(tmp_path, small_disk):
+    torch.save(ported(), tmp_path / "port.pth")
+    disk = small_disk("100k")
+    with pytest.raises(UserError, match="tiny.safetensors: cannot be written: No space left on device"):
+        converted(tmp_path / "port.pth", TINY, disk / "tiny.safetensors")
+    assert list(disk.iterdir()) == []
+
+
 def test_what_does_not_fit_is_counted_and_nothing_is_written(tmp_path):
     state = ported()
     names = list(state)

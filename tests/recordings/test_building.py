@@ -21,6 +21,7 @@ from hbac.recordings.dataset_stores import (
     build_store,
 )
 from hbac.recordings.declared import Declared
+from hbac.recordings.store import write_index
 from hbac.vocabulary import CHANNELS
 from tests.helpers import random_eeg, write_eeg
 
@@ -128,6 +129,11 @@ def test_too_little_room_is_said_before_anything_is_written(
     with pytest.raises(UserError, match=r"needs 0\.004 GB of disk, 0\.001 GB are free"):
         build_store(files, CHANNELS, tmp_path / "store")
     assert [path.name for path in tmp_path.iterdir()] == ["store.lock"]
+
+
+def test_no_room_for_an_index(small_disk: Callable[[str], Path]) -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        write_index(small_disk("8k") / "index.safetensors", {}, {"rows": np.zeros(10_000)})
 
 
 def test_disk_fills_up_meanwhile(
