@@ -17,6 +17,7 @@ import pytest
 from hbac.cli.console import ensemble_table
 from hbac.common.errors import UserError
 from hbac.ensembling.build import build_ensemble
+from hbac.ensembling.collect import collect
 from hbac.ensembling.ensemble_file import Ensemble
 from hbac.evaluation.metric import kl_divergence, kl_rows
 from hbac.labels.folds import FoldTable
@@ -118,6 +119,14 @@ def test_a_damaged_table_is_named_and_nothing_written(
     error = stderr.splitlines()[-1]
     assert re.match(rf"error: (\S*/damaged\.csv: )?table (\S*/damaged\.csv|damaged): {message}", error), error
     assert not (tmp_path / "blended").exists()
+
+
+def test_the_copy_of_a_table_is_named(tmp_path: Path) -> None:
+    (table, *_) = make_standin(n_rows=60, n_members=1, seed=8).tables()
+    for name in ("a.parquet", "a copy.parquet"):
+        table.write(tmp_path / name)
+    with pytest.raises(UserError, match=r"comes twice \(of .*/a.parquet, .*/a copy.parquet\)"):
+        list(collect([tmp_path / "a.parquet", tmp_path / "a copy.parquet"]))
 
 
 def test_a_full_disk_is_one_message(members: list[str], tmp_path: Path, small_disk: Callable[[str], Path]) -> None:

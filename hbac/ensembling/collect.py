@@ -93,7 +93,11 @@ def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> Ite
     names = _names(foreign)
     for group in groups.values():
         tables = [read_table(file, folds, names.get(file)) for file in group]
-        yield concat(tables) if len(tables) > 1 else tables[0]
+        try:
+            joined = concat(tables) if len(tables) > 1 else tables[0]
+        except UserError as error:
+            raise UserError(f"{error} (of {', '.join(map(str, group))})") from None
+        yield joined
 
 
 def _names(files: Sequence[Path]) -> dict[Path, str]:
