@@ -1,4 +1,9 @@
-"""Jobs of a Slurm that runs here: requeued, killed, refused; skipped where there is none."""
+"""Jobs of a Slurm that runs here: requeued, killed, refused; skipped where there is none.
+
+One machine is enough, a container too: Debian's munge, slurmctld, slurmd, and slurmdbd with mariadb (submitit asks
+`sacct`), all started by hand with cons_tres, proctrack/linuxproc, task/none, jobacct_gather/none,
+accounting_storage/slurmdbd, one node and ``SlurmdParameters=config_overrides``.
+"""
 
 from __future__ import annotations
 
