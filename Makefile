@@ -11,6 +11,7 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	@echo 'installing 7 GB into $(VENV), mostly PyTorch: some minutes'
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 

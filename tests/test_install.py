@@ -26,6 +26,13 @@ def test_condas_bounds_are_ours() -> None:
     assert {name: ours[name] for name in conda} == conda
 
 
+def test_a_build_without_cuda_is_one_that_hbac_leaves() -> None:
+    """A newer one would be replaced by the index's own, with CUDA, when hbac is installed."""
+    (ours,) = (line for line in PROJECT["dependencies"] if re.match(r"torch\W", line))
+    for file in (ROOT / "docs" / "install.md", ROOT / "Dockerfile"):
+        assert re.findall(r"'(torch\W[^']*)' torchvision torchaudio --index-url", file.read_text()) == [ours], file
+
+
 def test_dockers_python_is_one_of_ours() -> None:
     text = (ROOT / "Dockerfile").read_text()
     (version,) = re.findall(r"^FROM python:3\.(\d+)-slim$", text, flags=re.MULTILINE)

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +19,7 @@ from hbac.export.hub_folder import push, write_hub_folder
 from hbac.export.probe_windows import simulated_windows
 from hbac.inference.hub import downloaded
 from tests.ensembles import SMALL_NET, write_ensemble
-
-REVISION = "0123456789abcdef0123456789abcdef01234567"
+from tests.export.hub_server import REVISION, TOKEN, hub
 
 
 @pytest.fixture(scope="module")
@@ -130,20 +128,54 @@ def test_what_is_not_there_is_said(cache: Path) -> None:
         hbac.load("hf://eeg")
 
 
-def test_a_folder_is_uploaded_as_a_private_repository(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[tuple[str, dict[str, Any]]] = []
+def with_the_hub(address: str, folder: Path, token: str, code: str, *arguments: str) -> str:
+    """Run Python beside a Hub of this machine, whose address its client reads as it is loaded; return what it says."""
+    environment = {**os.environ, "HF_ENDPOINT": address, "HF_TOKEN": token, "HF_HOME": str(folder / "home")}
+    line = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(line, capture_output=True, text=True, env=environment, check=True).stdout
 
-    class Api:
-        def create_repo(self, name: str, **settings: Any) -> None:
-            called.append((name, settings))
 
-        def upload_folder(self, **settings: Any) -> None:
-            called.append((settings["repo_id"], settings))
+THERE_AND_BACK = """
+import sys
+import numpy as np
+import hbac
+from pathlib import Path
+from hbac.export.hub_folder import push
+from hbac.export.probe_windows import simulated_windows
+print(push(Path(sys.argv[1]), "me/eeg"))
+(eeg,) = simulated_windows(("eeg",))
+np.testing.assert_array_equal(hbac.load("hf://me/eeg")(eeg), hbac.load(sys.argv[1])(eeg))
+"""
+REFUSED = """
+import sys
+import hbac
+from pathlib import Path
+from hbac.common.errors import UserError
+from hbac.export.hub_folder import push
+for asked in (lambda: push(Path(sys.argv[1]), "me/eeg"), lambda: hbac.load("hf://me/other")):
+    try:
+        asked()
+    except UserError as error:
+        print(error)
+"""
 
-    monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    assert push(exported, "me/eeg") == "hf://me/eeg"
-    assert called[0] == ("me/eeg", {"private": True, "exist_ok": True})
-    assert called[1][1]["folder_path"] == exported and called[1][1]["ignore_patterns"] == [".*"]
+
+def test_a_folder_goes_to_the_hub_as_private_and_comes_back(exported: Path, tmp_path: Path) -> None:
+    with hub(tmp_path / "hub") as server:
+        assert with_the_hub(server.address, tmp_path, TOKEN, THERE_AND_BACK, str(exported)) == "hf://me/eeg\n"
+        made = json.loads(dict(server.asked)["/api/repos/create"])
+        assert (made["name"], made["organization"]) == ("eeg", "me")
+        assert (
+            made.get("visibility") == "private" or made["private"] is True
+        )  # as its client of today says it, or before
+        refused = with_the_hub(server.address, tmp_path, "hf_of-somebody-else", REFUSED, str(exported)).splitlines()
+    there = {
+        path.relative_to(tmp_path / "hub/me/eeg") for path in (tmp_path / "hub/me/eeg").rglob("*") if path.is_file()
+    }
+    ours = {path.relative_to(exported) for path in exported.rglob("*") if path.is_file()}
+    assert there == {path for path in ours if path.name[0] != "."}
+    assert refused[0].startswith("push=me/eeg: ") and "log in once (`hf auth login`" in refused[0]
+    assert refused[1].startswith("hf://me/other: ")
 
 
 def test_a_name_that_is_none_is_refused(exported: Path) -> None:

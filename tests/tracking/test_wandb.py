@@ -95,6 +95,14 @@ def test_all_runs_stand_in_one_folder(swept: Path) -> None:
     assert {path.parent for path in swept.rglob("offline-run-*")} == {swept / "outputs" / "wandb"}
 
 
+def test_all_runs_can_be_uploaded_later(swept: Path) -> None:
+    runs = sorted(swept.glob("outputs/wandb/offline-run-*"))  # as docs/wandb.md has it, but for the sending
+    line = [str(Path(sys.executable).parent / "wandb"), "sync", "--dry-run", *map(str, runs)]
+    result = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert "Would sync 4 run(s)" in result.stdout + result.stderr
+    assert all(run.name in result.stdout + result.stderr for run in runs)
+
+
 def test_no_metric_has_a_blank_in_its_name(swept: Path) -> None:
     for run in runs_of(swept / "outputs").values():
         assert [name for name in inspected(run)["summary"] if " " in name or "," in name] == []
