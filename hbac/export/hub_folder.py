@@ -108,7 +108,7 @@ def push(folder: Path, name: str) -> str:
         When the name is none, there is no account or no network, or the Hub refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
 
     try:
         api = HfApi()
@@ -116,9 +116,9 @@ def push(folder: Path, name: str) -> str:
         api.upload_folder(repo_id=name, folder_path=folder, ignore_patterns=[".*"], commit_message="Export of hbac")
     except HFValidationError as error:
         raise UserError(f"push={name}: {str(error).splitlines()[0]}") from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # without a network, one of a package that its client has changed
         raise UserError(
-            f"push={name}: {str(error).splitlines()[0]}; log in once (`hf auth login`, or HF_TOKEN). "
+            f"push={name}: {str(error).partition(chr(10))[0]}; log in once (`hf auth login`, or HF_TOKEN). "
             f"{folder} is complete: `hf upload {name} {folder}` sends it too"
         ) from None
     return f"hf://{name}"

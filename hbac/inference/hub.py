@@ -36,14 +36,14 @@ def downloaded(address: str) -> Path:
     if found is None:
         raise UserError(f"{address}: not hf://OWNER/NAME or hf://OWNER/NAME@REVISION")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(found[1], revision=found[2], allow_patterns=_FILES))
     except LocalEntryNotFoundError:
         raise UserError(f"{address}: the Hub cannot be reached, and the cache on this machine lacks it") from None
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise UserError(f"{address}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # without a network, one of a package that its client has changed
+        raise UserError(f"{address}: {str(error).partition(chr(10))[0]}") from None
     if (folder / ENSEMBLE_FILE).is_file():
         for member in Ensemble.read(folder).members:
             if outside := [run for run in member.runs if not run.is_relative_to(folder.absolute())]:

@@ -72,7 +72,7 @@ class _Asked(BaseHTTPRequestHandler):
         if parts[:2] == ["api", "models"] and (root := self.server.root / "/".join(parts[2:4])).is_dir():
             files = [file for file in root.rglob("*") if file.is_file()]
             names = [file.relative_to(root).as_posix() for file in files]
-            if parts[4] == "tree":
+            if parts[4:5] == ["tree"]:
                 self.answer([{"type": "file", "path": name, "size": 0, "oid": "0" * 40} for name in names])
             else:
                 found = {"id": "me/eeg", "sha": REVISION, "siblings": [{"rfilename": name} for name in names]}
