@@ -79,7 +79,7 @@ def compare(source: Path, folder: Path, typed: Iterable[str], windows: Path = WI
         else:
             found = predicted(out, windows)
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-        kl = np.where(expected > 0, expected * np.log(expected / np.maximum(found, 1e-15)), 0).sum(1).mean()
+        kl = np.where(expected > 0, expected * np.log(expected / np.maximum(found, 1e-15)), 0).sum(1).mean().clip(0)
         yield Form(words, size, float(np.abs(found - expected).max()), float(kl))
 
 
