@@ -63,7 +63,7 @@ def test_an_ensemble_of_two_kinds(blended: Path) -> None:
 
 
 def test_infer_reads_what_both_kinds_need(blended: Path, data_root: Path) -> None:
-    command(blended, "hbac.infer", *hms(data_root), "ensemble=blend", "out=mine")
+    command(blended, "hbac.infer", *hms(data_root), "ensemble=blend", "out=mine", "precision=32-true")
     submission = pd.read_csv(blended / "mine" / "submission.csv")
     check_submission(submission, pd.read_csv(data_root / "test.csv")["eeg_id"])
     prob_NK = PredictionTable.read(blended / "mine" / "submission_predictions.parquet").frame[list(PROB_COLUMNS)]

@@ -168,6 +168,8 @@ def explained(error: Exception, overrides: Sequence[str], conf: Path, config_nam
             f"{typed or ' '.join(overrides)}: cannot be read ({reason}); write key=value, and quote what the shell "
             "would take apart: 'model.kernels=[3,5,7,9]'"
         )
+    if text.startswith("Cannot find primary config"):
+        return text.splitlines()[0]
     if missing := getattr(error, "missing_cfg_file", None):
         group, _, option = missing.rpartition("/")
         extra = f" It needs: pip install {_PACKAGES[option]}" if option in _PACKAGES else ""
@@ -177,8 +179,6 @@ def explained(error: Exception, overrides: Sequence[str], conf: Path, config_nam
         return f"+{match[1]}: it is there already; leave out the +"
     if match := re.match(r"Could not override '([^']+)'", text):
         return _unknown_key(match[1].partition("@")[0], overrides, conf, config_name)
-    if text.startswith("Cannot find primary config"):
-        return text.splitlines()[0]
     # Hydra puts the reason of a failed composition into the cause; its own text only says where it was.
     cause = str(error.__cause__ or "").strip()
     return text if cause in text else f"{text}\n{cause}"

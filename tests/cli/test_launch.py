@@ -215,7 +215,9 @@ def test_ctrl_c_during_the_import_of_a_compiled_module(tmp_path: Path, sweep: li
         "import os, signal\nprint('begun')\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
         "except KeyboardInterrupt as interrupt:\n    raise SystemError('initialization failed') from interrupt\n"
     )
-    code = "import sys; from hbac.cli.launch import launch; sys.argv[0] = 'x'; launch('compiled:main', 'train')"
+    code = "import signal, sys; from hbac.cli.launch import launch; sys.argv[0] = 'x'\n"
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored, where tests run in the background
+    code += "launch('compiled:main', 'train')"
     result = subprocess.run(
         [sys.executable, "-c", code, *sweep], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -32,7 +32,8 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = write_hms_layout(tmp_path_factory.mktemp("data"), n_eegs=16, seed=2)
     data = ["dataset=hms", f"dataset.root={root}", "labels.n_folds=2", "logger=csv", "population=all"]
     net = [f"--config-dir={MYNETS / 'conf'}", "allow=[mynets]", "model=mine", "model.width=4", "band=1-12"]
-    return ["hbac.train", *net, *data, f"trainer.max_epochs={N_EPOCHS}", "trainer.accelerator=cpu"]
+    how = [f"trainer.max_epochs={N_EPOCHS}", "trainer.accelerator=cpu", "trainer.precision=32-true"]
+    return ["hbac.train", *net, *data, *how]
 
 
 def start(folder: Path, *arguments: str, by: tuple[str, ...] = ("-m",)) -> subprocess.Popen[str]:

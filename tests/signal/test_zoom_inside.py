@@ -189,7 +189,7 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
     ("settings", "message"),
     [
         ({"differences": ["mean"]}, "unknown front_end.differences 'mean'"),
-        ({"differences": ["others"], "layout": "stack"}, r"differences=\[others\]: only of spectrograms, with .*tiles"),
+        ({"differences": ["others"], "layout": "stack"}, r"differences=\[others\]: only with .*layout=tiles"),
         ({"image": {"raw": RawImage()}, "tile_height": None, "tile_width": None}, "only of spectrograms"),
         (
             {"image": {"m": LogSTFT(montage="average_reference")}},
