@@ -13,8 +13,6 @@ _IGNORED = (
     (r"The number of training batches \(\d+\) is smaller than the logging interval", UserWarning),
     # Windows are copied from a memory map in under a millisecond each: more workers do not help a CPU.
     (r"The '\w+' does not have many workers", UserWarning),
-    # Whoever wants more tasks asks Slurm for them; most trainings here have one.
-    (r"The `srun` command is available on your system but is not used", UserWarning),
     # Resuming into the same folder is what a resumed run does.
     (r"Checkpoint directory .* exists and is not empty", UserWarning),
 )
