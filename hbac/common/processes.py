@@ -51,7 +51,9 @@ def ends_cleanly() -> Iterator[None]:
         yield
         for signum in ours:
             signal.signal(signum, signal.SIG_DFL)  # the work is done: Python may be ended at any moment
-    except KeyboardInterrupt as interrupt:
+    except BaseException as error:
+        if (interrupt := interrupt_within(error)) is None:
+            raise
         signum = interrupt.signum if isinstance(interrupt, Stopped) else signal.SIGINT
         if STARTER not in os.environ:  # or else that one says it
             sys.stderr.write("\ninterrupted; type the same command again to go on\n")
