@@ -121,9 +121,10 @@ def fit(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> float:
                 log_results(run, table, part, cfg.population, cfg.logger.worst_windows)
                 if cfg.logger.models:
                     log_model(run, folder)
-    logs = {path.relative_to(folder).as_posix(): hash_of_file(path) for path in folder.glob(LOG_FILES)}
-    content = {"kl": score, "scores": found, "epochs": trainer.current_epoch, "logs": logs}
-    write_json(folder / DONE_FILE, content, sealed=True)
+        # Before the loggers end, which may wait for a network: nothing of the run is missing any more.
+        logs = {path.relative_to(folder).as_posix(): hash_of_file(path) for path in folder.glob(LOG_FILES)}
+        content = {"kl": score, "scores": found, "epochs": trainer.current_epoch, "logs": logs}
+        write_json(folder / DONE_FILE, content, sealed=True)
     counted = population_of(cfg.population)
     log.info("fold %d of %s: KL %.4f on %s, in %s", cfg.fold, job.member, score[counted.name], counted.rows, folder)
     return score[counted.name]
