@@ -37,7 +37,8 @@ def read_log(run: Path) -> pd.DataFrame:
         noted = read_scores(run).get("logs") or {}
     paths = sorted(run.glob(LOG_FILES), key=_version)
     for path in paths:
-        if hash_of_file(path) != noted.get(path.relative_to(run).as_posix(), hash_of_file(path)):
+        stated = noted.get(path.relative_to(run).as_posix())  # earlier versions noted none
+        if stated is not None and hash_of_file(path) != stated:
             raise UserError(f"{path}: not what the training logged: damaged, or edited")
     logs = [_read(path) for path in paths]
     return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
