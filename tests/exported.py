@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hbac.evaluation.metric import kl_rows
 from hbac.export.kaggle import ASSUMED, LACKING
 from hbac.recordings.columns import SPECTROGRAM_COLUMNS
 from hbac.vocabulary import CHANNELS, SPECTROGRAM_ROWS, VOTE_COLUMNS
@@ -79,8 +80,7 @@ def compare(source: Path, folder: Path, typed: Iterable[str], windows: Path = WI
         else:
             found = predicted(out, windows)
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-        kl = np.where(expected > 0, expected * np.log(expected / np.maximum(found, 1e-15)), 0).sum(1).mean().clip(0)
-        yield Form(words, size, float(np.abs(found - expected).max()), float(kl))
+        yield Form(words, size, float(np.abs(found - expected).max()), float(kl_rows(expected, found).mean().clip(0)))
 
 
 def predicted(folder: Path, windows: Path) -> NDArray[np.float64]:
@@ -171,8 +171,8 @@ def main(folder: Path) -> None:
         head = "| form | size | largest difference of a probability | mean KL, nats |\n|---|---|---|---|"
         sys.stdout.write(f"\n{where.name}\n\n{head}\n")
         for form in compare(source, where, (*FILES, *FOLDERS, AUTO)):
-            cells = (f"`{form.typed}`", f"{form.size / 1e6:.1f} MB", f"{form.largest:.1e}", f"{form.kl:.1e}")
-            sys.stdout.write(f"| {' | '.join(cells)} |\n")
+            row = (f"`{form.typed}`", f"{form.size / 1e6:.1f} MB", f"{form.largest:.1e}", f"{form.kl:.1e}")
+            sys.stdout.write(f"| {' | '.join(row)} |\n")
             sys.stdout.flush()
 
 
