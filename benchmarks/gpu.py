@@ -129,7 +129,7 @@ class Bench:
         """Write a data set in the HMS layout: few recordings, many windows of each."""
         root = self.folder / "data"
         if not root.is_dir():
-            n_eegs, n_rows = (12, 2) if self.smoke else (800, 10)
+            n_eegs, n_rows = (12, 2) if self.smoke else (800, 30)
             write_hms_layout(root, n_eegs=n_eegs, n_test=4, with_spectrograms=True, max_rows_per_eeg=n_rows)
         return root
 
@@ -156,13 +156,13 @@ class Bench:
         for name, network, shape, batch in self.networks():
             network.to(self.device)
             x = torch.randn(batch, *shape, device=self.device)
-            public = name.startswith("public")
+            public, whole_pictures = name.startswith("public"), name.startswith("efficientnet") and "tiles" not in name
             wanted = {"float32": PRECISIONS["float32"]} if public else PRECISIONS
             compiled = [False] if public else [False, True]
             plain = 0.0
             for (precision, (dtype, fast)), compile_it in itertools.product(wanted.items(), compiled):
-                if compile_it and precision != "bf16":
-                    continue  # minutes of compilation; bf16 is what trainer=gpu takes
+                if compile_it and (precision != "bf16" or whole_pictures):
+                    continue  # a minute of compilation each; bf16 is what trainer=gpu takes
                 backend = "eager" if self.smoke else "inductor"  # a compiler takes minutes on two cores
                 module = torch.compile(network, backend=backend) if compile_it else network
                 label = f"alone, {name}, {precision}{', compiled' if compile_it else ''}"
@@ -218,7 +218,8 @@ class Bench:
         outputs = self.folder / "runs" / where
         accelerator = "gpu" if self.device.type == "cuda" else "cpu"
         line = [sys.executable, "-m", "hbac.train", "dataset=hms", f"dataset.root={self.data()}", "logger=csv",
-                f"outputs={outputs}", f"trainer.accelerator={accelerator}", "labels.n_folds=2", *settings]  # fmt: skip
+                f"dataset.stores={self.folder / 'stores'}", f"outputs={outputs}",
+                f"trainer.accelerator={accelerator}", "labels.n_folds=2", *settings]  # fmt: skip
         return outputs, line
 
     def train(self, where: str, *settings: str) -> Path:
@@ -245,17 +246,19 @@ class Bench:
 
         epochs = 2 if self.smoke else 10
         small = ["model.filters=8", "model.width=16", "model.depth=2"] if self.smoke else []
+        workers = [] if self.smoke else ["data.num_workers=12"]
         image = ["model.backbone=test_efficientnet", "front_end.tile_height=32", "front_end.tile_width=64"]
         for name, settings, beside in (
             ("resnet_gru", ["model=resnet_gru", *small], "alone, resnet_gru 18 x 2,000, bf16"),
+            ("resnet_gru, windows read", ["model=resnet_gru", "data.resident=none", *workers, *small],
+             "alone, resnet_gru 18 x 2,000, bf16"),
             ("efficientnet", ["model=efficientnet", "model.pretrained=false", *(image if self.smoke else [])],
              "alone, efficientnet 8 tiles, bf16"),
         ):  # fmt: skip
-            batch = 4 if self.smoke else (256 if name == "resnet_gru" else 128)
+            batch = 4 if self.smoke else (128 if name == "efficientnet" else 256)
             precision = "bf16-mixed" if self.device.type == "cuda" else "32-true"
-            repeat = [] if self.smoke else ["data.num_workers=12"]
-            run = self.train(name, *settings, f"trainer.max_epochs={epochs}", f"data.batch_size={batch}",
-                             f"trainer.precision={precision}", *repeat)  # fmt: skip
+            run = self.train(name.replace(", ", "_").replace(" ", "_"), *settings, f"trainer.max_epochs={epochs}",
+                             f"data.batch_size={batch}", f"trainer.precision={precision}")  # fmt: skip
             log = pd.read_csv(run / "logs" / "version_0" / "metrics.csv")
             found = float(log["train/windows_per_s"].dropna().iloc[1:].median())
             alone = self.found.get(beside, {}).get("value", float("nan"))

@@ -237,10 +237,15 @@ def check_settings(settings: Mapping[str, Any], prefix: str = "") -> None:
         name = key.removeprefix("trainer.")
         if name != key and name in _FORBIDDEN and not _left_alone(name, value):
             raise UserError(f"{prefix}{key}={_shown(value)}: {_FORBIDDEN[name]}")
-        rules = next((rule for pattern, rule in RULES.items() if fnmatchcase(key, pattern)), ())
-        either = (rules,) if isinstance(rules, Rule) else rules
+        either = rules_of(key)
         if either and not any(rule.fits(value) for rule in either):
             raise UserError(f"{prefix}{key}={_shown(value)}: must be {' or '.join(map(str, either))}")
+
+
+def rules_of(key: str) -> tuple[Rule, ...]:
+    """Return what a setting may be, in any of these ways; nothing is said of most."""
+    rules = next((rule for pattern, rule in RULES.items() if fnmatchcase(key, pattern)), ())
+    return (rules,) if isinstance(rules, Rule) else rules
 
 
 @contextmanager

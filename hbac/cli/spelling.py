@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from hbac.cli.settings import rules_of
 from hbac.common.choices import hint, nearest
 from hbac.common.commands import config_dir
 from hbac.common.errors import UserError
@@ -24,7 +25,6 @@ _PACKAGES = {
     **dict.fromkeys(("ray", "ray_aws"), "'hydra-ray-launcher>=1.2'"),
     **dict.fromkeys(("submitit_slurm", "submitit_local"), "'hydra-submitit-launcher>=1.2'"),
 }
-_WORDS_TOO = ("trainer.devices", "trainer.deterministic")  # auto, warn
 _WAYS = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info"}  # of them one at a time
 _RENAMED = {"report": "comparisons"}
 _SEVERAL = ("logger", "callbacks", "experiment", "debug")  # groups of which a list may be chosen
@@ -83,9 +83,10 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
         if (conf / key).is_dir():
             _check_options(key, value, conf, key in _may_be_empty(conf, config_name))
         _check_not_empty(override, value, "." in key or any(True for _ in _written(conf, config_name, key)))
-        words = _words(value.list if isinstance(value, ChoiceSweep) else [value])
+        typed = _words(value.list if isinstance(value, ChoiceSweep) else [value])
+        words = [word for word in typed if not any(word in rule.words for rule in rules_of(key))]
         kinds = {type(value) for value in _written(conf, config_name, key) if value is not None} if words else set()
-        if kinds and kinds <= set(_NUMBER) and key not in _WORDS_TOO:
+        if kinds and kinds <= set(_NUMBER):
             needed = " or ".join(text for kind, text in _NUMBER.items() if kind in kinds)
             near = hint(words[0], ("true", "false")) if bool in kinds else ""
             raise UserError(f"{key}={words[0]}: must be {needed}.{near}")

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from hbac.cli.settings import RULES, check_settings, rules_of
 from hbac.cli.spelling import _PACKAGES, check_config_dir, check_flags, check_overrides, explained, with_empty_groups
 from hbac.common.errors import UserError
 from tests.cli.test_launch import COMMANDS, run
@@ -131,6 +132,16 @@ def test_words_where_numbers_are_needed(override: str, words: str, conf: Path) -
 )  # fmt: skip
 def test_what_is_right_passes(override: str, conf: Path) -> None:
     check_overrides([override], conf, "train")
+
+
+@pytest.mark.parametrize("key", [key for key in RULES if any(rule.words for rule in rules_of(key))])
+def test_words_that_a_setting_may_be(key: str, conf: Path) -> None:
+    words = [word for rule in rules_of(key) for word in rule.words]
+    for word in words:
+        check_overrides([f"{key}={word}"], conf, "train")
+    with pytest.raises(UserError, match=f"^{key}={words[0]}s: must be "):
+        check_overrides([f"{key}={words[0]}s"], conf, "train")
+        check_settings(OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={words[0]}s"])))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("flag", "meant"), [("--hlp", "--help"), ("--multi-run", "--multirun"), ("--cfgg", "--cfg")])
