@@ -153,7 +153,7 @@ class ResNetGRU(nn.Module):
         # 1-d pooling takes, convolutions are as fast, and the GRU reads (step, feature) rows without a copy.
         x_BC1T = x_BCT.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         if self.compress:
-            x_BC1T = x_BC1T.asinh()
+            x_BC1T = asinh(x_BC1T)
         f_BF1S = self.stem(x_BC1T)
         f_BF1S = self.blocks(F.max_pool2d(f_BF1S, (1, self.stem_pool)))
         f_BSF = F.relu(self.norm(f_BF1S)).squeeze(2).transpose(1, 2)
@@ -187,6 +187,20 @@ class ResNetGRU(nn.Module):
             else:
                 nn.init.zeros_(weight)
         start_uniform(self.final_layer)
+
+
+def asinh(x: Tensor) -> Tensor:
+    """Return the inverse hyperbolic sine of numbers whose squares are finite.
+
+    On a CPU `torch.asinh` goes from number to number; written in operations that do not, it takes a sixth of the time.
+    """
+    if x.device.type != "cpu" or x.requires_grad or torch.compiler.is_compiling():
+        return x.asinh()
+    size = x.abs()
+    square = size * size
+    below = (square + 1).sqrt_().add_(1)
+    # log(size + sqrt(size² + 1)), without the loss of digits near 0.
+    return square.div_(below).add_(size).log1p_().copysign_(x)
 
 
 class MultiKernelConv(nn.Module):

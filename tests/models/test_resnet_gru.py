@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hbac.common.errors import UserError
-from hbac.models.resnet_gru import MultiKernelConv, ResidualBlock, ResNetGRU
+from hbac.models.resnet_gru import MultiKernelConv, ResidualBlock, ResNetGRU, asinh
 
 SMALL = {"n_chans": 4, "filters": 4, "depth": 3, "width": 16, "gru_hidden": 8}
 
@@ -56,6 +56,15 @@ def test_weights_of_one_length_run_at_another():
         assert torch.isfinite(network(torch.randn(2, 4, n_times))).all()
     with pytest.raises(UserError, match=f"{network.min_times - 1} samples is too short"):
         network(torch.randn(2, 4, network.min_times - 1))
+
+
+def test_inverse_hyperbolic_sine_is_as_exact_as_torchs():
+    x = torch.cat([torch.logspace(-30, 12, 10_001), torch.zeros(1), torch.tensor([32.0])])
+    x = torch.cat([x, -x])
+    exact = x.double().asinh()
+    assert (asinh(x).double() - exact).abs().le(2.5e-7 * exact.abs()).all()
+    torch.testing.assert_close(asinh(x.double()), exact, rtol=1e-15, atol=0)
+    assert torch.autograd.gradcheck(asinh, torch.linspace(-3, 3, 7, dtype=torch.float64, requires_grad=True))
 
 
 @pytest.mark.parametrize(
