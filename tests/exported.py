@@ -38,10 +38,8 @@ FILES = {
     "to=torch weights=int8": 0.05,
 }
 FOLDERS = ("to=hub", "to=kaggle")
-AUTO = "precision=auto"  # `hbac.infer` once more, in what the device is fastest in: bfloat16 on some processors
 WINDOWS = ROOT.parent / "shared" / "data" / "iiic"
-# Those windows have no official spectrograms; files compute in float32.
-_LIKE = ("dataset.on_missing=mask", "precision=32-true")
+_LIKE = "dataset.on_missing=mask"  # those windows have no official spectrograms
 ALONE = ("unshare", "-rnm")  # as root of its own, without network, with mounts of its own
 
 
@@ -62,21 +60,20 @@ def probabilities(submission: Path) -> NDArray[np.float64]:
 def compare(source: Path, folder: Path, typed: Iterable[str], windows: Path = WINDOWS) -> Iterator[Form]:
     """Type `hbac.infer` and exports of a run or an ensemble in `folder`, and say how far apart they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = ("dataset=hms", f"dataset.root={windows}", "logger=csv", *_LIKE)
+    data = ("dataset=hms", f"dataset.root={windows}", "logger=csv", _LIKE)
     command(folder, "hbac.infer", f"ensemble={source}", *data, "out=submission.csv")
     expected = probabilities(folder / "submission.csv")
     named = "run" if (source / "model.json").is_file() else "ensemble"
     for words in typed:
         out = folder / words.replace("=", "-").replace(" ", "_")
-        if words != AUTO and not out.exists():
+        if not out.exists():
             command(folder, "hbac.export", f"{named}={source}", *words.split(), f"out={out}")
-        if words in ("to=hub", AUTO):
-            what, *how = (out, *data) if words == "to=hub" else (source, *data[:-1], AUTO)
-            command(folder, "hbac.infer", f"ensemble={what}", *how, f"out={out}.csv")
+        if words == "to=hub":
+            command(folder, "hbac.infer", f"ensemble={out}", *data, f"out={out}.csv")
             found = probabilities(Path(f"{out}.csv"))
         elif words == "to=kaggle":
             with tempfile.TemporaryDirectory(dir=folder) as there:
-                found = probabilities(run_notebook(out, windows, Path(there) / "kaggle", f"INFER += {_LIKE}")[0])
+                found = probabilities(run_notebook(out, windows, Path(there) / "kaggle", f"INFER += {[_LIKE]}")[0])
         else:
             found = predicted(out, windows)
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
@@ -170,7 +167,7 @@ def main(folder: Path) -> None:
         where = folder.resolve() / "exported" / (source.parent.name if source.name == "fold0" else "ensemble")
         head = "| form | size | largest difference of a probability | mean KL, nats |\n|---|---|---|---|"
         sys.stdout.write(f"\n{where.name}\n\n{head}\n")
-        for form in compare(source, where, (*FILES, *FOLDERS, AUTO)):
+        for form in compare(source, where, (*FILES, *FOLDERS)):
             row = (f"`{form.typed}`", f"{form.size / 1e6:.1f} MB", f"{form.largest:.1e}", f"{form.kl:.1e}")
             sys.stdout.write(f"| {' | '.join(row)} |\n")
             sys.stdout.flush()

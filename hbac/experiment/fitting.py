@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from hbac.common.errors import UserError
 from hbac.common.files import hash_of_file, write_json
@@ -167,6 +168,9 @@ def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
 
     `settings` are further arguments of ``lightning.Trainer``.
     """
+    # With `trainer.deterministic` PyTorch would also fill all memory that it takes, which nothing reads before it is
+    # written: a tenth of a step on a CPU, and a thousand kernels on a GPU.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     trainer: L.Trainer = build(
         stage.cfg.trainer,
         "trainer",

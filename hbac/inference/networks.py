@@ -257,7 +257,7 @@ def choose_place(device: str, precision: str) -> tuple[str, str]:
             raise RuntimeError("computes nothing")
     except RuntimeError as error:
         raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None
-    return device, choose_precision(precision, "gpu" if kind == "cuda" else kind, training=False)
+    return device, choose_precision(precision, "gpu" if kind == "cuda" else kind)
 
 
 def _hash(run: Path) -> str:

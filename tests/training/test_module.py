@@ -97,12 +97,8 @@ def test_precision_passes_on(name: str) -> None:
     assert choose_precision(name) == name
 
 
-def test_precision_auto_on_a_cpu_follows_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)  # measured slower than float32
-    for has_tiles, expected in ((True, "bf16-mixed"), (False, "32-true")):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_tiles=has_tiles: has_tiles)
-        assert choose_precision("auto", "cpu", training=False) == expected
-        assert choose_precision("auto", "cpu") == "32-true"
+def test_precision_auto_on_a_cpu_is_float32_whatever_its_instructions() -> None:
+    assert choose_precision("auto", "cpu") == "32-true"
 
 
 @pytest.mark.parametrize("name", ["fast", "bf16-true"])
