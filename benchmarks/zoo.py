@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--size", default="small", help="of the simulated data set")
     parser.add_argument("--folds", default="0,1,2,3,4")
     parser.add_argument("--only", nargs="*", default=list(FAMILIES), help="families; all where absent")
+    parser.add_argument("--epochs", type=int, help="of all but resnet_gru; those of their settings where absent")
     parser.add_argument("--picture", type=Path, help="where to draw cost against score; outputs/zoo.png where absent")
     parser.add_argument("--costs", action="store_true", help="train nothing: only what the networks cost")
     parser.add_argument("--smoke", action="store_true", help="two families, two folds, one epoch of the tiny data set")
@@ -198,7 +199,10 @@ def main() -> None:
             print(f"{name}: {said.format(*rates[name])}; {costs[name]}", flush=True)
     if options.costs:
         return
-    trained = {name: train(name, options.outputs, typed) for name in options.only}
+    fewer = () if options.epochs is None else (f"trainer.max_epochs={options.epochs}",)
+    trained = {
+        name: train(name, options.outputs, (*(fewer if name != "resnet_gru" else ()), *typed)) for name in options.only
+    }
     tables = [next(iter(collect(trained[name].runs))) for name in options.only]
     frames = {name: by_label(table) for name, table in zip(options.only, tables, strict=True)}
     joined = join_tables(tables)
