@@ -185,7 +185,12 @@ def main() -> None:
     parser.add_argument("--costs", action="store_true", help="train nothing: only what the networks cost")
     parser.add_argument("--smoke", action="store_true", help="two families, two folds, one epoch of the tiny data set")
     options = parser.parse_args()
-    typed: tuple[str, ...] = (f"dataset.size={options.size}", "-m", f"fold={options.folds}")
+    typed: tuple[str, ...] = (
+        f"dataset.size={options.size}",
+        "allow_missing_folds=true",
+        "-m",
+        f"fold={options.folds}",
+    )
     if options.smoke:
         options.outputs, options.only = Path(tempfile.mkdtemp()), ["resnet_gru", "raw_image"]
         typed = ("dataset.size=tiny", "trainer.max_epochs=1", "allow_missing_folds=true", "-m", "fold=0,1")
