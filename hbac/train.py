@@ -10,10 +10,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hbac.cli.launch import launch
-from hbac.common.errors import UserError
-from hbac.experiment.job import make_job
-from hbac.experiment.launched import all_folds, in_sweep, named, register_job, typed
+from hbac.common.requeue import hold_signal, requeue_on_signal
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,6 +20,9 @@ log = logging.getLogger("hbac.train")
 
 def main() -> None:
     """Run the command."""
+    hold_signal()  # before all that takes time to import
+    from hbac.cli.launch import launch
+
     launch("hbac.train:train", "train")
 
 
@@ -32,6 +32,7 @@ def train(cfg: DictConfig) -> float:
     It is the KL divergence of the fold's held-out rows of the population that counts. A finished run is left as it is,
     an interrupted one goes on from its last epoch, unless ``resume=false``.
     """
+    hold_signal()  # also where a launcher has called this
     from hbac.common.instantiate import build
 
     # Before all that is heavy, see `hbac.tracking.loggers`; and a missing account is said at once.
@@ -43,21 +44,22 @@ def train(cfg: DictConfig) -> float:
 
     from hbac.cli.console import next_command, run_table
     from hbac.common.commands import command_line, override
+    from hbac.common.errors import UserError
     from hbac.common.locks import locked
     from hbac.experiment import devices
     from hbac.experiment.audit import require_no_leak
     from hbac.experiment.finished import score_of_finished
     from hbac.experiment.fitting import fit
+    from hbac.experiment.job import make_job
+    from hbac.experiment.launched import all_folds, in_sweep, named, register_job, typed
     from hbac.experiment.training_data import fold_table_of, require_counted
     from hbac.labels.targets import population_of
     from hbac.training.quiet import quiet
-    from hbac.training.slurm import requeue_on_signal
 
     quiet()
     devices.join(cfg)
     first = devices.is_first()
-    if cfg.requeue and first and not devices.was_started_here():
-        requeue_on_signal()
+    requeue_on_signal(cfg.requeue and first and not devices.was_started_here())
     job, counted = make_job(cfg), population_of(cfg.population)
     if job.n_devices > 1 and not job.is_joined:
         devices.train_on_each(job.n_devices)

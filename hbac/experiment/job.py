@@ -13,7 +13,7 @@ from hbac.cli.settings import blamed_on, check_settings
 from hbac.common.errors import UserError
 from hbac.experiment.devices import refuse_in_sweep
 from hbac.experiment.launched import in_sweep, named
-from hbac.experiment.stages import Stage, as_plain, key_prefix, make_stage, stages_of
+from hbac.experiment.stages import Stage, as_plain, key_prefix, make_stage, shorten_stages, stages_of
 from hbac.runs.naming import member_name
 
 if TYPE_CHECKING:
@@ -62,12 +62,7 @@ class Job:
 def make_job(cfg: DictConfig) -> Job:
     """Check the settings and make all that needs no data.
 
-    The job has no name yet, and its folders are below that of all runs.
-
-    Raises
-    ------
-    UserError
-        When a setting is wrong.
+    The job has no name yet, and its folders are below that of all runs. A `UserError` when a setting is wrong.
     """
     import lightning as L
 
@@ -81,6 +76,7 @@ def make_job(cfg: DictConfig) -> Job:
     from hbac.training.quiet import quiet
 
     quiet()
+    shorten_stages(cfg)
     config = bands_alike(as_plain(cfg))
     check_settings(config)
     stages = stages_of(cfg)
@@ -116,10 +112,7 @@ def make_job(cfg: DictConfig) -> Job:
 def take_devices(job: Job, trainers: Mapping[str, L.Trainer]) -> None:
     """Say in a job and in its config on how many devices it trains, as its stages' Trainers have them.
 
-    Raises
-    ------
-    UserError
-        Where stages differ, in a sweep, and for machines on which nobody starts a process.
+    A `UserError` where stages differ, in a sweep, and for machines on which nobody starts a process.
     """
     *earlier, trainer = trainers.values()
     for name, other in zip(trainers, earlier, strict=False):

@@ -62,6 +62,14 @@ def named(*keys: str) -> list[str]:
     return [line for line in typed() if any(f"{key_of(line)}.".startswith(f"{key}.") for key in keys)]
 
 
+def chosen(group: str) -> str | None:
+    """Return which option of a group this command has; None for none, and where no command runs."""
+    from hydra.core.hydra_config import HydraConfig
+
+    choice: str | None = HydraConfig.get().runtime.choices.get(group) if HydraConfig.initialized() else None
+    return choice
+
+
 def in_sweep() -> bool:
     """Say whether this job is one of several."""
     from hydra.core.hydra_config import HydraConfig

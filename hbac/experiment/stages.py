@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hbac.cli.settings import check_settings
 from hbac.common.errors import UserError
+from hbac.experiment.launched import chosen
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,13 +35,21 @@ class Stage:
     teacher: str  # the earlier stage whose predictions it learns from; empty where there is none
 
 
+def shorten_stages(cfg: DictConfig) -> None:
+    """Give the stages of a run with ``debug=`` as few epochs as the run itself."""
+    from omegaconf import OmegaConf, open_dict
+
+    stages = cfg.stages if chosen("debug") and isinstance(cfg.stages, Mapping) else {}
+    with open_dict(cfg):
+        for name, settings in stages.items():
+            if isinstance(settings, Mapping):
+                cfg.stages[name] = OmegaConf.merge(settings, {"trainer": {"max_epochs": cfg.trainer.max_epochs}})
+
+
 def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
     """Put together the config of each stage, in order; the run's own config comes last and has no name.
 
-    Raises
-    ------
-    UserError
-        For a setting that a stage cannot have, or that does not exist.
+    A `UserError` for a setting that a stage cannot have, or that does not exist.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -72,10 +81,7 @@ def stages_of(cfg: DictConfig) -> dict[str, DictConfig]:
 def make_stage(stages: Mapping[str, DictConfig], name: str) -> Stage:
     """Check a stage's settings, and make one of `stages_of`; its folder is relative to the run's.
 
-    Raises
-    ------
-    UserError
-        For a setting out of its range.
+    A `UserError` for a setting out of its range.
     """
     import numpy as np
 

@@ -32,6 +32,12 @@ def test_a_fast_run_with_more_loggers_and_callbacks(tmp_path: Path, hms: list[st
     assert list(tmp_path.glob("outputs/wandb/offline-run-*/*.wandb"))
 
 
+def test_a_fast_run_of_two_stages(tmp_path: Path, hms: list[str]) -> None:
+    command(tmp_path, "hbac.train", *hms, "debug=fast", "logger=csv", "+stages.wide.trainer.max_epochs=3")
+    log = log_of(tmp_path)
+    assert log["wide/val/kl"].count() == log["val/kl"].count() == 1
+
+
 @pytest.mark.slow
 def test_a_profile_is_printed(tmp_path: Path, hms: list[str]) -> None:
     result = command(tmp_path, "hbac.train", *hms, "debug=profile", "trainer.max_epochs=1")

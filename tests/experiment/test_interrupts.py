@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,27 @@ def test_slurm_s_signal_requeues_and_what_is_exported_predicts(
     assert (tmp_path / "told.txt").read_text() == "requeue 77\n"
     assert not list(tmp_path.rglob("hpc_ckpt*"))
     assert same(tmp_path, straight)
+
+
+def test_slurm_s_signal_may_come_before_anything_is_imported(
+    line: list[str], straight: Path, tmp_path: Path, slurm: dict[str, str]
+) -> None:
+    for settings, status in ((["requeue=false"], 128 + signal.SIGUSR1), ([], 0)):
+        process = subprocess.Popen([*line, *settings], cwd=tmp_path, env=slurm, stderr=subprocess.PIPE, text=True)
+        while not blocks(process.pid, signal.SIGUSR1):
+            assert process.poll() is None
+        assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
+        process.send_signal(signal.SIGUSR1)
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode == status, said
+        assert (tmp_path / "told.txt").exists() == ("job 77 is in Slurm's queue again\n" in said) == (status == 0)
+    assert same(tmp_path, straight)
+
+
+def blocks(pid: int, signum: int) -> bool:
+    """Whether a signal would wait."""
+    mask = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return mask is not None and bool(int(mask[1], 16) >> (signum - 1) & 1)
 
 
 def test_checkpoints_of_lightning_s_own_requeueing_are_not_loaded(
