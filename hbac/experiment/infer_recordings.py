@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from hbac.cli.console import next_command, recordings_table
 from hbac.common.commands import command_line, several
 from hbac.common.errors import UserError
+from hbac.common.files import hash_of_file, read_json, write_json
+from hbac.common.outputs import check_free, replacing
+from hbac.common.progress import progress
 from hbac.ensembling.operating_points import OPERATING_FILE
 from hbac.events.event_files import rule_of
 from hbac.experiment.launched import named, typed
 from hbac.experiment.predictor import Predictor, chosen_ensemble
-from hbac.inference.along import Steps
-from hbac.inference.recordings import Wish, find_recordings, open_recordings, predict_recordings
+from hbac.inference.along import Steps, predict_along
+from hbac.inference.kept import forget, keeping, kept_folder
+from hbac.inference.recordings import (
+    Wish,
+    blended,
+    course_frame,
+    course_models,
+    facts_of,
+    find_recordings,
+    open_recordings,
+)
+from hbac.predictions.course import COMMAND, COURSE_FILE, RECORDING_FILE, Course
+from hbac.reading.opened import Recording
 from hbac.report.recording_folder import check_recording_folder, summarise, totals
 from hbac.signal.tta import check_variants
 from hbac.tracking.loggers import Loggers, RunFacts
@@ -25,6 +42,9 @@ from hbac.tracking.loggers import Loggers, RunFacts
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+log = logging.getLogger("hbac.infer")
+
+DONE_FILE = "done.json"  # of what, exactly, a folder's two files are
 _SHOWN = 5  # pages that are named
 
 
@@ -44,8 +64,7 @@ def infer_recordings(cfg: DictConfig, logger: Loggers) -> None:
             sys.stdout.write(f"{name}: {recording.duration_s:.0f} s, {n_windows:,} windows, {recording.name}\n")
         return
     began = time.perf_counter()
-    _, ensemble, networks, cluster = predictor
-    folders = predict_recordings(files, ensemble, predictor.name, networks, out, Path(cfg.outputs), wish, cluster)
+    folders = predict_recordings(files, predictor, out, Path(cfg.outputs), wish)
     summaries = [summarise(folder, recording if cfg.page else None, rule) for folder, recording in folders.items()]
     recordings_table(summaries)
     facts = RunFacts("infer-recordings", predictor.name, _settings(cfg, len(files)), out, "infer", typed=False)
@@ -58,6 +77,72 @@ def infer_recordings(cfg: DictConfig, logger: Loggers) -> None:
         next_command(command_line("infer", *again, "events.recall=0.95"))
     else:
         predictor.suggest_report()
+
+
+def predict_recordings(
+    files: Mapping[str, Path], predictor: Predictor, out: Path, outputs: Path, wish: Wish
+) -> dict[Path, Recording]:
+    """Predict recordings, each into a folder of `out`; those done already by the same networks in the same way stay.
+
+    Returned are the folders, and what they are of. A `UserError` has the first fault of any file: all headers are
+    looked at before anything is predicted.
+    """
+    networks = predictor.networks
+    opened = open_recordings(files, networks, wish)
+    for name in opened:
+        check_free(out / name, COMMAND, (COURSE_FILE, RECORDING_FILE, DONE_FILE))
+    deciding = {name: _deciding(recording, predictor, wish) for name, recording in opened.items()}
+    todo = {name: recording for name, recording in opened.items() if not _is_done(out / name, deciding[name])}
+    for recording in todo.values():
+        recording.check_amplitudes()
+    kept = {name: kept_folder(outputs, networks, deciding[name]) for name in todo}
+    if predictor.cluster is not None:
+        predictor.cluster.fill_recordings(networks, todo, wish, kept)
+    for name, recording in todo.items():
+        _predict_one(recording, predictor, wish, out / name, kept[name], deciding[name])
+    return {out / name: recording for name, recording in opened.items()}
+
+
+def _deciding(recording: Recording, predictor: Predictor, wish: Wish) -> dict[str, Any]:
+    """Name all that decides what a recording's folder has in it."""
+    ensemble, networks = predictor.ensemble, predictor.networks
+    files = {path.name: hash_of_file(path) for path in recording.source.files if path.is_file()}
+    blend = {"method": ensemble.method, "blend": ensemble.blend.to_dict()}
+    settings = {name: getattr(wish, name) for name in ("step_s", "outside", "unit", "interpolate", "keep", "variants")}
+    plain: dict[str, Any] = json.loads(
+        json.dumps({"files": files, "networks": networks.hashes, "precision": networks.precision, **blend, **settings})
+    )
+    return plain
+
+
+def _is_done(folder: Path, deciding: Mapping[str, Any]) -> bool:
+    try:
+        as_asked = read_json(folder / DONE_FILE) == deciding
+        return bool(as_asked) and all((folder / name).is_file() for name in (COURSE_FILE, RECORDING_FILE))
+    except UserError:
+        return False
+
+
+def _predict_one(
+    recording: Recording, predictor: Predictor, wish: Wish, folder: Path, kept: Path, deciding: Mapping[str, Any]
+) -> None:
+    began = time.perf_counter()
+    networks, work = predictor.networks, wish.chunks(predictor.networks, recording)
+    with keeping(kept), progress(f"predicting {folder.name}") as report:
+        prob_RNK = predict_along(work, kept, report)
+    frame = course_frame(work.steps, blended(predictor.ensemble, networks, prob_RNK))
+    facts = facts_of(recording, wish.keep, next(iter(deciding["files"].values()), ""))
+    with replacing(folder, COMMAND, COURSE_FILE) as staged:
+        facts.write(staged)
+        write_json(staged / DONE_FILE, deciding, sealed=True)
+        Course(frame, wish.step_s, wish.outside, predictor.name, course_models(networks)).write(staged)
+    forget(kept)
+    if networks.elsewhere:
+        return  # the time is that of other machines
+    spent_s, long_s = time.perf_counter() - began, recording.duration_s
+    long = f"{long_s / 3600:.1f} h" if long_s >= 3600 else f"{long_s / 60:.1f} min"
+    n = len(frame)
+    log.info("%s: %s, %d windows in %.0f s, %.0f a second", folder.name, long, n, spent_s, n / spent_s)
 
 
 def _wish(cfg: DictConfig) -> Wish:

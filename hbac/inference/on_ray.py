@@ -79,21 +79,9 @@ class _Actor:
 class RayActors:
     """Actors that predict: on the cluster that ``RAY_ADDRESS`` names, or that was started here, else on this machine.
 
-    Parameters
-    ----------
-    workers : int or None
-        How many; as many as the cluster has room for where absent.
-    num_cpus : int
-        Processor cores of each.
-    num_gpus : float
-        GPUs of each; with 0.5 two share one.
-    wait_s : float
-        How long to wait for a machine that has this.
-
-    Raises
-    ------
-    UserError
-        When Ray is not installed, or there is no such cluster or machine.
+    Each has so many processor cores and GPUs (with 0.5 two share one), and there are as many as the cluster has room
+    for where `workers` is absent; a machine that has this is waited for `wait_s` seconds. A `UserError` when Ray is not
+    installed, or there is no such cluster or machine.
     """
 
     def __init__(self, workers: int | None = None, num_cpus: int = 1, num_gpus: float = 0, wait_s: float = 60) -> None:
@@ -128,19 +116,9 @@ class RayActors:
         return self._get(self._ray.remote(**self._asked)(function).remote(*arguments))
 
     def fill(self, work: Work, paths: Mapping[Any, Path]) -> None:
-        """Predict all chunks that are not kept yet; a worker that is killed is started anew and does its chunk again.
+        """Predict all chunks that are not kept yet, at these paths; a worker that is killed does its chunk again.
 
-        Parameters
-        ----------
-        work : callable
-            Predicts a chunk; goes to each worker.
-        paths : mapping of hashable to Path
-            Where each chunk is kept.
-
-        Raises
-        ------
-        UserError
-            When a file cannot be read or written, or a worker is killed again and again.
+        A `UserError` when a file cannot be read or written, or a worker is killed again and again.
         """
         todo = [item for item, path in paths.items() if read_chunk(path) is None]
         n_workers = min(len(todo), self._workers)
@@ -166,24 +144,12 @@ class RayActors:
                 tell(len(todo) - left, len(todo))
 
     def fill_recordings(
-        self, networks: Networks, recordings: Mapping[str, Recording], wish: Wish, kept: Callable[[str], Path]
+        self, networks: Networks, recordings: Mapping[str, Recording], wish: Wish, kept: Mapping[str, Path]
     ) -> None:
-        """Predict the chunks of recordings, as `fill` does.
-
-        Parameters
-        ----------
-        networks : Networks
-            The networks.
-        recordings : mapping of str to Recording
-            What they are to read.
-        wish : Wish
-            How.
-        kept : callable
-            Names the folder for each.
-        """
+        """Predict the chunks of recordings, as `fill` does; `kept` is the folder for each."""
         work = _RecordingChunks(networks, recordings, wish)
         items = [(name, first) for name in recordings for first in work.of(name).starts]
-        self.fill(work, {(name, first): chunk_path(kept(name), first) for name, first in items})
+        self.fill(work, {(name, first): chunk_path(kept[name], first) for name, first in items})
 
     def _get(self, promised: Any) -> Any:
         errors = self._ray.exceptions

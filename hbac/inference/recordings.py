@@ -1,31 +1,25 @@
-"""``python -m hbac.infer recordings=``: from files to a folder of predictions for each."""
+"""Recordings, as files that a command is given: found, opened, and what is said of them and of what was predicted."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
-from hbac.common.files import hash_of_file, read_json, write_json
-from hbac.common.outputs import check_free, replacing
-from hbac.common.progress import progress
 from hbac.ensembling.ensemble_file import Ensemble
-from hbac.inference.along import AlongChunks, Steps, check_readable, predict_along
-from hbac.inference.kept import forget, keeping, kept_folder
+from hbac.inference.along import AlongChunks, Steps, check_readable
 from hbac.inference.networks import Networks, members_of_runs
-from hbac.predictions.course import COMMAND, COURSE_DTYPES, COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
+from hbac.predictions.course import COURSE_DTYPES, RecordingFacts
 from hbac.reading.edf import is_edf
 from hbac.reading.mne_source import SUFFIXES
 from hbac.reading.opened import MOST_INTERPOLATED, Recording, open_recording
@@ -33,13 +27,9 @@ from hbac.recordings.outside import OUTSIDE
 from hbac.signal.tta import PLAIN
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, WINDOW_S
 
-if TYPE_CHECKING:
-    from hbac.inference.on_ray import RayActors
-
 log = logging.getLogger("hbac.infer")
 
 KEEP = ("start", "patient", "annotations")
-DONE_FILE = "done.json"  # of what, exactly, the folder's two files are
 
 
 @dataclass(frozen=True)
@@ -66,22 +56,11 @@ class Wish:
 
 
 def find_recordings(given: Sequence[str | Path]) -> dict[str, Path]:
-    """Find the recordings that are meant, and name the folder of each.
+    """Find the recordings that are meant, files and all that folders have in them, through links too.
 
-    Parameters
-    ----------
-    given : sequence of str or Path
-        Files, and folders, of which all recordings are taken, also from the folders in them, through links too.
-
-    Returns
-    -------
-    dict of str to Path
-        Name to file: the file's name without its ending; with its folder's before it where several have one name.
-
-    Raises
-    ------
-    UserError
-        When one does not exist, stands there twice, has no UTF-8 name, or a folder has none.
+    Returned is by the name that each one's folder gets: the file's without its ending; with its folder's before it
+    where several have one name. A `UserError` when one does not exist, stands there twice, has no UTF-8 name, or a
+    folder has none.
     """
     files: list[Path] = []
     for entry in (Path(name) for name in given if str(name)):  # without a name it would be the folder we are in
@@ -157,61 +136,6 @@ def _stem(path: Path) -> str:
     return stem if stem.strip(".") else path.name  # a folder called .. is the one above
 
 
-def predict_recordings(
-    files: Mapping[str, Path],
-    ensemble: Ensemble,
-    named: str,
-    networks: Networks,
-    out: Path,
-    cache: Path,
-    wish: Wish,
-    cluster: RayActors | None = None,
-) -> dict[Path, Recording]:
-    """Predict recordings; those that are done already, by the same networks in the same way, are left alone.
-
-    Parameters
-    ----------
-    files : mapping of str to Path
-        As `find_recordings` returns them.
-    ensemble : Ensemble
-        How its members are blended.
-    named : str
-        Its name.
-    networks : Networks
-        Its networks.
-    out : Path
-        Gets a folder for each recording.
-    cache : Path
-        Where what is done of one is kept until it is finished: the outputs' folder.
-    wish : Wish
-        How.
-    cluster : RayActors, optional
-        Who else predicts what is to be kept.
-
-    Returns
-    -------
-    dict of Path to Recording
-        The folders, and what they are of.
-
-    Raises
-    ------
-    UserError
-        With the first fault of any file; all headers are looked at before anything is predicted.
-    """
-    opened = open_recordings(files, networks, wish)
-    for name in opened:
-        check_free(out / name, COMMAND, (COURSE_FILE, RECORDING_FILE, DONE_FILE))
-    deciding = {name: _deciding(recording, ensemble, networks, wish) for name, recording in opened.items()}
-    todo = {name: recording for name, recording in opened.items() if not _is_done(out / name, deciding[name])}
-    for recording in todo.values():
-        recording.check_amplitudes()
-    if cluster is not None:
-        cluster.fill_recordings(networks, todo, wish, lambda name: kept_folder(cache, networks, deciding[name]))
-    for name, recording in todo.items():
-        _infer_one(recording, name, ensemble, named, networks, out / name, cache, wish, deciding[name])
-    return {out / name: recording for name, recording in opened.items()}
-
-
 def open_recordings(files: Mapping[str, Path], networks: Networks, wish: Wish) -> dict[str, Recording]:
     """Open recordings, by the name of the folder that each gets; a `UserError` has the first fault of any.
 
@@ -226,60 +150,6 @@ def _open(path: Path, networks: Networks, wish: Wish) -> Recording:
     for note in check_readable(networks, recording):
         log.warning("%s: %s", path, note)
     return recording
-
-
-def _deciding(recording: Recording, ensemble: Ensemble, networks: Networks, wish: Wish) -> dict[str, Any]:
-    """Name all that decides what a recording's folder has in it."""
-    files = {path.name: hash_of_file(path) for path in recording.source.files if path.is_file()}
-    blend = {"method": ensemble.method, "blend": ensemble.blend.to_dict()}
-    settings = {name: getattr(wish, name) for name in ("step_s", "outside", "unit", "interpolate", "keep", "variants")}
-    plain: dict[str, Any] = json.loads(
-        json.dumps({"files": files, "networks": networks.hashes, "precision": networks.precision, **blend, **settings})
-    )
-    return plain
-
-
-def _is_done(folder: Path, deciding: Mapping[str, Any]) -> bool:
-    try:
-        return (
-            bool(read_json(folder / DONE_FILE) == deciding)
-            and (folder / COURSE_FILE).is_file()
-            and (folder / RECORDING_FILE).is_file()
-        )
-    except UserError:
-        return False
-
-
-def _infer_one(
-    recording: Recording,
-    name: str,
-    ensemble: Ensemble,
-    named: str,
-    networks: Networks,
-    folder: Path,
-    cache: Path,
-    wish: Wish,
-    deciding: Mapping[str, Any],
-) -> None:
-    began = time.perf_counter()
-    work = wish.chunks(networks, recording)
-    kept = kept_folder(cache, networks, deciding)
-    with keeping(kept), progress(f"predicting {name}") as report:
-        prob_RNK = predict_along(work, kept, report)
-    frame = course_frame(work.steps, blended(ensemble, networks, prob_RNK))
-    facts = facts_of(recording, wish.keep, next(iter(deciding["files"].values()), ""))
-    with replacing(folder, COMMAND, COURSE_FILE) as staged:
-        facts.write(staged)
-        write_json(staged / DONE_FILE, deciding, sealed=True)
-        Course(frame, wish.step_s, wish.outside, named, course_models(networks)).write(staged)
-    forget(kept)
-    if networks.elsewhere:
-        return  # the time is that of other machines
-    spent_s = time.perf_counter() - began
-    log.info(
-        "%s: %s, %d windows in %.0f s, %.0f a second", name, _hours(recording.duration_s), len(frame), spent_s,
-        len(frame) / spent_s,
-    )  # fmt: skip
 
 
 def blended(ensemble: Ensemble, networks: Networks, prob_RNK: np.ndarray) -> np.ndarray:
@@ -336,7 +206,3 @@ def facts_of(recording: Recording, keep: Sequence[str] = (), file_sha256: str = 
         patient=recording.source.patient if "patient" in keep else None,
         annotations=tuple(noted) if "annotations" in keep else None,
     )
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from hbac.common.errors import UserError
+from hbac.experiment.infer_recordings import DONE_FILE, predict_recordings
+from hbac.experiment.predictor import Predictor
 from hbac.inference.along import AlongChunks, Steps, check_montages, predict_along
 from hbac.inference.loading import ensemble_of
 from hbac.inference.networks import Networks
-from hbac.inference.recordings import DONE_FILE, Wish, find_recordings, predict_recordings
+from hbac.inference.recordings import Wish, find_recordings
 from hbac.predictions.course import COURSE_FILE, RECORDING_FILE, Course, RecordingFacts
 from hbac.reading.edf import EdfSource
 from hbac.reading.opened import Recording, open_recording
@@ -162,8 +164,8 @@ def test_gaps_are_filled_from_both_sides() -> None:
 
 def infer(folder: Path, files: list[Path], out: Path, **wish: object) -> list[Path]:
     ensemble = ensemble_of(folder)
-    networks = Networks.of(ensemble, "cpu", "32-true")
-    return [*predict_recordings(find_recordings(files), ensemble, "mine", networks, out, out / "cache", Wish(**wish))]  # type: ignore[arg-type]
+    predictor = Predictor(Path("mine"), ensemble, Networks.of(ensemble, "cpu", "32-true"), None)
+    return [*predict_recordings(find_recordings(files), predictor, out, out / "cache", Wish(**wish))]  # type: ignore[arg-type]
 
 
 def test_a_folder_for_each_recording(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +183,7 @@ def test_a_folder_for_each_recording(folder: Path, tmp_path: Path, monkeypatch: 
     def never(*args: object) -> None:
         raise AssertionError("predicted again")
 
-    monkeypatch.setattr("hbac.inference.recordings._infer_one", never)
+    monkeypatch.setattr("hbac.experiment.infer_recordings._predict_one", never)
     assert infer(folder, [tmp_path / "in"], tmp_path / "out") == folders
     with pytest.raises(AssertionError, match="predicted again"):
         infer(folder, [tmp_path / "in"], tmp_path / "out", step_s=4.0)
