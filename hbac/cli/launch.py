@@ -44,10 +44,7 @@ def conf_dir() -> Path:
 def composed(overrides: Sequence[str]) -> DictConfig:
     """Compose the config of a training, with settings as they are typed, in another command or in no command at all.
 
-    Raises
-    ------
-    UserError
-        When a setting is misspelt, or chooses what there is not.
+    A `UserError` when a setting is misspelt, or chooses what there is not.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -96,20 +93,11 @@ def _apart(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def launch(job: str, config_name: str) -> None:
-    """Run one entry point: compose the config from the command line, call the job, end with the right status.
+    """Run one entry point: compose its primary config in ``conf/``, call the job, end with the right status.
 
-    Parameters
-    ----------
-    job : str
-        ``module:function`` of the job. It is imported when a job starts, not before.
-    config_name : str
-        The primary config in ``conf/``.
-
-    Raises
-    ------
-    SystemExit
-        With status 2 and one message, where the user's input is wrong: a `UserError`, or a config that
-        cannot be composed. With 128 and the number of the signal, where one ended it.
+    The job is ``module:function``, and imported when it starts, not before. A `SystemExit` with status 2 and one
+    message, where the user's input is wrong: a `UserError`, or a config that cannot be composed. With 128 and the
+    number of the signal, where one ended it.
     """
     with ends_cleanly():
         _launch(job, config_name)

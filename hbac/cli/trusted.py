@@ -61,10 +61,7 @@ class Loader(ConfigLoaderImpl):
 def check_hydra(hydra: Mapping[str, Any], typed: Sequence[str]) -> None:
     """Refuse a config (its part ``hydra``, not resolved) that names code, or where to look for it; not what was typed.
 
-    Raises
-    ------
-    UserError
-        Names the first such setting.
+    A `UserError` names the first such setting.
     """
     by_hand = [line.lstrip("+").partition("=")[0] for line in typed]
     for key, value in _leaves(hydra):

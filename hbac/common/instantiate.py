@@ -95,29 +95,12 @@ _THEIR_KINDS = {"front_end": ("torch.nn.Module",), "augment": ("torch.nn.Module"
 
 
 def build(config: DictConfig | Mapping[str, Any], slot: str, allow: str | Sequence[str] = (), **arguments: Any) -> Any:
-    """Make the object that a config describes.
+    """Make the object that a config describes, or with ``_partial_: true`` a ``functools.partial`` of it.
 
-    Parameters
-    ----------
-    config : DictConfig or mapping
-        With ``_target_``, and the constructor's arguments as plain values.
-    slot : str
-        What it is to be, a key of `SLOTS`.
-    allow : str or sequence of str
-        Packages of the user's that it may be of, too.
-    **arguments
-        Further arguments, given as they are; they win over those of the config.
-
-    Returns
-    -------
-    object
-        What the target returns; a ``functools.partial`` of it with ``_partial_: true``.
-
-    Raises
-    ------
-    UserError
-        A ``_target_`` is missing, is not of the slot's kind, cannot be imported, or does not take its config's
-        arguments.
+    The config has ``_target_``, and the constructor's arguments as plain values; `arguments` are given as they are, and
+    win over them. `slot` says what it is to be, a key of `SLOTS`; `allow` are packages of the user's that it may be of,
+    too. A `UserError` where a ``_target_`` is missing, is not of the slot's kind, cannot be imported, or does not take
+    its config's arguments.
     """
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     if not isinstance(plain, Mapping) or "_target_" not in plain:

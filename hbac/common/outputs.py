@@ -67,12 +67,8 @@ def replacing(folder: Path, command: str, last: str, own_folders: Sequence[str] 
     Yielded is an empty folder to write to, inside `folder`, which is made when missing; it is gone afterwards, whatever
     happens. What the command wrote before is replaced; in `own_folders` (see `check_free`) also what it writes no more.
     While files are put there, the file `last` is missing: it goes before all others and comes after them, so that a set
-    is never taken for complete that is half old and half new, whenever the process is killed.
-
-    Raises
-    ------
-    UserError
-        When something else is in the way, the disk is full, or may not be written to.
+    is never taken for complete that is half old and half new, whenever the process is killed. A `UserError` when
+    something else is in the way, the disk is full, or may not be written to.
 
     Examples
     --------

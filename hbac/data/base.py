@@ -61,6 +61,9 @@ class WindowDataModule(L.LightningDataModule):
     Batches leave the loader as stored (float16, all channels or columns); the front-end turns them into the network's
     input when they have reached the model's device.
 
+    A `UserError` for a stage of augmentation that this kind of input does not have, recordings that are not there, or a
+    cache beside augmentation that comes before the front-end.
+
     Parameters
     ----------
     part : Part
@@ -92,12 +95,6 @@ class WindowDataModule(L.LightningDataModule):
     resident : str
         Where all recordings are kept while training, one of `hbac.data.resident.WHERE`: ``device``, ``host`` (pinned
         memory), ``none`` (read for each batch), or ``auto``: on a GPU the first that has room. Batches are the same.
-
-    Raises
-    ------
-    UserError
-        For a stage of augmentation that this kind of input does not have, recordings that are not there, or a cache
-        beside augmentation that comes before the front-end.
     """
 
     STAGES: tuple[str, ...] = ("raw", "mixup")

@@ -77,22 +77,12 @@ def feature_cache(
     front_end: nn.Module,
     features: Callable[[Mapping[str, Tensor]], Tensor],
 ) -> FeatureCache:
-    """Open a cache, after making what is missing of it.
+    """Open a cache in the folder of all caches, after making what is missing of it.
 
-    Several processes may ask at once; one of them computes. A killed one is gone on with.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of all caches.
-    rows : WindowDataset
-        All label rows of a part, in order.
-    fingerprint : str
-        Of what the front-end reads of the part (`hbac.recordings.datasets.Part.fingerprint_of`).
-    front_end : torch.nn.Module
-        Its settings, and those of the modules in it, name the file; where it has ``filter_settings``, those alone.
-    features : callable
-        Maps the windows of each source to features (B, …).
+    Several processes may ask at once; one of them computes. A killed one is gone on with. `rows` are all label rows of
+    a part, `fingerprint` is of what the front-end reads of it (`hbac.recordings.datasets.Part.fingerprint_of`). The
+    settings of the front-end, and of the modules in it, name the file; where it has ``filter_settings``, those alone.
+    `features` maps the windows of each source to (B, …).
     """
     path = folder / f"{_name(fingerprint, len(rows), front_end)}.f16"
     sample = features(_windows(rows, range(1)))

@@ -120,21 +120,11 @@ class EpochShuffle(Sampler[EpochRow]):
 
 
 class TrainingWindows(Dataset[Batch]):
-    """The rows that are trained on, of one part of a data set or of several behind one another.
+    """The rows that are trained on, of one part of a data set or of several behind one another, with the same sources.
 
-    Parameters
-    ----------
-    parts : sequence of WindowDataset
-        Rows of each part, with the same sources.
-    labels : TrainingLabels, optional
-        Targets and weights of all rows, in their order; where absent, plain shares of votes, all counting alike.
-    jitter_s : float
-        Up to so many seconds an EEG's window is moved, in whole samples, as far as its recording goes; the official
-        spectrogram stays.
-    seed : int
-        Decides, with epoch and row, by how much.
-    with_partners : bool
-        Whether a batch also brings the partners of its rows: those that are not in it follow behind the others.
+    Without `labels` targets are plain shares of votes, all counting alike. Up to `jitter_s` seconds an EEG's window is
+    moved, drawn by (seed, epoch, row), as far as its recording goes; the official spectrogram stays. With partners,
+    those that are not in a batch follow behind its rows.
     """
 
     def __init__(

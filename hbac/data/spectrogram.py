@@ -19,27 +19,11 @@ class SpectrogramDataModule(WindowDataModule):
     """Images: ``raw`` augmentation of electrodes, ``image`` augmentation of each picture, layout, ``mixup``.
 
     Spectrograms of the EEG are made on the model's device from the raw windows, whatever band and montage; official
-    ones are read as the data set has them, in training as for the test part.
+    ones are read as the data set has them, in training as for the test part, and only if `sources` says so.
 
     Where ``raw`` exchanges left and right electrodes of a window, the regions of its official spectrogram are exchanged
-    as well; ``image`` reverses the time of both or of none.
-
-    Parameters
-    ----------
-    part : Part
-        The data set's part. Its official spectrograms are read only if `sources` says so; those that are missing count
-        as NaN if the data set masks them.
-    front_end : ImageFrontEnd, optional
-        Makes the images; one with its defaults where absent.
-    sources : str
-        ``eeg``, ``official`` or ``both``: what the images show. Must be that of `front_end`.
-    **settings
-        Further arguments of `WindowDataModule`.
-
-    Raises
-    ------
-    UserError
-        When `sources` is not what the front-end reads.
+    as well; ``image`` reverses the time of both or of none. `sources`, ``eeg``, ``official`` or ``both``, must be that
+    of the front-end. `settings` are those of `WindowDataModule`.
     """
 
     STAGES = ("raw", "image", "mixup")

@@ -87,21 +87,11 @@ def source_of(part: Part, name: str) -> Source:
 
 
 class WindowDataset(Dataset[Batch]):
-    """Label rows and the raw windows that they speak of.
+    """Label rows, all or those at the positions `members`, and the raw windows of some sources (`source_of`).
 
-    A batch is fetched as one (`__getitems__`): the windows are copied from the memory map straight into the batch's
-    own tensor, which is all that the CPU has to do.
-
-    Parameters
-    ----------
-    part : Part
-        Train or test part of a data set.
-    sources : sequence of str
-        What to copy; see `source_of`.
-    members : ndarray of int, shape (n,), optional
-        Positions of the label rows that belong to this data set; all where absent.
-    cached : FeatureCache, optional
-        Features of all rows (`hbac.data.cache`), which are then read in place of the windows.
+    A batch is fetched as one (`__getitems__`): the windows are copied from the memory map straight into the batch's own
+    tensor, which is all that the CPU has to do. Where features of all rows are `cached`, these are read in place of the
+    windows.
     """
 
     def __init__(

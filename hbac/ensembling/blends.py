@@ -33,20 +33,10 @@ class Blend(Protocol):
         """Which members matter, shape (members,)."""
 
     def apply(self, prob_MNK: Probs, present_MN: Present = None) -> Array:
-        """Blend.
+        """Blend probabilities (members, rows, classes) to (rows, classes).
 
-        Parameters
-        ----------
-        prob_MNK : ndarray, shape (members, rows, classes)
-            Probabilities.
-        present_MN : ndarray of bool, shape (members, rows), optional
-            Whether the member has the row. Where not, an arithmetic mean scales the others' weights up; in the other
-            blends the geometric mean of the others stands for it.
-
-        Returns
-        -------
-        ndarray, shape (rows, classes)
-            Probabilities.
+        Where a member lacks a row, as `present_MN` says, an arithmetic mean scales the others' weights up; in the other
+        blends the geometric mean of the others stands for it.
         """
 
     def restrict(self, kept: npt.NDArray[np.bool_]) -> Blend:
@@ -62,10 +52,7 @@ class Blend(Protocol):
 def blend_from_dict(content: Mapping[str, Any]) -> Blend:
     """Make the blend that `Blend.to_dict` described.
 
-    Raises
-    ------
-    UserError
-        Unknown kind, or an entry is missing.
+    A `UserError` for an unknown kind, or where an entry is missing.
 
     Examples
     --------

@@ -66,50 +66,20 @@ def build_ensemble(
     comparisons: bool = False,
     card: Callable[[Ensemble, PredictionTable], str] | None = None,
 ) -> EnsembleResult:
-    """Blend members and write the ensemble folder.
+    """Blend members, one out-of-fold table each, and write the ensemble folder, in place of an earlier one.
 
-    Doing it again with the same tables writes the same files. The order of the tables doesn't matter: members
-    are sorted by their own score.
+    Doing it again with the same tables writes the same files. The order of the tables doesn't matter: members are
+    sorted by their own score. They are read one at a time: a generator keeps the memory low. What a lone member gets
+    instead of ``convex``, which would have nothing to fit, is ``log_linear``: its calibration.
 
-    Parameters
-    ----------
-    tables : iterable of PredictionTable
-        One out-of-fold table per member (`hbac.predictions.table.concat` makes one of its folds). Read one at a
-        time: a generator keeps the memory low.
-    out : str or Path
-        Folder of the ensemble. What an earlier ensemble left there is replaced, as one.
-    method : str
-        Name in `hbac.ensembling.methods.METHODS`. What a lone member gets instead of ``convex``, which would have
-        nothing to fit, is ``log_linear``: its calibration.
-    population : str
-        The rows that weights are fitted on, that methods and members are ranked by and scores stand for
-        (`hbac.labels.targets.population_of`).
-    on_missing : {"error", "renormalise"}
-        What to do with rows that some member lacks.
-    allow_missing_folds : bool
-        Whether to go on when a member has no rows of some fold (of those its fold table has); rows that only
-        others have are then blended as with ``on_missing="renormalise"``.
-    n_resamples : int
-        Resamples of the patient bootstrap.
-    seed : int
-        Seed of the bootstrap.
-    comparisons : bool
-        Whether to write the tables of `hbac.ensembling.comparisons` into ``comparisons/`` too.
-    card : callable, optional
-        Composes the model card of the ensemble and its out-of-fold table.
+    On the rows of `population` weights are fitted, methods and members ranked, and scores stand for them. Where members
+    lack rows of a fold, `allow_missing_folds` goes on; rows that only others have are then blended as with
+    ``on_missing="renormalise"``. `comparisons` writes the tables of `hbac.ensembling.comparisons`, too; `card` composes
+    the model card of the ensemble and its table.
 
-    Returns
-    -------
-    EnsembleResult
-        All that was written.
-
-    Raises
-    ------
-    UserError
-        No tables; tables that don't go together (names both members); rows without targets; folds that are
-        missing (names member and folds); a patient, EEG or spectrogram in two folds; unknown method; too few rows
-        of the population, or tables that say no number of votes; a folder in which something else stands in the place
-        of a file.
+    A `UserError` for tables that don't go together (names both members); rows without targets; folds that are missing
+    (names member and folds); a patient, EEG or spectrogram in two folds; an unknown method; too few rows of the
+    population, or tables that say no number of votes; a folder in which something else stands in the place of a file.
     """
     out = Path(out)
     own_folders = (MEMBERS, COMPARISONS)

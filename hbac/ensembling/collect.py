@@ -20,12 +20,7 @@ def find_tables(path: Path) -> list[Path]:
     """List the prediction tables that a path stands for; runs of a sweep that have not finished have none.
 
     It may be a table (``.parquet`` or ``.csv``); a run folder; the folder of a member's folds, or of several members
-    (``outputs/runs``); a sweep folder; an ensemble folder.
-
-    Raises
-    ------
-    UserError
-        When the path does not exist or has no table.
+    (``outputs/runs``); a sweep folder; an ensemble folder. A `UserError` when the path does not exist or has no table.
     """
     if path.is_file():
         return find_tables(path.parent) if path.name == ENSEMBLE_FILE else [path]
@@ -56,10 +51,7 @@ def ensembles_in(outputs: Path) -> list[Path]:
 def newest_ensemble(outputs: Path) -> Path:
     """Return the ``ensemble.json`` below the folder of all outputs that was written last.
 
-    Raises
-    ------
-    UserError
-        When there is none.
+    A `UserError` when there is none.
     """
     found = ensembles_in(outputs)
     if not found:
@@ -75,12 +67,8 @@ def collect(paths: Sequence[str | Path], folds: str | Path | None = None) -> Ite
 
     Members come in the order of first appearance, and only one is read at a time. A table reached on two ways counts
     once. A table of other code is a member of its own, called after its file, and after its folder too where two files
-    have one name; `folds` is the fold table of those of them that say no fold.
-
-    Raises
-    ------
-    UserError
-        When a path has no table, or a table is damaged.
+    have one name; `folds` is the fold table of those of them that say no fold. A `UserError` when a path has no table,
+    or a table is damaged.
     """
     files = dict.fromkeys(table.resolve() for path in paths for table in find_tables(Path(path)))
     groups: dict[tuple[str, str], list[Path]] = {}

@@ -157,22 +157,8 @@ def compare_with_best(
 ) -> pd.DataFrame:
     """Bootstrap the difference of every prediction to the best one, on the rows that both have.
 
-    Parameters
-    ----------
-    kl_JN : ndarray, shape (predictions, rows)
-        Divergence of each row, NaN where there is no prediction.
-    names : list of str
-        Of the predictions.
-    patient_id_N : ndarray of int, shape (rows,)
-        Patient of each row.
-    n_resamples, seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    DataFrame
-        Best first: ``name, best, difference, low, high``; worse is positive, and not to be told from the best
-        where the interval holds 0.
+    Of divergences (predictions, rows), NaN where there is no prediction. Columns are ``name, best, difference, low,
+    high``, best first; worse is positive, and not to be told from the best where the interval holds 0.
     """
     order = np.argsort(np.nanmean(kl_JN, axis=1), kind="stable")
     best = int(order[0])

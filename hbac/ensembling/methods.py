@@ -71,10 +71,7 @@ METHODS = (*SINGLE, "auto")
 def fit_nested(data: BlendData, method: str = "convex", quiet: bool = False) -> dict[str, NestedFit]:
     """Fit one of `METHODS` and score it nested by fold; of ``auto`` all that it compares, the best score first.
 
-    Raises
-    ------
-    UserError
-        Unknown method, or fewer than two folds with rows that count.
+    A `UserError` for an unknown method, or where fewer than two folds have rows that count.
     """
     check_choice("method", method, METHODS)
     place, n_members = _distinct(data), len(data.probs)

@@ -171,10 +171,7 @@ class FoldFits:
 def nest(data: BlendData, method: Method, quiet: bool = False) -> NestedFit:
     """Fit a method on the rows that count, predict all rows, and score.
 
-    Raises
-    ------
-    UserError
-        Fewer than two folds have rows that count.
+    A `UserError` where fewer than two folds have rows that count.
     """
     folds = data.counted.folds
     if len(folds) < 2 and method.fitted:

@@ -98,10 +98,7 @@ class OperatingPoints:
     def threshold(self, name: str, recall: float) -> float:
         """Return the threshold of a class: a probability of this or more is called the class.
 
-        Raises
-        ------
-        UserError
-            When no row was of the class, or the recall was not computed.
+        A `UserError` when no row was of the class, or the recall was not computed.
         """
         points = self.classes[name].points
         if not points:
@@ -148,10 +145,7 @@ class OperatingPoints:
     def read(cls, path: str | Path) -> OperatingPoints:
         """Read the file, or that of an ensemble's folder.
 
-        Raises
-        ------
-        UserError
-            When there is no such file, or it is damaged.
+        A `UserError` when there is no such file, or it is damaged.
         """
         path = Path(path)
         path = path if path.suffix == ".json" else path / OPERATING_FILE

@@ -139,12 +139,8 @@ def _mean_of_full(pairs: list[tuple[Array, npt.NDArray[np.int64]]]) -> tuple[Arr
 def pairwise(vote_NJ: Labels, said_N: Labels | None = None) -> tuple[Array, int]:
     """Average the agreement of pairs: all of the raters, or each with one more, such as a network, in both directions.
 
-    Returns
-    -------
-    agreed_K : ndarray of float64, shape (6,)
-        Mean over ordered pairs (reference, other); NaN without a pair.
-    n_pairs : int
-        Pairs that have 10 or more rows of the reference in each class; others are left out.
+    Returned are the mean over ordered pairs (reference, other) for each class, NaN without a pair, and how many pairs
+    have 10 or more rows of the reference in each class; others are left out.
     """
     raters = range(vote_NJ.shape[1])
     if said_N is None:
@@ -156,10 +152,8 @@ def pairwise(vote_NJ: Labels, said_N: Labels | None = None) -> tuple[Array, int]
 def with_majority(vote_NJ: Labels, said_N: Labels | None = None) -> Array:
     """Compare raters with the majority of the others, or one more, such as a network, with that of all.
 
-    Returns
-    -------
-    ndarray of float64, shape (raters, 6) or (6,)
-        Share of the majority's rows of each class that were given it, too; NaN where there is none.
+    Returned is, for (raters, 6) or (6,), the share of the majority's rows of a class that were given it, too; NaN where
+    there is none.
     """
     if said_N is not None:
         return conditional(majority(count_votes_by_rater(vote_NJ)), said_N)[0]

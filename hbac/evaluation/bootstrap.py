@@ -64,12 +64,8 @@ def sum_by(index: npt.NDArray[np.int64], n_groups: int, values: npt.NDArray[np.f
 def resample_counts(n_patients: int, n_resamples: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
     """Draw how often each patient stands in each resample: blocks of counts, shape (resamples, patients).
 
-    Same seed, same draws: two statistics on the same patients are thereby paired.
-
-    Raises
-    ------
-    UserError
-        No patients.
+    Same seed, same draws: two statistics on the same patients are thereby paired. A `UserError` where there are no
+    patients.
     """
     if n_patients < 1:
         raise UserError("bootstrap: no patients to draw from")
@@ -89,6 +85,8 @@ def bootstrap_means(
 
     The same draws in all columns; NaN where a resample has no rows.
 
+    A `UserError` where there are no rows.
+
     Parameters
     ----------
     values : array_like, shape (rows,) or (rows, J)
@@ -97,11 +95,6 @@ def bootstrap_means(
         Patient of each row.
     n_resamples, seed : int
         Of the draws.
-
-    Raises
-    ------
-    UserError
-        No rows.
 
     Examples
     --------
@@ -123,12 +116,8 @@ def bootstrap_means(
 def percentile_interval(estimate: float, resampled: npt.NDArray[np.float64], level: float = 0.95) -> Interval:
     """Make the percentile interval of resampled statistics.
 
-    A NaN (a resample without such rows) is left out; NaN bounds where no resample has a value.
-
-    Raises
-    ------
-    UserError
-        `level`, the share of resamples inside the interval, isn't between 0 and 1.
+    A NaN (a resample without such rows) is left out; NaN bounds where no resample has a value. A `UserError` where
+    `level`, the share of resamples inside the interval, isn't between 0 and 1.
 
     Examples
     --------

@@ -63,13 +63,10 @@ class Curve:
         return cls(ratio(true_RL, true_RL[:, -1:]), ratio(false_RL, false_RL[:, -1:]), ratio(true_RL, called_RL))
 
     def over(self, tpr_RJ: Array, fpr_RJ: Array, ppv_RJ: Array) -> tuple[Array, Array]:
-        """Say which experts, whose operating points are given, are under the ROC and under the precision-recall curve.
+        """Say which experts, by their operating points, are under the ROC and under the precision-recall curve.
 
-        Returns
-        -------
-        roc, pr : ndarray, shape (resamples, raters)
-            1 where the expert's TPR is not above the curve's where the FPR is nearest; and where the expert's
-            precision is not above the curve's where the recall is nearest. NaN without an operating point.
+        1 where the expert's TPR is not above the curve's where the FPR is nearest; and where the expert's precision is
+        not above the curve's where the recall is nearest. NaN without an operating point; both (resamples, raters).
         """
         at_fpr, at_tpr = _nearest(self.fpr, fpr_RJ), _nearest(self.tpr, tpr_RJ)
         net_tpr_RJ = np.take_along_axis(self.tpr, at_fpr, axis=1)
@@ -104,22 +101,10 @@ def under_curve(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> UnderCurve:
-    """Count the experts who are under a network's curves, with a bootstrap over patients.
+    """Count the experts who are under a network's curves of class `k`, with a bootstrap over patients.
 
-    Experts who have no operating point count as neither.
-
-    Parameters
-    ----------
-    vote_NJ : ndarray of int, shape (rows, raters)
-        Class that each rater gave, −1 where none. Each row has a vote.
-    score_N : ndarray, shape (rows,)
-        The network's probability of the class.
-    k : int
-        The class.
-    patient_N : array_like of int, shape (rows,)
-        Patient of each row.
-    n_resamples, seed : int
-        Of the bootstrap.
+    `vote_NJ` is the class that each rater gave, −1 where none, at least one a row; `score_N` the network's probability
+    of the class. Experts who have no operating point count as neither.
     """
     truth_N = majority(count_votes_by_rater(vote_NJ)) == k
     others_NJ = majority_of_others(vote_NJ)
@@ -172,14 +157,8 @@ def _nearest(rising_RL: Array, value_RJ: Array) -> npt.NDArray[np.int64]:
 def shares_of_others(vote_NJ: Labels, j: int) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.int64]]:
     """Return what the others said of the rows that rater `j` rated.
 
-    Returns
-    -------
-    rows : ndarray of int64
-        Those that the rater and somebody else rated.
-    share : ndarray, shape (these rows, 6)
-        Share of the others who gave each class.
-    n_others : ndarray of int64, shape (these rows,)
-        How many these are.
+    Those are the rows that somebody else rated, too; the share of the others who gave each class, (these rows, 6); and
+    how many these are.
     """
     rows, others = votes_of_others(vote_NJ, count_votes_by_rater(vote_NJ), j)
     n = others.sum(axis=1)

@@ -54,26 +54,10 @@ def kl_rows(target_NK: Floats, prob_NK: Floats) -> npt.NDArray[np.float64]:
 
 
 def check_distribution(values: Table, columns: tuple[str, ...], what: str) -> npt.NDArray[np.float64]:
-    """Check that rows are distributions, as the competition's metric does.
+    """Check that rows are distributions, as the competition's metric does, and return them as float64.
 
-    Parameters
-    ----------
-    values : DataFrame or ndarray, shape (rows, classes)
-        What should be numeric, finite, in [0, 1], with rows that sum to 1. Of a frame, `columns` are taken.
-    columns : tuple of str
-        Name of each column, for messages.
-    what : str
-        Name of the table, for messages.
-
-    Returns
-    -------
-    ndarray of float64, shape (rows, classes)
-        The values.
-
-    Raises
-    ------
-    UserError
-        Says table, row and column.
+    They must be finite, in [0, 1], and sum to 1; of a frame, `columns` are taken. A `UserError` says table (`what`),
+    row and column.
     """
     if isinstance(values, pd.DataFrame):
         for column in columns:

@@ -28,19 +28,9 @@ EVENT_FILES = ("events.tsv", "events.json", SEIZURES_FILE, ANNOTATIONS_FILE)
 def rule_of(settings: Mapping[str, Any], ensemble: Path) -> EventRule:
     """Make the rule that the settings of ``conf/events`` ask for; classes without a threshold have no events.
 
-    Parameters
-    ----------
-    settings : mapping
-        ``threshold``, a number or a number by class; ``recall``, which takes the thresholds of the ensemble's operating
-        points in its place, but for classes that these have none of; ``smooth``, ``held_s``, ``join_s``, ``least_s``.
-    ensemble : Path
-        File or folder of the ensemble.
-
-    Raises
-    ------
-    UserError
-        For a class or recall that there is not, a threshold that is no probability, or an ensemble without operating
-        points.
+    ``threshold`` is a number or a number by class; ``recall`` takes the thresholds of the ensemble's operating points
+    in its place, but for classes that these have none of. A `UserError` for a class or recall that there is not, a
+    threshold that is no probability, or an ensemble without operating points.
     """
     given = settings["threshold"]
     threshold = dict(given) if isinstance(given, Mapping) else dict.fromkeys(EVENT_CLASSES, given)

@@ -45,13 +45,10 @@ class EventRule:
 
 
 def find_events(course: Course, rule: EventRule) -> pd.DataFrame:
-    """Find the events of a recording.
+    """Find the events of a recording, by onset.
 
-    Returns
-    -------
-    DataFrame
-        By onset: ``onset, duration`` in s, ``class``, ``mean_prob, max_prob`` over the event, ``peak``: where in the
-        recording (s) the largest is, ``entropy`` in nats, the mean over the event.
+    Columns are ``onset, duration`` in s, ``class``, ``mean_prob, max_prob`` over the event, ``peak``: where in the
+    recording (s) the largest is, ``entropy`` in nats, the mean over the event.
     """
     prob_NK, step_s = probabilities(course, rule), course.step_s
     entropy_N = entr(prob_NK).sum(axis=1)

@@ -56,10 +56,7 @@ def audit(part: Part, folds: FoldTable, outputs: Path, compare: bool | None = No
 def require_no_leak(part: Part, folds: FoldTable, outputs: Path) -> None:
     """Audit before a training: say what was checked, once in a process, and stop at a leak.
 
-    Raises
-    ------
-    UserError
-        For a leak; names ids, files and folds.
+    A `UserError` for a leak; names ids, files and folds.
     """
     found = audit(part, folds, outputs)
     found.require_none(f"data set {part.recordings.root}")

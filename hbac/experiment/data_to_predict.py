@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 def dataset_to_predict(cfg: DictConfig, runs: Iterable[Path]) -> Any:
     """Choose the data set's config: that of the one that was named, else of the one that the runs were trained on.
 
-    With ``dataset.root=PATH`` alone it is the known one in another place.
-
-    Raises
-    ------
-    UserError
-        When none was named and no run says what it was trained on, or a setting is not one of that data set.
+    With ``dataset.root=PATH`` alone it is the known one in another place. A `UserError` when none was named and no run
+    says what it was trained on, or a setting is not one of that data set.
     """
     from hbac.recordings.store import INDEX_NAME
     from hbac.runs.data_of_run import dataset_of_run, dataset_overrides

@@ -45,12 +45,8 @@ def was_started_here() -> bool:
 def join(cfg: DictConfig) -> None:
     """Take this process's place among those of a run: torchrun says how many there are, and one of them speaks.
 
-    ``trainer`` gets the number of devices where torchrun decides it.
-
-    Raises
-    ------
-    UserError
-        For another number than torchrun started.
+    ``trainer`` gets the number of devices where torchrun decides it. A `UserError` for another number than torchrun
+    started.
     """
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from omegaconf import open_dict
@@ -75,12 +71,8 @@ def join(cfg: DictConfig) -> None:
 def train_on_each(n_devices: int) -> None:
     """Run this very command once for each device, and wait for all of them.
 
-    What the first one says is shown; of the others, the end of what one said that failed.
-
-    Raises
-    ------
-    SystemExit
-        Where one failed. The others are then ended, and the same command goes on from the last epoch.
+    What the first one says is shown; of the others, the end of what one said that failed. A `SystemExit` where one
+    failed. The others are then ended, and the same command goes on from the last epoch.
     """
     from lightning.fabric.plugins.environments.lightning import find_free_network_port
 

@@ -45,10 +45,7 @@ def fold_table_of(part: Part, cfg: DictConfig) -> FoldTable:
 def require_counted(part: Part, folds: FoldTable, fold: int, population: str) -> None:
     """Refuse a fold that has no rows of the population by which it would be scored and its epochs chosen.
 
-    Raises
-    ------
-    UserError
-        Names the fold, how many rows it has, and what would do.
+    A `UserError` names the fold, how many rows it has, and what would do.
     """
     held_out = folds.fold_of(part.rows["patient_id"]) == fold
     group = population_of(population)
@@ -74,12 +71,7 @@ class TrainingData:
 def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> TrainingData:
     """Read what else a run learns from, and refuse what knows its validation patients.
 
-    The job's network gets the weights that it begins with.
-
-    Raises
-    ------
-    UserError
-        For a leak, or for files that do not fit.
+    The job's network gets the weights that it begins with. A `UserError` for a leak, or for files that do not fit.
     """
 
     def part_of(name: str) -> Part:
@@ -121,10 +113,7 @@ def gather(cfg: DictConfig, job: Job, part: Part, folds: FoldTable) -> TrainingD
 def make_data(stage: Stage, job: Job, training_data: TrainingData) -> Any:
     """Make a stage's data module, with rows to train on and rows that are held out.
 
-    Raises
-    ------
-    UserError
-        When there are none, or one is learned from whose patient is validated on.
+    A `UserError` when there are none, or one is learned from whose patient is validated on.
     """
     cfg, pseudo = stage.cfg, training_data.pseudo.get(stage.name)
     with blamed_on("data"):

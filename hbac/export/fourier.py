@@ -29,21 +29,10 @@ _LONGEST = 4096  # side of a matrix; a length whose largest prime factor is abov
 
 
 class Transform(nn.Module):
-    """The discrete Fourier transform of a fixed length, of pairs of real tensors.
+    """The discrete Fourier transform of `n` samples, of pairs of real tensors; forward where `sign` is -1.
 
-    Parameters
-    ----------
-    n : int
-        Samples.
-    n_out : int
-        So many of the results are made, from the first on.
-    sign : int
-        -1 forward; 1 backward, without the division by `n`.
-
-    Raises
-    ------
-    UserError
-        When the length has a prime factor above 4,096.
+    Of the results the first `n_out` are made; backward without the division by `n`. A `UserError` when the length has a
+    prime factor above 4,096.
 
     Examples
     --------
@@ -71,20 +60,7 @@ class Transform(nn.Module):
             self.register_buffer(f"{name}_sin", phase.sin().float(), persistent=False)
 
     def forward(self, real: Tensor, imag: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Transform the last axis.
-
-        Parameters
-        ----------
-        real : Tensor
-            Shape (..., n), float32.
-        imag : Tensor or None
-            The same shape; None for 0.
-
-        Returns
-        -------
-        tuple of Tensor
-            Real and imaginary part, (..., n_out).
-        """
+        """Transform the last axis of (..., n), float32, to real and imaginary part (..., n_out); no `imag` is 0."""
         inner_cos, inner_sin, middle_cos, middle_sin, outer_cos, outer_sin = self.buffers()
         real_RQ = _folded(real, self.rows)
         a, b = inner_cos @ real_RQ, inner_sin @ real_RQ
@@ -119,13 +95,7 @@ def _take_over(module: nn.Module, other: nn.Module) -> None:
 
 
 class RealBandPass(BandPass):
-    """A `BandPass` whose transforms are matrix products.
-
-    Parameters
-    ----------
-    bandpass : BandPass
-        What it does the same as, in float32.
-    """
+    """A `BandPass` whose transforms are matrix products, in float32."""
 
     def __init__(self, bandpass: BandPass) -> None:
         nn.Module.__init__(self)
@@ -162,13 +132,7 @@ class RealBandPass(BandPass):
 
 
 class RealMorlet(MorletScalogram):
-    """A `MorletScalogram` whose transforms are matrix products.
-
-    Parameters
-    ----------
-    morlet : MorletScalogram
-        What it does the same as, in float32.
-    """
+    """A `MorletScalogram` whose transforms are matrix products, in float32."""
 
     def __init__(self, morlet: MorletScalogram) -> None:
         nn.Module.__init__(self)
@@ -199,22 +163,9 @@ _EQUIVALENTS = {BandPass: RealBandPass, MorletScalogram: RealMorlet}
 
 
 def in_real_numbers(front_end: nn.Module) -> nn.Module:
-    """Return a front-end without complex numbers.
+    """Return a copy of a front-end, of anybody's, without complex numbers: the same up to rounding.
 
-    Parameters
-    ----------
-    front_end : torch.nn.Module
-        Of ours, or anybody's; not changed.
-
-    Returns
-    -------
-    torch.nn.Module
-        A copy that makes the same of float16 and float32 windows, up to rounding.
-
-    Raises
-    ------
-    UserError
-        When one of its transforms has a length that is (nearly) prime and large.
+    A `UserError` when one of its transforms has a length that is (nearly) prime and large.
     """
     copied = copy.deepcopy(front_end)
     for module in list(copied.modules()):

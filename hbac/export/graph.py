@@ -21,26 +21,11 @@ STORED = ("float32", "float16", "int8")
 
 
 class Graph(nn.Module):
-    """All that `hbac.load` does with windows, but for its warnings.
+    """All that `hbac.load` does with windows, but for its warnings, of what it returned.
 
-    Parameters
-    ----------
-    model : Model or EnsembleModel
-        As `hbac.load` returns it.
-    complex_numbers : bool
-        False: front-ends become `hbac.export.fourier.in_real_numbers`.
-    stored : {"float32", "float16", "int8"}
-        What weights of two axes or more are kept in; int8 with a scale for each of the first axis.
-
-    Attributes
-    ----------
-    sources : tuple of str
-        What `forward` takes, in this order: ``eeg``, ``official``.
-
-    Raises
-    ------
-    UserError
-        When the blend, or a front-end, has no such form.
+    Without complex numbers front-ends become `hbac.export.fourier.in_real_numbers`. Weights of two axes or more are
+    kept as one of `STORED`; int8 with a scale for each of the first axis. ``sources`` say what `forward` takes, in this
+    order. A `UserError` when the blend, or a front-end, has no such form.
     """
 
     def __init__(self, model: Model | EnsembleModel, complex_numbers: bool = True, stored: str = "float32") -> None:
@@ -63,18 +48,7 @@ class Graph(nn.Module):
         self.eval()
 
     def forward(self, *windows: Tensor) -> Tensor:
-        """Return class probabilities.
-
-        Parameters
-        ----------
-        *windows : Tensor
-            One for each of `sources`, float16 or float32, as `hbac.runs.model.Model` takes them.
-
-        Returns
-        -------
-        Tensor, shape (batch, 6)
-            Probabilities, float32.
-        """
+        """Return class probabilities (batch, 6), float32, of windows as `hbac.runs.model.Model` takes them."""
         given = dict(zip(self.sources, windows, strict=True))
         probs: dict[int, Tensor] = {}
         for front_end, sources, group in zip(self.front_ends, self._read, self.groups, strict=True):
@@ -86,15 +60,7 @@ class Graph(nn.Module):
 
 
 class Stored(nn.Module):
-    """A network whose large weights are kept in fewer bits.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        In evaluation mode.
-    dtype : {"float16", "int8"}
-        What in.
-    """
+    """A network, in evaluation mode, whose large weights are kept in fewer bits: ``float16`` or ``int8``."""
 
     def __init__(self, network: nn.Module, dtype: str) -> None:
         super().__init__()

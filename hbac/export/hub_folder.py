@@ -88,24 +88,9 @@ def _card(source: Path) -> str:
 
 
 def push(folder: Path, name: str) -> str:
-    """Upload a folder to the Hub, as a private repository where it is new.
+    """Upload a folder of `write_hub_folder` as ``OWNER/NAME``, private where it is new; return its address.
 
-    Parameters
-    ----------
-    folder : Path
-        As `write_hub_folder` wrote it.
-    name : str
-        ``OWNER/NAME``.
-
-    Returns
-    -------
-    str
-        Where it is now.
-
-    Raises
-    ------
-    UserError
-        When the name is none, there is no account or no network, or the Hub refuses.
+    A `UserError` when the name is none, there is no account or no network, or the Hub refuses.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError

@@ -47,10 +47,7 @@ _WHEEL = "Wheel-Version: 1.0\nGenerator: hbac.export\nRoot-Is-Purelib: true\nTag
 def write_kaggle_folder(source: Path, out: Path) -> None:
     """Write a run or an ensemble for Kaggle; `out` is replaced where this command wrote it.
 
-    Raises
-    ------
-    UserError
-        When a package is not installed here or not pure Python, or something else is in the way.
+    A `UserError` when a package is not installed here or not pure Python, or something else is in the way.
     """
     with replacing(out, COMMAND, last=NOTEBOOK, own_folders=(".",)) as staged:
         (staged / "model").mkdir()
@@ -68,10 +65,7 @@ def write_kaggle_folder(source: Path, out: Path) -> None:
 def write_wheel(name: str, folder: Path) -> Path:
     """Make a wheel of a distribution that is installed here, and return its path.
 
-    Raises
-    ------
-    UserError
-        When it is not installed, or holds compiled code.
+    A `UserError` when it is not installed, or holds compiled code.
     """
     try:
         found = distribution(name)

@@ -72,25 +72,10 @@ def require(to: str) -> None:
 
 
 def write_file(model: Model | EnsembleModel, path: Path, to: str, windows: str, stored: str) -> None:
-    """Write a model as one file.
+    """Write a model, on the CPU, as one file: an ONNX model, or an archive of `torch.export`.
 
-    Parameters
-    ----------
-    model : Model or EnsembleModel
-        On the CPU.
-    path : Path
-        The file.
-    to : {"onnx", "torch"}
-        Its format: an ONNX model, or an archive of `torch.export`.
-    windows : {"float32", "float16"}
-        What it takes.
-    stored : {"float32", "float16", "int8"}
-        What its weights are stored in (`hbac.export.graph.Stored`).
-
-    Raises
-    ------
-    UserError
-        When the model cannot be recorded, or the format lacks one of its steps.
+    `windows` is what it takes, ``float32`` or ``float16``, `stored` what its weights are stored in
+    (`hbac.export.graph.Stored`). A `UserError` when the model cannot be recorded, or the format lacks one of its steps.
     """
     graph = Graph(model, complex_numbers=to != "onnx", stored=stored)
     examples = tuple(torch.zeros(2, *_shape(name), dtype=WINDOWS[windows]) for name in graph.sources)
@@ -156,23 +141,10 @@ def read_file(path: Path, to: str) -> Callable[..., np.ndarray]:
 def compare(
     model: Model | EnsembleModel, predict: Callable[..., np.ndarray], given: Sequence[Tensor], windows: str
 ) -> Difference:
-    """Compare a file with what it was made of, on some windows together and on one alone.
+    """Compare a file with the model that it was made of, on some windows together and on one alone.
 
-    Parameters
-    ----------
-    model : Model or EnsembleModel
-        As `hbac.load` returns it.
-    predict : callable
-        As `read_file` returns it.
-    given : sequence of Tensor
-        Windows for each source, float16.
-    windows : {"float32", "float16"}
-        What the file takes.
-
-    Returns
-    -------
-    Difference
-        Over all of them.
+    `predict` is as `read_file` returns it, `given` has float16 windows for each source, `windows` is what the file
+    takes.
     """
     expected_BK = model(*given).numpy().astype(np.float64)
     cast = [window.to(WINDOWS[windows]) for window in given]

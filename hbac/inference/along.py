@@ -96,17 +96,9 @@ def check_readable(networks: Networks, recording: Recording) -> list[str]:
 
 
 def check_montages(networks: Networks, recording: Recording) -> list[str]:
-    """Refuse a recording from which a network's derivations cannot be made.
+    """Refuse a recording from which a network's derivations cannot be made; the error names them.
 
-    Returns
-    -------
-    list of str
-        What is worth a note: networks that see the reference, which differs from one laboratory to the next.
-
-    Raises
-    ------
-    UserError
-        Names the derivations and what is missing.
+    Returned is what is worth a note: networks that see the reference, which differs from one laboratory to the next.
     """
     if networks.sources != ["eeg"]:
         raise UserError(
@@ -153,30 +145,9 @@ class _LongSignal:
 class AlongChunks:
     """The windows along a recording in chunks of 20 minutes: what is kept, and may be predicted anywhere.
 
-    Parameters
-    ----------
-    networks : Networks
-        The networks; `check_montages` has found that they can read it.
-    recording : Recording
-        The recording.
-    steps : Steps
-        Where windows lie.
-    outside : {"reflected", "repeated", "missing"}
-        What a window is filled with beyond what was recorded.
-    batch_size : int
-        Windows at a time.
-    variants : sequence of str
-        As `hbac.signal.tta.check_variants` returns them.
-
-    Attributes
-    ----------
-    starts : range
-        The first row of each chunk.
-
-    Raises
-    ------
-    UserError
-        For another `outside`.
+    `check_montages` has found that the networks can read it. Beyond what was recorded windows are filled as one of
+    `OUTSIDE` says; variants are as `hbac.signal.tta.check_variants` returns them. ``starts`` are the first rows of the
+    chunks.
     """
 
     def __init__(
@@ -246,26 +217,10 @@ def _serves(front_end: EEGFrontEnd, step: int) -> bool:
 
 
 def predict_along(work: AlongChunks, kept: Path | None = None, report: Report | None = None) -> NDArray[np.float32]:
-    """Predict a recording with every network.
+    """Predict a recording with every network: (runs, rows, 6), NaN where nothing is said.
 
-    Parameters
-    ----------
-    work : AlongChunks
-        The networks, the recording, and how.
-    kept : Path, optional
-        Folder for what is done, named after all that decides it.
-    report : callable, optional
-        Is told how many rows of how many are done.
-
-    Returns
-    -------
-    ndarray of float32, shape (runs, rows, 6)
-        Probabilities; NaN where `steps` says that nothing is said.
-
-    Raises
-    ------
-    UserError
-        When the file cannot be read.
+    What is done is kept in a folder named after all that decides it; `report` is told how many rows of how many are
+    done.
     """
     tell, n_rows = report or (lambda _done, _total: None), len(work.steps.middle)
     chunks = []

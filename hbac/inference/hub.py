@@ -14,23 +14,10 @@ _FILES = ["*.json", "*.safetensors", "README.md"]  # no code: none is run
 
 
 def downloaded(address: str) -> Path:
-    """Fetch a model, or find it in the cache.
+    """Fetch a model, ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``, or find it in the cache; return its folder.
 
-    Parameters
-    ----------
-    address : str
-        ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``.
-
-    Returns
-    -------
-    Path
-        Its folder in the cache.
-
-    Raises
-    ------
-    UserError
-        When it is no address, the Hub has no such model, cannot be reached and the cache lacks it, or when an ensemble
-        names runs outside of its own folder.
+    A `UserError` when it is no address, the Hub has no such model, cannot be reached and the cache lacks it, or when an
+    ensemble names runs outside of its own folder.
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:

@@ -86,23 +86,10 @@ def kept_or(kept: Path | None, first: int, predict: Callable[[], Chunk]) -> Chun
 
 
 def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
-    """Name the folder of an interrupted prediction after all that decides its result.
+    """Name the folder of an interrupted prediction, below ``outputs/cache``, after all that decides its result.
 
-    The blend does not: it is applied to what is kept. Nor does ``out``, which has the time of day in it.
-
-    Parameters
-    ----------
-    outputs : Path
-        Where everything is written.
-    networks : Networks
-        Their weights, settings, device and precision count.
-    *deciding : object
-        What else does: fingerprint, split, variants, batch size.
-
-    Returns
-    -------
-    Path
-        Below ``outputs/cache``.
+    That is the networks with their device and precision, and what is `deciding` else: fingerprint, split, variants,
+    batch size. The blend does not: it is applied to what is kept. Nor does ``out``, which has the time of day in it.
     """
     described = json.dumps(
         [__version__, networks.hashes, networks.elsewhere or networks.device.type, networks.precision, *deciding],
@@ -112,13 +99,7 @@ def kept_folder(outputs: Path, networks: Networks, *deciding: Any) -> Path:
 
 
 def forget(kept: Path) -> None:
-    """Delete what was kept, and nothing else, once the result is written.
-
-    Parameters
-    ----------
-    kept : Path
-        As `kept_folder` returned it.
-    """
+    """Delete what was kept, and nothing else, once the result is written."""
     with suppress(OSError):  # what else is there stays, and the folder with it
         for chunk in kept.glob("[0-9]*.npy"):
             chunk.unlink()

@@ -97,34 +97,15 @@ class Networks:
         population: str | None = None,
         elsewhere: bool = False,
     ) -> Networks:
-        """Load the networks of all members.
+        """Load the networks of all members, whose run folders the ensemble names.
 
-        Parameters
-        ----------
-        ensemble : Ensemble
-            Its members name their run folders.
-        device : str
-            ``auto``, ``cpu``, ``cuda`` …
-        precision : str
-            ``auto`` (see `hbac.training.precision.choose_precision`), ``32-true``, ``16-mixed`` or ``bf16-mixed``.
-        allow : str or sequence of str
-            Packages of the user's own that networks may be of.
-        population : str, optional
-            By whose map networks with one for each vote population predict; where absent, by that of their run, whose
-            out-of-fold table it made and the blend was fitted on.
-        elsewhere : bool
-            Whether device and precision are those of other machines: here the networks only wait to be sent there.
+        Of `device` and `precision`, ``auto`` is what `choose_place` makes of them; those of other machines where they
+        predict `elsewhere`, and the networks only wait to be sent there. Networks with a map for each vote population
+        predict by that of `population`; where absent, by that of their run, whose out-of-fold table it made and the
+        blend was fitted on.
 
-        Returns
-        -------
-        Networks
-            All of them.
-
-        Raises
-        ------
-        UserError
-            When a member has no runs (its table came from elsewhere), a run folder is missing or damaged, or there is
-            no such precision, device or population.
+        A `UserError` when a member has no runs (its table came from elsewhere), a run folder is missing or damaged, or
+        there is no such precision, device or population.
         """
         if population is not None:
             population_of(population)
@@ -188,21 +169,10 @@ class Networks:
     def predict(
         self, batch: Batch, variants: Sequence[str] = (PLAIN,), groups: Collection[int] | None = None
     ) -> Tensor:
-        """Predict a batch with every network.
+        """Predict a batch, the windows of `sources`, with every network: (runs, batch, 6), float32.
 
-        Parameters
-        ----------
-        batch : dict of Tensor
-            The windows of `sources`.
-        variants : sequence of str
-            As `hbac.signal.tta.check_variants` returns them; probabilities are averaged over them.
-        groups : collection of int, optional
-            Places among `groups` of the networks that are asked; all where absent.
-
-        Returns
-        -------
-        Tensor, shape (runs, batch, 6)
-            Probabilities, float32, on the models' device; 0 for networks that are not asked.
+        Probabilities are averaged over the variants (`hbac.signal.tta.check_variants`), and 0 for networks that are not
+        asked: those of other `groups` than the ones at these places.
         """
         device = self.device
         windows = {name: batch[name].to(device, non_blocking=True) for name in self.sources}
@@ -220,20 +190,7 @@ class Networks:
 
     @torch.inference_mode()
     def see(self, group: int, x: Tensor) -> Tensor:
-        """Let the networks of one front-end see what it made.
-
-        Parameters
-        ----------
-        group : int
-            Place among `groups`.
-        x : Tensor
-            Output of their front-end.
-
-        Returns
-        -------
-        Tensor, shape (runs of the group, batch, 6)
-            Probabilities, float32.
-        """
+        """Let the networks of one group see what their front-end made: (runs of the group, batch, 6), float32."""
         numbers = _NUMBERS[self.precision]
         with self.clock.running(x.device), torch.autocast(x.device.type, numbers, enabled=numbers is not None):
             prob = [self.models[r].network(x).float().softmax(dim=1) for r in self.groups[group]]
@@ -243,10 +200,7 @@ class Networks:
 def choose_place(device: str, precision: str) -> tuple[str, str]:
     """Choose, of ``auto``, the device and the precision of this machine; pass what else was named on.
 
-    Raises
-    ------
-    UserError
-        When there is no such device or precision.
+    A `UserError` when there is no such device or precision.
     """
     check_choice("precision", precision, ("auto", *_NUMBERS))
     if device == "auto":
@@ -269,19 +223,7 @@ def _hash(run: Path) -> str:
 
 @dataclass
 class RowChunks:
-    """Rows in chunks of some batches: what is kept, and may be predicted anywhere.
-
-    Parameters
-    ----------
-    networks : Networks
-        The networks.
-    windows : WindowDataset
-        The rows.
-    batch_size : int
-        Windows in a batch.
-    variants : sequence of str
-        As `hbac.signal.tta.check_variants` returns them.
-    """
+    """Rows in chunks of some batches: what is kept, and may be predicted anywhere."""
 
     networks: Networks
     windows: WindowDataset
@@ -308,27 +250,11 @@ class RowChunks:
 
 
 def predict_runs(work: RowChunks, kept: Path | None = None, cluster: RayActors | None = None) -> NDArray[np.float32]:
-    """Predict rows with every network.
+    """Predict rows with every network: (runs, rows, 6).
 
-    Parameters
-    ----------
-    work : RowChunks
-        The networks, the rows, and how.
-    kept : Path, optional
-        Folder for what is done; it has to be named after all that decides the result. What an interrupted prediction
-        left there is taken.
-    cluster : RayActors, optional
-        Who else predicts what is to be kept.
-
-    Returns
-    -------
-    ndarray of float32, shape (runs, rows, 6)
-        Probabilities.
-
-    Raises
-    ------
-    UserError
-        When another process is writing to `kept`, or the disk is full.
+    What is done is kept in a folder named after all that decides the result, and what an interrupted prediction left
+    there is taken. A `cluster` predicts what is to be kept. A `UserError` when another process is writing to `kept`, or
+    the disk is full.
     """
     prob = [np.zeros((len(work.networks.models), 0, N_CLASSES), np.float32)]
     with nullcontext() if kept is None else keeping(kept):
@@ -343,19 +269,6 @@ def predict_runs(work: RowChunks, kept: Path | None = None, cluster: RayActors |
 
 
 def members_of_runs(prob_RNK: NDArray[np.floating], member: Sequence[int]) -> NDArray[np.float64]:
-    """Average the networks of each member's folds.
-
-    Parameters
-    ----------
-    prob_RNK : ndarray, shape (runs, rows, 6)
-        Probabilities.
-    member : sequence of int
-        Number of each run's member, from 0.
-
-    Returns
-    -------
-    ndarray of float64, shape (members, rows, 6)
-        Probabilities.
-    """
+    """Average the networks of each member's folds: (runs, rows, 6) to (members, rows, 6), by each run's member."""
     numbers = np.asarray(member)
     return np.stack([prob_RNK[numbers == m].mean(axis=0, dtype=np.float64) for m in range(numbers.max() + 1)])

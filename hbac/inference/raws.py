@@ -35,6 +35,8 @@ def predict_raw(
 ) -> pd.DataFrame:
     """Predict a `Raw` along its length, or each of `Epochs`.
 
+    A `UserError` when it is neither, too short, or a network cannot read it.
+
     Parameters
     ----------
     ensemble : Ensemble
@@ -58,11 +60,6 @@ def predict_raw(
     DataFrame
         ``onset_s``, the six probabilities, ``window_s``, ``signal_share``, as in ``predictions.parquet``; of epochs a
         row for each that is not rejected, in their order, with ``onset_s`` from the epoch's own zero.
-
-    Raises
-    ------
-    UserError
-        When it is neither, too short, or a network cannot read it.
     """
     if hasattr(raw, "events") and hasattr(raw, "drop_log"):
         return _epochs(ensemble, networks, raw, outside, interpolate, unit)

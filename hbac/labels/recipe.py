@@ -73,10 +73,7 @@ class TrainingLabels:
 class LabelRecipe:
     """Make training labels of label rows; the settings are those of the config group ``labels``.
 
-    Raises
-    ------
-    UserError
-        For a setting out of its range.
+    A `UserError` for a setting out of its range.
 
     Examples
     --------

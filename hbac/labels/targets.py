@@ -107,6 +107,8 @@ def _vote_array(votes: Votes) -> npt.NDArray[np.float64]:
 def votes_to_shares(votes: Votes) -> npt.NDArray[np.float64]:
     """Turn vote counts into the distribution of votes.
 
+    A `UserError` for a missing column, a wrong shape, a negative or non-finite count, or a row without any vote.
+
     Parameters
     ----------
     votes : DataFrame with the six vote columns, or array of shape (rows, 6)
@@ -116,11 +118,6 @@ def votes_to_shares(votes: Votes) -> npt.NDArray[np.float64]:
     -------
     ndarray of float64, shape (rows, 6)
         Shares in [0, 1]; each row sums to 1.
-
-    Raises
-    ------
-    UserError
-        Missing column, wrong shape, a negative or non-finite count, or a row without any vote.
 
     Examples
     --------

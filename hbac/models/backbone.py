@@ -33,12 +33,8 @@ def make_backbone(
 
     Settings are those of `hbac.models.EfficientNet`; `image_size` is height and width of the images, None for any,
     which a backbone that was made for one size cannot read. It has timm's ``head_hidden_size`` and ``pretrained_cfg``.
-
-    Raises
-    ------
-    UserError
-        For an unknown name, one that reads a fixed image size only or gives no map, and weights that cannot be had or
-        do not fit.
+    A `UserError` for an unknown name, one that reads a fixed image size only or gives no map, and weights that cannot
+    be had or do not fit.
     """
     backbone, settings = _make(name, in_chans, drop_path, image_size)
     if pretrained_file is not None:

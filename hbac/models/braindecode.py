@@ -35,6 +35,9 @@ NON_COMMERCIAL = ("BrainModule", "EEGMiner", "EMG2QwertyNet", "MetaNeuromotorHan
 class Braindecode(nn.Module):
     """A network of braindecode, its output the logits.
 
+    A `UserError` where braindecode is not installed, has no such network, or cannot make it for windows of this size;
+    for a network that may not be used commercially; and for a file that does not fit whole.
+
     Parameters
     ----------
     name : str
@@ -54,12 +57,6 @@ class Braindecode(nn.Module):
     pretrained_file : str or None
         Start from this safetensors file with braindecode's names, such as the ``model.safetensors`` of one of its
         repositories: every tensor but those of the network's last layer, of the right shape.
-
-    Raises
-    ------
-    UserError
-        If braindecode is not installed, has no such network, or cannot make it for windows of this size; for a
-        network that may not be used commercially; and for a file that does not fit whole.
 
     References
     ----------

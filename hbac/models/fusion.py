@@ -25,6 +25,8 @@ class Fusion(nn.Module):
     therefore answered by a branch's own head: of every `period` rows the last ones, by one branch each. Rows stand in a
     batch by chance, so that this is the joint loss with the branches' losses added, at no cost.
 
+    A `UserError` for fewer than two branches, names that are not those of the shapes, and settings out of range.
+
     Parameters
     ----------
     branches : mapping of str to torch.nn.Module
@@ -38,11 +40,6 @@ class Fusion(nn.Module):
         Share of the rows that are answered by the branches' own heads in training; 0 for none, below 1.
     dropout : float
         Share of the joined features that are dropped before the joint head, 0 to 1.
-
-    Raises
-    ------
-    UserError
-        For fewer than two branches, names that are not those of the shapes, and settings out of range.
 
     References
     ----------

@@ -21,17 +21,7 @@ POPULATIONS = ("few_votes", "many_votes")
 class PopulationHead(nn.Module):
     """A network whose logits are scaled and shifted by the population of a row; at the start, not at all.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Maps an input to logits (batch, 6).
-    population : str
-        By whose map to predict: ``few_votes`` or ``many_votes``.
-
-    Raises
-    ------
-    UserError
-        For another `population`.
+    It predicts by the map of `population`, ``few_votes`` or ``many_votes``; a `UserError` for another one.
     """
 
     def __init__(self, network: nn.Module, population: str) -> None:

@@ -21,24 +21,10 @@ _CLASSIFIER = ("weight", "bias")  # what stands behind the tensors of a network 
 
 
 def read_pickled(path: Path, key: str) -> Any:
-    """Read a file of `torch.save`: tensors and plain containers only, never code.
+    """Read a file of `torch.save`, on the CPU: tensors and plain containers only, never code.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    key : str
-        The setting that names it, for messages.
-
-    Returns
-    -------
-    object
-        What was stored, on the CPU.
-
-    Raises
-    ------
-    UserError
-        If there is no such file, or it cannot be read as tensors.
+    A `UserError`, which says by which setting (`key`) it was named, where there is no such file, or it cannot be read
+    as tensors.
     """
     if not path.is_file():
         raise UserError(f"{key}={path}: no such file")
@@ -59,10 +45,7 @@ def as_tensors(stored: Any, path: Path, key: str) -> dict[str, Tensor]:
 def packaged_weights() -> Path:
     """Return the file that the package `PACKAGE` brings; nothing of the package is imported.
 
-    Raises
-    ------
-    UserError
-        If it is not installed.
+    A `UserError` where it is not installed.
     """
     try:
         files = importlib.metadata.files(PACKAGE) or []
@@ -103,10 +86,7 @@ def check_fit(
 def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
     """Return names and shapes of the tensors in a safetensors file that ``model.pretrained_file`` names.
 
-    Raises
-    ------
-    UserError
-        If it is another kind of file, is not there, or cannot be read.
+    A `UserError` where it is another kind of file, is not there, or cannot be read.
     """
     if path.suffix != ".safetensors":
         raise UserError(f"model.pretrained_file={path}: must be a .safetensors file; others hold pickled code")
@@ -124,10 +104,7 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
 def load_strictly(network: nn.Module, path: Path, owner: str, but: str) -> None:
     """Fill a network from a safetensors file with the network's names, all but the part of the name `but`.
 
-    Raises
-    ------
-    UserError
-        If another tensor is missing, of another shape, or too many.
+    A `UserError` where another tensor is missing, of another shape, or too many.
     """
     found = shapes_in(path)
     wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(f"{but}.")}
@@ -141,23 +118,9 @@ def convert_weights(path: Path, backbone: str, wanted: Mapping[str, Tensor], out
     """Write a network's pickled weights as a safetensors file that ``model.pretrained_file`` takes.
 
     Ports of one network to PyTorch name its layers each in their own way, but make them in one order. Where the names
-    are not timm's, the tensors are therefore taken in their order, if each has the shape of timm's.
-
-    Parameters
-    ----------
-    path : Path
-        A state dict of `torch.save`, with the classifier or without.
-    backbone : str
-        timm's name of the network.
-    wanted : mapping of str to Tensor
-        Its state without the classifier's.
-    out : Path
-        The file to write, ``.safetensors``. What stands in its place must be of this command.
-
-    Raises
-    ------
-    UserError
-        If tensors are missing, too many, or of another shape, with how many are.
+    are not timm's, the tensors are therefore taken in their order, if each has the shape of timm's. `wanted` is the
+    network's state without the classifier's; what stands in the place of `out` must be of this command. A `UserError`
+    where tensors are missing, too many, or of another shape, with how many are.
     """
     found = as_tensors(read_pickled(path, "weights"), path, "weights")
     in_order = found if wanted.keys() <= found.keys() else dict(zip(wanted, found.values(), strict=False))

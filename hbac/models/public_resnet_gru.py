@@ -50,6 +50,8 @@ class PublicResNetGRU(nn.Module):
     the batch; this one does not. And it read both directions at the last sample, where the backward one has seen a
     single sample; here each direction gives its own last state.
 
+    A `UserError` when a setting is out of its range or the window is too short for so many blocks.
+
     Parameters
     ----------
     n_chans, n_times : int
@@ -68,11 +70,6 @@ class PublicResNetGRU(nn.Module):
         Residual blocks.
     gru_hidden : int
         Hidden units of each direction.
-
-    Raises
-    ------
-    UserError
-        When a setting is out of its range or the window is too short for so many blocks.
 
     References
     ----------

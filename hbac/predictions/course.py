@@ -94,10 +94,7 @@ class RecordingFacts:
     def read(cls, folder: Path) -> RecordingFacts:
         """Read ``recording.json`` of a recording's folder.
 
-        Raises
-        ------
-        UserError
-            When it is missing, damaged, or of another shape.
+        A `UserError` when it is missing, damaged, or of another shape.
         """
         content = read_json(folder / RECORDING_FILE, _FACTS)
         known: dict[str, Any] = {
@@ -114,27 +111,7 @@ class RecordingFacts:
 
 @dataclass(frozen=True)
 class Course:
-    """Probabilities along a recording, checked.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        The columns of `COURSE_DTYPES`, a row for each step, in the order of time.
-    step_s : float
-        Seconds from one row to the next, and the stretch that a row speaks for.
-    outside : str
-        What a window is filled with beyond the recording's ends, and beyond gaps at its ends: ``reflected``,
-        ``repeated`` or ``missing``.
-    ensemble : str
-        Name of what predicted.
-    models : sequence of mapping
-        Its networks: ``member``, ``fold``, ``montage``, ``band``.
-
-    Raises
-    ------
-    UserError
-        Says which column and row is wrong.
-    """
+    """Probabilities along a recording, checked; a `UserError` says which column and row is wrong."""
 
     frame: pd.DataFrame
     step_s: float
@@ -158,10 +135,7 @@ class Course:
     def read(cls, folder: Path) -> Course:
         """Read ``predictions.parquet`` of a recording's folder.
 
-        Raises
-        ------
-        UserError
-            When it is missing, no such table, or wrong.
+        A `UserError` when it is missing, no such table, or wrong.
         """
         path = folder / COURSE_FILE
         arrow = read_parquet(path)

@@ -90,10 +90,7 @@ def read_table(
 def member_of(path: str | Path) -> tuple[str, str] | None:
     """Say whose table a file is, its member and config hash, from its footer alone; None where other code made it.
 
-    Raises
-    ------
-    UserError
-        No such file, or not a parquet file.
+    A `UserError` where there is no such file, or it is not a parquet file.
     """
     path = Path(path)
     metadata = {} if path.suffix.lower() == ".csv" else read_metadata(path)

@@ -59,28 +59,13 @@ class JoinedTables:
 def join_tables(
     tables: Iterable[PredictionTable], on_missing: OnMissing = "error", whole_folds: bool = False
 ) -> JoinedTables:
-    """Join the tables of several members.
+    """Join the tables of several members, read one at a time, so that a generator keeps the memory low.
 
-    Parameters
-    ----------
-    tables : iterable of PredictionTable
-        One per member. Read one at a time, so that a generator keeps the memory low.
-    on_missing : {"error", "renormalise"}
-        What to do when a member lacks rows that others have: stop, or keep the row with the members that have
-        it.
-    whole_folds : bool
-        Whether a member may lack a fold even with ``on_missing="error"``, as long as it lacks all of its rows.
+    The order of rows is the same whatever it is in the tables; members keep the order given. Rows that a member lacks
+    are an error, or with ``on_missing="renormalise"`` kept with the members that have them; with `whole_folds` a member
+    may lack a fold all the same, as long as it lacks all of its rows.
 
-    Returns
-    -------
-    JoinedTables
-        In canonical order: the same whatever the order of rows in the tables. Members keep the order given.
-
-    Raises
-    ------
-    UserError
-        No tables; two members of one name; hashes, ids, folds, targets or numbers of votes that disagree; or,
-        with ``on_missing="error"``, rows that a member lacks.
+    A `UserError` for no tables; two members of one name; hashes, ids, folds, targets or numbers of votes that disagree.
     """
     check_choice("on_missing", on_missing, ("error", "renormalise"))
     metadata: list[TableMetadata] = []

@@ -21,10 +21,7 @@ _MOST_FOLDS = 32_767  # what the column can name
 class TableMetadata:
     """What the rows of a prediction table can't say; hashes are empty where they are unknown.
 
-    Raises
-    ------
-    UserError
-        For a name of nothing, or with control characters.
+    A `UserError` for a name of nothing, or with control characters.
     """
 
     member: str  # the same for all folds of one setting
@@ -45,10 +42,7 @@ class TableMetadata:
 def parse_metadata(flat: Mapping[str, str], path: Path) -> TableMetadata:
     """Read what a table's file says of itself; its runs, in the file relative to its folder, become absolute.
 
-    Raises
-    ------
-    UserError
-        When it is damaged.
+    A `UserError` when it is damaged.
     """
     try:
         runs = json.loads(flat.get(PREFIX + "runs", "{}"))

@@ -20,10 +20,7 @@ from hbac.common.files import SEAL
 def read_parquet(path: Path) -> pa.Table:
     """Read all columns of a parquet file as they are, without what pandas noted of them.
 
-    Raises
-    ------
-    UserError
-        No such file, or not (all of) a parquet file.
+    A `UserError` where there is no such file, or it is not (all of) a parquet file.
     """
     with _parquet(path):
         table = pq.read_table(path, partitioning=None)
@@ -35,10 +32,7 @@ def read_parquet(path: Path) -> pa.Table:
 def as_frame(table: pa.Table, path: Path) -> pd.DataFrame:
     """Make a DataFrame of a table.
 
-    Raises
-    ------
-    UserError
-        For what pandas does not know, such as dates of another age.
+    A `UserError` for what pandas does not know, such as dates of another age.
     """
     try:
         frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
@@ -50,10 +44,7 @@ def as_frame(table: pa.Table, path: Path) -> pd.DataFrame:
 def read_metadata(path: Path) -> dict[bytes, bytes]:
     """Read a parquet file's metadata, empty where it has none, and nothing else.
 
-    Raises
-    ------
-    UserError
-        No such file, or not (all of) a parquet file.
+    A `UserError` where there is no such file, or it is not (all of) a parquet file.
     """
     with _parquet(path):
         return dict(pq.read_schema(path).metadata or {})
@@ -73,10 +64,7 @@ def content_hash(frame: pd.DataFrame, columns: Iterable[str], flat: Mapping[str,
 def check_content(frame: pd.DataFrame, columns: Iterable[str], flat: Mapping[str, str], path: Path, again: str) -> None:
     """Compare rows and metadata with the hash among the metadata, which files of earlier versions do not have.
 
-    Raises
-    ------
-    UserError
-        When they are others than were written; `again` says how to make them again.
+    A `UserError` when they are others than were written; `again` says how to make them again.
     """
     stated = flat.get(SEAL)
     if stated is not None and stated != content_hash(frame, columns, {k: v for k, v in flat.items() if k != SEAL}):

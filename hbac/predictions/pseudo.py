@@ -28,10 +28,7 @@ FOLDS = "folds"  # in an inference folder: one table a fold
 def pseudo_tables(path: Path) -> dict[int | None, Path]:
     """Find the tables of an inference folder by the fold that may learn from them; one named itself is under None.
 
-    Raises
-    ------
-    UserError
-        When there is none.
+    A `UserError` when there is none.
     """
     if path.is_file():
         return {None: path}
@@ -60,12 +57,7 @@ def read_pseudo(
     """Read the pseudo-labels (`pseudo_tables`) that a fold may learn from, and every run that went into them.
 
     `fold_hash` is that of the fold table, `dataset` the kind of the data set; `part` returns its part of a name,
-    ``train`` or ``test``.
-
-    Raises
-    ------
-    UserError
-        When the predictions know patients of the fold, or are not of this data set.
+    ``train`` or ``test``. A `UserError` when the predictions know patients of the fold, or are not of this data set.
     """
     tables = pseudo_tables(path)
     file = tables.get(fold, tables.get(None))

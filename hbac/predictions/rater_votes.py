@@ -198,10 +198,7 @@ def _from_long(frame: pd.DataFrame, path: Path) -> RaterTable:
 def read_opinions(path: Path, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Read second opinions on label rows as votes, (n_rows, 6); who was less certain than 100 has a smaller one.
 
-    Raises
-    ------
-    UserError
-        For a table that cannot be read (`read_raters`), or a row that the data set does not have.
+    A `UserError` for a table that cannot be read (`read_raters`), or a row that the data set does not have.
     """
     table = read_raters(path)
     at = pd.Index(rows["label_id"]).get_indexer(table.ids["label_id"])
@@ -231,12 +228,8 @@ def vote_counts(table: RaterTable) -> pd.DataFrame:
 def as_predictions(table: RaterTable) -> PredictionTable:
     """Make a prediction table of the probabilities beside the votes, with all votes for the target.
 
-    It has one fold, and is called as the table is. Ids that are missing become the number of the row.
-
-    Raises
-    ------
-    UserError
-        When there are no probabilities.
+    It has one fold, and is called as the table is. Ids that are missing become the number of the row. A `UserError`
+    when there are no probabilities.
     """
     if table.probs is None:
         raise UserError(f"{table.title}: no probabilities: the columns {', '.join(PROB_COLUMNS)} are needed")

@@ -19,10 +19,7 @@ SUBMISSION_COLUMNS = ("eeg_id", *VOTE_COLUMNS)
 def check_submission(submission: pd.DataFrame, eeg_ids: npt.ArrayLike, name: str = "submission") -> None:
     """Check a submission as the competition would, against the EEGs that must be predicted, once each.
 
-    Raises
-    ------
-    UserError
-        Wrong columns; an EEG that is missing, unknown or twice there; a row that isn't a distribution.
+    A `UserError` for wrong columns; an EEG that is missing, unknown or twice there; a row that isn't a distribution.
 
     Examples
     --------
@@ -47,27 +44,10 @@ def check_submission(submission: pd.DataFrame, eeg_ids: npt.ArrayLike, name: str
 def write_submission(frame: pd.DataFrame, path: str | Path, eeg_ids: npt.ArrayLike | None = None) -> Path:
     """Write a submission; it appears whole and right or not at all.
 
-    What was written is read back and checked, so that not even a rounding of the text can spoil it.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        ``eeg_id`` and the six ``_vote`` columns, or (as a prediction table has) the six ``_prob`` columns,
-        which are taken when both are there. Other columns are left out.
-    path : str or Path
-        The csv file. Its folder is made when missing.
-    eeg_ids : array_like of int, optional
-        The test EEGs, in the order wanted (that of ``sample_submission.csv``). Without it, those of `frame`.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    UserError
-        As `check_submission`.
+    What was written is read back and checked, so that not even a rounding of the text can spoil it. `frame` has
+    ``eeg_id`` and the six ``_vote`` columns or, as a prediction table, the six ``_prob`` columns, which are taken when
+    both are there. `eeg_ids` are the test EEGs in the order wanted (that of ``sample_submission.csv``); those of
+    `frame` where absent. A `UserError` as `check_submission`.
     """
     path = Path(path)
     for columns in (PROB_COLUMNS, VOTE_COLUMNS):

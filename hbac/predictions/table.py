@@ -212,10 +212,7 @@ def key_columns(frame: pd.DataFrame) -> list[str]:
 def check_frame(frame: pd.DataFrame, name: str) -> None:
     """Check columns, types and values of a prediction table against `DTYPES`; `name` is what messages call it.
 
-    Raises
-    ------
-    UserError
-        Says which table, row and column is wrong, what was found, and what would be right.
+    A `UserError` says which table, row and column is wrong, what was found, and what would be right.
     """
     what = f"table {name}"
     if not frame.columns.is_unique:
@@ -264,12 +261,8 @@ def check_frame(frame: pd.DataFrame, name: str) -> None:
 def concat(tables: Sequence[PredictionTable]) -> PredictionTable:
     """Put the fold tables of one member together, by fold and within it in the order given, with all run folders.
 
-    `PredictionTable.missing_folds` says what isn't there.
-
-    Raises
-    ------
-    UserError
-        No table, tables of different members, configs, folds or data, or a fold that comes twice.
+    `PredictionTable.missing_folds` says what isn't there. A `UserError` for no table, tables of different members,
+    configs, folds or data, or a fold that comes twice.
     """
     if not tables:
         raise UserError("no fold tables to put together")

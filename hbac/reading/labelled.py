@@ -54,6 +54,8 @@ _MADE = "made.json"  # the hash of the table
 class Recordings(HMS):
     """Labelled moments in recordings of any format that is read.
 
+    A `UserError` for a value that cannot be.
+
     Parameters
     ----------
     root : str or Path
@@ -70,11 +72,6 @@ class Recordings(HMS):
         How many electrodes may be missing, and are made of their neighbours.
     unit : str, optional
         What values are in, whatever the files say: ``V``, ``mV`` or ``uV``.
-
-    Raises
-    ------
-    UserError
-        For a value that cannot be.
     """
 
     def __init__(
@@ -99,11 +96,8 @@ class Recordings(HMS):
     def part(self, name: str, official: bool | None = None) -> Part:
         """Copy the windows where that was not done yet, then read them as any others.
 
-        Raises
-        ------
-        UserError
-            With all that is wrong with the table, or the first fault of a recording; for official spectrograms, which
-            recordings have not, and a part other than ``train``.
+        A `UserError` with all that is wrong with the table, or the first fault of a recording; for official
+        spectrograms, which recordings have not, and a part other than ``train``.
         """
         if name != "train":
             raise UserError(
@@ -218,17 +212,9 @@ def _write_stretch(path: Path, recording: Recording, begin: int, end: int, outsi
 
 
 def read_events(path: Path, root: Path) -> pd.DataFrame:
-    """Read a table of labelled moments, whose files are relative to ``root``.
+    """Read a table of labelled moments, whose files are relative to `root`; a `UserError` with all faults, by line.
 
-    Returns
-    -------
-    DataFrame
-        ``file``, ``middle_s``, ``patient`` (text) and the six votes, a row for each.
-
-    Raises
-    ------
-    UserError
-        With all that is wrong, by line.
+    Columns are ``file``, ``middle_s``, ``patient`` (text) and the six votes.
     """
     try:
         # With a header, rows of one field more than it would be moved by one column.

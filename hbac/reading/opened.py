@@ -129,11 +129,8 @@ class Recording:
     def read(self, start: int, stop: int, device: torch.device | str = "cpu") -> NDArray[np.float32]:
         """Return samples [start, stop) at 200 Hz from the recording's start; they may lie outside of it.
 
-        Returns
-        -------
-        ndarray of float32, shape (20, stop - start)
-            Microvolt, channels in the order of `hbac.vocabulary.CHANNELS`; NaN in gaps, outside, and for channels that
-            the file has not.
+        (20, stop - start) in microvolt, channels in the order of `hbac.vocabulary.CHANNELS`; NaN in gaps, outside, and
+        for channels that the file has not.
         """
         out_CT = np.full((N_CHANNELS, max(stop - start, 0)), np.nan, np.float32)
         there = np.array(self.electrodes.part) >= 0  # also one that all others were recorded against: 0
@@ -165,10 +162,7 @@ class Recording:
     def check_amplitudes(self) -> None:
         """Look at windows all over the recording, and refuse it where none of them can be EEG in microvolt.
 
-        Raises
-        ------
-        UserError
-            Says what it looks like.
+        A `UserError` says what it looks like.
         """
         starts = np.arange(0, max(1, self.n_times - WINDOW_SAMPLES // 2), WINDOW_SAMPLES)
         probes = starts[np.unique(np.linspace(0, len(starts) - 1, _PROBES).round().astype(int))]
@@ -201,19 +195,8 @@ class Recording:
 def open_recording(path: Path, unit: str | None = None, interpolate: int = MOST_INTERPOLATED) -> Recording:
     """Open a recording of any format: its header is checked, no sample is read.
 
-    Parameters
-    ----------
-    path : Path
-        EDF, EDF+, BDF, or what MNE reads.
-    unit : str, optional
-        ``V``, ``mV`` or ``uV``: what the values are in, whatever the file says.
-    interpolate : int
-        How many electrodes may be missing and are made of their neighbours.
-
-    Raises
-    ------
-    UserError
-        Names file, channel or byte.
+    `unit` (``V``, ``mV``, ``uV``) says what values are in, whatever the file says; up to `interpolate` electrodes may
+    be missing, and are made of their neighbours. A `UserError` names file, channel or byte.
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file")
@@ -235,10 +218,8 @@ def recording_of(
 ) -> Recording:
     """Find the electrodes among a source's signals; what was forgiven is warned of, but where it is to be ``quiet``.
 
-    Raises
-    ------
-    UserError
-        When there is no EEG, a rate is below 80 Hz, or a channel's values cannot be known; ``name`` opens the message.
+    A `UserError` when there is no EEG, a rate is below 80 Hz, or a channel's values cannot be known; ``name`` opens the
+    message.
     """
     if unit is not None:
         check_choice("unit", unit, tuple(UNITS_UV))

@@ -63,32 +63,13 @@ def build_store(
     """Open the store of these files in this folder, building it first where it is not there yet.
 
     One that is damaged, or whose files have been rewritten since, is built again. Nothing half-written ever has the
-    store's name: ``<folder>.partial`` and ``<folder>.lock`` are used beside it.
+    store's name: ``<folder>.partial`` and ``<folder>.lock`` are used beside it. The columns, in the store's order, are
+    found in the files as `hbac.recordings.columns.find_columns` says of their kind. `progress` is told the bytes
+    written so far and in all, after each file; `n_threads` files are converted at a time, by default up to four, of
+    some 50 MB each.
 
-    Parameters
-    ----------
-    files : mapping of int to Path
-        The parquet file of each recording, by id.
-    columns : sequence of str
-        The columns to keep, in their order in the store; they are found in the files by name.
-    folder : Path or str
-        The store's folder.
-    kind : {"eeg", "spectrogram"}
-        How columns are found; see `hbac.recordings.columns.find_columns`.
-    progress : callable, optional
-        Called with the bytes written so far and in all, after each file.
-    footers : mapping of int to Footer, optional
-        The files' footers where they have been read already.
-    n_threads : int, optional
-        Files converted at a time; up to four by default. Each needs some 50 MB.
-    declared : Declared
-        Rate and unit of EEGs.
-
-    Raises
-    ------
-    UserError
-        For files that cannot be read, or cannot be what they should (all of them in one message), a full disk, or a
-        folder that holds another store.
+    A `UserError` for files that cannot be read, or cannot be what they should (all of them in one message), a full
+    disk, or a folder that holds another store.
     """
     folder = Path(folder)
     plan = make_plan(files, columns, folder, kind, footers, declared)

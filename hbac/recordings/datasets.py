@@ -89,6 +89,8 @@ class Part:
 class HMS:
     """The competition's files, or any data set in their layout.
 
+    A `UserError` for another `on_missing` or `outside`, a rate or a unit that cannot be.
+
     Parameters
     ----------
     root : str or Path
@@ -104,11 +106,6 @@ class HMS:
         Their unit, ``V``, ``mV`` or ``uV``; microvolt where absent.
     outside : {"reflected", "repeated", "missing"}, optional
         What lies around EEGs of 10 to 50 s, which are put in the middle of a window; they are an error where absent.
-
-    Raises
-    ------
-    UserError
-        For another `on_missing` or `outside`, a rate or a unit that cannot be.
     """
 
     def __init__(
@@ -172,21 +169,7 @@ class HMS:
 
 
 class Synthetic(HMS):
-    """The simulated data set, written on first use.
-
-    Parameters
-    ----------
-    root : str or Path
-        Where it is written.
-    stores : str or Path
-        Where the memory-mapped stores are kept.
-    size : str
-        ``small``, ``medium`` or ``large``.
-    seed : int
-        Decides everything in it.
-    n_jobs : int
-        Processes that write it; the result does not depend on their number.
-    """
+    """The simulated data set (`hbac.synthetic.write_synthetic`), written on first use by so many processes."""
 
     def __init__(
         self, root: str | Path, stores: str | Path, size: str = "small", seed: int = 0, n_jobs: int = 1

@@ -88,33 +88,17 @@ def read_recordings(
     cache_dir: Path | str | None = None,
     declared: Declared = UNDECLARED,
 ) -> Recordings:
-    """Read and check one part of a data set.
+    """Read and check one part of a data set, ``train`` or ``test``.
 
     No samples are read: tables and footers say enough to find missing files, wrong columns and types, recordings
     shorter than their labels claim and, as far as that can be known, other rates and units.
 
-    Parameters
-    ----------
-    root : Path or str
-        The data set's folder.
-    part : {"train", "test"}
-        Which part.
-    spectrograms : bool, optional
-        True demands the official spectrogram files and their columns in the csv, False leaves them alone, None
-        takes them if their folder is there.
-    mask_spectrograms : bool
-        Whether spectrograms that are missing, unreadable or too short are no error: their rows are marked in
-        `Recordings.masked`, and a warning counts them.
-    cache_dir : Path or str, optional
-        Where to keep what the footers said, which makes the next call quick (the 28,000 files of HMS: a second in
-        place of one minute). The folder of the stores is a good place.
-    declared : Declared
-        Rate and unit of the EEG files, where they are not 200 Hz and microvolt.
+    `spectrograms` demands the official ones and their columns in the csv, or leaves them alone; None takes them if
+    their folder is there. Masked, those that are missing, unreadable or too short are no error: their rows are marked
+    in `Recordings.masked`, and a warning counts them. In `cache_dir`, as the folder of the stores, is kept what the
+    footers said, which makes the next call quick (the 28,000 files of HMS: a second in place of one minute).
 
-    Raises
-    ------
-    UserError
-        One for all that is wrong, with file and row; the first 20 written out, the rest counted by kind.
+    A `UserError` for all that is wrong, with file and row; the first 20 written out, the rest counted by kind.
     """
     root = Path(root)
     if part not in PARTS:

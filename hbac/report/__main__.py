@@ -99,17 +99,8 @@ def _write(
 def recordings_of(found: Gathered, cfg: DictConfig) -> tuple[Part | None, str]:
     """Find the recordings that predictions are of: those of the data set that the user named, else of the runs.
 
-    Returns
-    -------
-    part : Part or None
-        The training part; None where the runs do not say where it is, or it is there no more.
-    why : str
-        Why there is none.
-
-    Raises
-    ------
-    UserError
-        When the data set that the user named is another one.
+    The training part; or None and why, where the runs do not say where it is, or it is there no more. A `UserError`
+    when the data set that the user named is another one.
     """
     from hbac.common.instantiate import build
     from hbac.recordings.store import INDEX_NAME

@@ -27,10 +27,7 @@ _EACH_EPOCH = 15  # up to so many are ticked one by one
 def read_log(run: Path) -> pd.DataFrame:
     """Read what a training logged: a column for each metric, such as ``val/kl``, and the rows of all its starts.
 
-    Raises
-    ------
-    UserError
-        When a log is damaged.
+    A `UserError` when a log is damaged.
     """
     noted: dict[str, str] = {}
     with suppress(UserError):  # not finished, or damaged, which is said elsewhere

@@ -61,14 +61,10 @@ def stored(eeg_BTC: Tensor) -> Tensor:
 
 
 def mains(x_CT: NDArray[np.floating]) -> dict[str, Any] | None:
-    """Find mains in the spectrum of a window, (20, 10000), microvolt at 200 Hz, without NaN.
+    """Find mains in the spectrum of a window, (20, 10000), microvolt at 200 Hz, without NaN; None where there is none.
 
-    Returns
-    -------
-    dict or None
-        ``hz``: 50 or 60, found as by a front-end with ``notch=auto``; ``lines``: it, and where its harmonics are seen.
-        Those beyond half the sampling rate are where the sampling folded them to: of 60 Hz at 80, 20 and 40. None where
-        there is no mains.
+    ``hz``: 50 or 60, found as by a front-end with ``notch=auto``; ``lines``: it, and where its harmonics are seen.
+    Those beyond half the sampling rate are where the sampling folded them to: of 60 Hz at 80, 20 and 40.
     """
     found = int(_mains_finder()(torch.fft.rfft(torch.from_numpy(x_CT[: len(ELECTRODES)]))))
     if not found:
@@ -102,11 +98,8 @@ def gaps(eeg_TC: NDArray[np.floating]) -> dict[str, list[list[int]]]:
 def spectrogram_levels(eeg_BTC: Tensor) -> NDArray[np.uint8]:
     """Make the spectrograms of the four regions of EEGs (B, 10000, 20), microvolt, NaN where nothing was recorded.
 
-    Returns
-    -------
-    ndarray of uint8, shape (B, 4, 48, 250)
-        Regions as in `hbac.signal.reading_order.CHAINS`, frequencies rising to 20 Hz, a column every
-        0.2 s. 0 is `LOW_DB` or less, 254 `HIGH_DB` or more, 255: of no derivation of the region a sample was recorded.
+    (B, 4, 48, 250): regions as in `hbac.signal.reading_order.CHAINS`, frequencies rising to 20 Hz, a column every 0.2
+    s. 0 is `LOW_DB` or less, 254 `HIGH_DB` or more, 255: of no derivation of the region a sample was recorded.
     """
     image_BIHW = _spectrogram()(eeg_BTC.transpose(1, 2).float()).numpy()[:, [list(REGIONS).index(i) for i in CHAINS]]
     level_BIHW: NDArray[np.uint8] = np.rint((image_BIHW + 1) / 2 * (MISSING - 1)).astype(np.uint8)

@@ -81,27 +81,13 @@ def write_eeg_page(
 ) -> Path:
     """Write the page, ``eeg.html``, its data (330 kB a window in ``eeg/``), and the files shared with other pages.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the report.
-    part : Part
-        Where the windows are from.
-    windows : DataFrame
-        ``label_id`` (or −1, with ``eeg_id`` and ``eeg_sub_id``) and ``why`` of each, in the order of the page:
-        ``worst``, ``disputed``, ``random``, ``chosen``, or other words. Rows with the same reason belong behind one
-        another.
-    tables : mapping of str to PredictionTable
-        Predictions by member, best first: the KL of the first is the one listed. What a member did not predict is left
-        out.
-    explain : callable, optional
-        Says why a network said what it said, given the part and the positions of the windows' label rows
-        (`hbac.report.saliency`): whose it was, and a map for each window, or None.
+    `windows` have ``label_id`` (or −1, with ``eeg_id`` and ``eeg_sub_id``) and ``why`` (``worst``, ``disputed``,
+    ``random``, ``chosen``, or other words), in the order of the page; those of one reason behind one another. `tables`
+    are predictions by member, best first: the KL of the first is the one listed. `explain` says of the part and the
+    positions of label rows why a network said what it said (`hbac.report.saliency`): whose it was, and a map for each
+    window, or None.
 
-    Raises
-    ------
-    UserError
-        When there is no window, or one that the part does not have.
+    A `UserError` when there is no window, or one that the part does not have.
     """
     position = _positions(part, windows)
     index = page_index(part.rows.iloc[position], windows["why"].tolist(), tables)

@@ -73,22 +73,11 @@ def heat_map(
     top: float | None = None,
     signed: bool = False,
 ) -> go.Figure:
-    """Draw a matrix with its numbers in it, and without a colour bar, the first row on top.
+    """Draw a matrix with its numbers in it, and without a colour bar, the first row on top; NaN stays empty.
 
-    Parameters
-    ----------
-    values : ndarray, shape (rows, columns)
-        0 or more, or of both signs; NaN stays empty.
-    x, y : sequence of str
-        Names of columns and rows.
-    text : sequence of sequence of str, or int
-        What stands in each cell; the value with so many digits.
-    hover : str
-        Plotly's template of what a cell says: ``%{x}``, ``%{y}``, ``%{z}``, ``%{text}``.
-    top : float, optional
-        Value of the strongest colour; the largest by default.
-    signed : bool
-        Whether there are values under 0, which get a colour of their own.
+    In each cell stands its `text`, or the value with so many digits; `hover` is Plotly's template of what it says:
+    ``%{x}``, ``%{y}``, ``%{z}``, ``%{text}``. The strongest colour is that of `top`, by default of the largest value;
+    where they are `signed`, those under 0 get a colour of their own.
     """
     made = blank()
     strongest = top or float(np.nanmax(np.abs(values), initial=0.0)) or 1.0

@@ -103,25 +103,12 @@ def gather(
     population: str = DEFAULT_POPULATION,
     raters: RaterTable | None = None,
 ) -> Gathered:
-    """Read what a report compares.
+    """Read what a report compares, and rank it by the rows of `population`.
 
-    Parameters
-    ----------
-    paths : sequence of str or Path
-        Run, member, sweep or ensemble folders, or prediction tables. None at all: the newest ensemble, or all runs
-        that go together with the newest one.
-    outputs : Path
-        Where to look when no path is given.
-    population : str
-        The setting: the rows to rank by.
-    raters : RaterTable, optional
-        Votes by named rater. Without paths, and with probabilities beside the votes, these are what the report is of.
-
-    Raises
-    ------
-    UserError
-        When a path has no prediction table, there is nothing to report, tables do not go together, or none has rows of
-        the population.
+    `paths` are run, member, sweep or ensemble folders, or prediction tables. None at all: the newest ensemble in
+    `outputs`, or all runs that go together with the newest one; or, where they have probabilities beside the votes,
+    those of `raters`. A `UserError` when a path has no prediction table, there is nothing to report, tables do not go
+    together, or none has rows of the population.
     """
     counted = population_of(population)
     notes: list[str] = []

@@ -59,31 +59,12 @@ def write_report(
 ) -> Path:
     """Write the report into a folder that appears whole or not at all, and takes the place of an earlier report.
 
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-    out : Path
-        Folder of the report.
-    windows : DataFrame, optional
-        Of `hbac.report.window_choice.choose_windows`: those of the EEG page.
-    part : Part, optional
-        Where their recordings are; no EEG page without it.
-    command : str
-        What made the report.
-    notes : tuple of str
-        What a reader should know, besides what `found` has to say.
-    saliency_s : float
-        So many seconds are spent on saying why a network said what it said of the windows; 0: none.
-    refresh_s : float
-        After so many seconds a browser reads the page again, since a newer one may be there; 0: never.
-    allow : str or sequence of str
-        Packages that networks may come from, beside ours.
+    The EEG page shows the windows of `hbac.report.window_choice.choose_windows`, where `part` has their recordings;
+    `saliency_s` seconds are spent on saying why a network said what it said of them. `notes` are what a reader should
+    know besides what `found` has to say, `command` is what made the report. A browser reads the page again after
+    `refresh_s` seconds, 0: never. Networks may come from the packages of `allow`, too.
 
-    Raises
-    ------
-    UserError
-        When there is something else in the report's place, or it cannot be written.
+    A `UserError` when there is something else in the report's place, or it cannot be written.
     """
     with replacing(out, COMMAND, INDEX_FILE, [_WHOLE]) as folder:
         made = {title: show(found) for title, show in track(list(SECTIONS.items()), "drawing")}

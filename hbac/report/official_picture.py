@@ -60,18 +60,9 @@ def officials(part: Part, position_B: NDArray[np.int64]) -> Iterator[dict[str, A
 
 
 def official_levels(power_TF: NDArray[np.float64]) -> dict[str, Any] | None:
-    """Pack one official spectrogram.
+    """Pack one official spectrogram, (300, 400) in the order of `SPECTROGRAM_COLUMNS`; None where it has no value.
 
-    Parameters
-    ----------
-    power_TF : ndarray, shape (300, 400)
-        Power, columns in the order of `hbac.recordings.columns.SPECTROGRAM_COLUMNS`, NaN where nothing was recorded.
-
-    Returns
-    -------
-    dict or None
-        ``levels``: packed bytes of regions, frequencies (neighbours averaged) and columns, 255 where there is nothing;
-        None where there is nothing at all.
+    ``levels``: packed bytes of regions, frequencies (neighbours averaged) and columns, 255 where there is nothing.
     """
     order = [SPECTROGRAM_REGIONS.index(name) for name in CHAINS]
     power_TIH = power_TF.reshape(len(power_TF), len(order), N_ROWS, _AVERAGED).mean(axis=-1)[:, order]

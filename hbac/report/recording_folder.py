@@ -50,23 +50,10 @@ def check_recording_folder(folder: Path) -> None:
 
 
 def summarise(folder: Path, recording: Recording | None, rule: EventRule) -> Summary:
-    """Write a recording's events beside its predictions, and its page.
+    """Write a recording's events beside its predictions, and, where the recording is given, its page.
 
-    A page that was made of the same predictions by the same rule is left alone.
-
-    Parameters
-    ----------
-    folder : Path
-        Has ``predictions.parquet`` and ``recording.json``.
-    recording : Recording or None
-        What the predictions are of; no page without it.
-    rule : EventRule
-        What an event is.
-
-    Raises
-    ------
-    UserError
-        When something else is in the way, or a file cannot be read or written.
+    A page that was made of the same predictions by the same rule is left alone. A `UserError` when something else is in
+    the way, or a file cannot be read or written.
     """
     course, facts = Course.read(folder), RecordingFacts.read(folder)
     with replacing(folder, COMMAND, EVENT_FILES[0]) as staged:

@@ -52,22 +52,8 @@ def write_recording_page(
 ) -> Path:
     """Write the page, ``index.html``, what it shares with other pages, and its data, ``eeg/``: 6 MB for an hour of EEG.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the page.
-    course : Course
-        Probabilities over time.
-    facts : RecordingFacts
-        What is known of the recording.
-    rule : EventRule
-        By which the events were found.
-    events : DataFrame
-        As `hbac.events.rule.find_events` returns it.
-    blocks : iterable of ndarray, shape (T, 20)
-        The EEG from its start without a break: microvolt at 200 Hz, NaN where nothing was recorded.
-    has : callable
-        Says of the weights of a derivation whether the recording has it; others are not shown.
+    `events` were found by `rule`. `blocks` are the EEG from its start without a break, (T, 20): microvolt at 200 Hz,
+    NaN where nothing was recorded. Derivations of whose weights `has` says that the recording lacks them are not shown.
     """
     trends = Trends(facts.duration_s)
     n_tiles = write_tiles(folder / DATA_FOLDER, blocks, trends)

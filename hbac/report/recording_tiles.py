@@ -153,12 +153,8 @@ def _tiles(blocks: Iterable[Signal]) -> Iterator[tuple[Signal, Signal]]:
 def tile_content(wide_TC: Signal, lead: int, n_times: int) -> dict[str, Any]:
     """Make what the page reads of a tile: ``gaps`` (in samples at 100 Hz), ``signal`` (packed), ``steps_uv``, for JSON.
 
-    Parameters
-    ----------
-    wide_TC : ndarray, shape (T, 20)
-        The tile and what lies around it, in microvolt at 200 Hz; NaN where nothing was recorded.
-    lead, n_times : int
-        Samples before the tile, and of it.
+    Of the tile, `n_times` samples behind the first `lead`, and what lies around it: (T, 20) in microvolt at 200 Hz; NaN
+    where nothing was recorded.
     """
     filled_TC = _filled(wide_TC)
     padded_TC = np.pad(filled_TC[: lead + n_times + _BESIDE], ((_BESIDE, _BESIDE), (0, 0)), mode="edge")

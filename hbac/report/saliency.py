@@ -36,29 +36,11 @@ _LEVELS = 100  # of a map, each side of 0
 
 
 def attributions(model: Model, windows: Mapping[str, Tensor], steps: int = STEPS) -> tuple[NDArray[np.int64], Tensor]:
-    """Attribute what a network predicts to seconds and electrodes.
+    """Attribute what a network that reads EEG predicts of windows to seconds and electrodes, in so many steps.
 
-    Parameters
-    ----------
-    model : Model
-        One that reads EEG.
-    windows : mapping of str to Tensor
-        What it reads: ``eeg``, shape (B, 10000, 20), microvolt, NaN where nothing was recorded, and other sources,
-        which stay as they are.
-    steps : int
-        Of the way from nothing to the EEG.
-
-    Returns
-    -------
-    class_B : ndarray of int64, shape (B,)
-        The class predicted, whose logit is looked at.
-    map_BES : Tensor, shape (B, 19, 50)
-        Nats for each electrode and second; above 0 what speaks for the class.
-
-    Raises
-    ------
-    UserError
-        When the model does not read EEG, or no gradient comes through it.
+    EEG is (B, 10000, 20), microvolt, NaN where nothing was recorded; other sources stay as they are. Returned are the
+    class predicted, (B,), whose logit is looked at, and nats for each electrode and second, (B, 19, 50); above 0 what
+    speaks for the class. A `UserError` when the model does not read EEG, or no gradient comes through it.
     """
     if "eeg" not in model.sources:
         raise UserError("the network does not read the EEG, but spectrograms that came with it")
@@ -101,29 +83,9 @@ def saliency(
 ) -> tuple[str, list[dict[str, Any] | None], str]:
     """Explain windows by the best member whose weights are at hand, each by the network that did not learn it.
 
-    Parameters
-    ----------
-    found : Gathered
-        What is compared.
-    folds : sequence of int
-        Fold of each window.
-    part : Part
-        Where the windows are from.
-    position_B : ndarray of int64, shape (B,)
-        Positions of the windows' label rows.
-    seconds : float
-        So long at most; the windows that are left then have none.
-    allow : str or sequence of str
-        Packages that networks may come from.
-
-    Returns
-    -------
-    member : str
-        Whose networks; empty where there are none.
-    maps : list of dict or None
-        For each window ``class`` (its number) and ``map``: electrodes by seconds, −100 to 100 of ``most`` nats.
-    why : str
-        Why there is none.
+    The windows are the label rows of `part` at these positions, of these folds; those that are left after so many
+    seconds have none. Returned are the member, empty where there is none; for each window ``class`` (its name) and
+    ``map``, electrodes by seconds, −100 to 100 of ``most`` nats, or None; and why there is none.
     """
     empty: list[dict[str, Any] | None] = [None] * len(position_B)
     why, until = "no run folder of a member has weights", time.monotonic() + seconds

@@ -28,10 +28,7 @@ _BAR_PX, _CELL_PX = 24, 28
 def weight_tables(blend: Blend, members: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
     """List the weights of a blend: their title, and a line for each member, or of the biases, in one column or six.
 
-    Raises
-    ------
-    TypeError
-        For a kind of blend that is not known here.
+    A `TypeError` for a kind of blend that is not known here.
 
     Examples
     --------

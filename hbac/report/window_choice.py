@@ -19,31 +19,14 @@ CHOSEN = "chosen"
 
 
 def choose_windows(found: Gathered, n_windows: int, label_ids: Sequence[int] = (), seed: int = 0) -> pd.DataFrame:
-    """Choose windows.
+    """Choose windows, by kind and rank: those of some label ids, or `n_windows` that are worth looking at.
 
-    Parameters
-    ----------
-    found : Gathered
-        What is compared; the first prediction is the one whose worst windows are shown.
-    n_windows : int
-        How many: a third each of the worst (KL, of the rows that count as long as there are any), the most disputed
-        (entropy of the votes, where 10 or more experts voted, if there are enough of these) and random ones, one of an
-        EEG; the worst get what is left over.
-    label_ids : sequence of int
-        Label ids to show instead.
-    seed : int
-        Of the random ones.
+    A third each of the worst of the first prediction (KL, of the rows that count as long as there are any), the most
+    disputed (entropy of the votes, where 10 or more experts voted, if there are enough of these) and random ones, one
+    of an EEG; the worst get what is left over. Columns are ``why`` (``worst``, ``disputed``, ``random`` or ``chosen``),
+    the ids, ``fold, n_votes``, ``kl`` of the best prediction that has the row, ``entropy`` of the votes in nats.
 
-    Returns
-    -------
-    DataFrame
-        By kind and rank: ``why`` (``worst``, ``disputed``, ``random`` or ``chosen``), the ids, ``fold, n_votes``,
-        ``kl`` of the best prediction that has the row, ``entropy`` of the votes in nats.
-
-    Raises
-    ------
-    UserError
-        For a label id that no prediction has, or when the rows have no label ids.
+    A `UserError` for a label id that no prediction has, or when the rows have no label ids.
     """
     joined = found.joined
     first_N = joined.present.argmax(axis=0)

@@ -155,25 +155,11 @@ def as_windows(sources: Sequence[str], windows: Sequence[Tensor | NDArray[Any]])
 
 
 def load_run(folder: str | Path, allow: str | Sequence[str] = ()) -> Model:
-    """Return the model of a run folder, which may be anybody's: nothing in it decides what code is run.
+    """Return the model of a run's folder, on the CPU, in evaluation mode.
 
-    Parameters
-    ----------
-    folder : str or Path
-        A run's folder, ``outputs/runs/<member>/fold<k>``.
-    allow : str or sequence of str
-        Packages of your own that its network may be of, and that are imported then.
-
-    Returns
-    -------
-    Model
-        On the CPU, in evaluation mode.
-
-    Raises
-    ------
-    UserError
-        When the folder is no finished run, its network is of a package that is not allowed, or its weights do not fit
-        its network.
+    The folder may be anybody's: nothing in it decides what code is run; `allow` are packages of your own that its
+    network may be of. A `UserError` when the folder is no finished run, its network is of a package that is not
+    allowed, or its weights do not fit its network.
     """
     folder = Path(folder)
     if not (folder / MODEL_FILE).is_file():

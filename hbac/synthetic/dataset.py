@@ -98,6 +98,8 @@ def write_synthetic(
     the evidence speaks for that. What is written depends on `size` and `seed` only. A killed run goes on when called
     again; several callers at once wait for one of them.
 
+    A `UserError` where the size is unknown, the seed negative, `root` holds something else, or the disk takes no more.
+
     Parameters
     ----------
     root : str or os.PathLike
@@ -118,11 +120,6 @@ def write_synthetic(
     -------
     pathlib.Path
         `root`.
-
-    Raises
-    ------
-    UserError
-        If the size is unknown, the seed negative, `root` holds something else, or the disk takes no more.
     """
     root = Path(root)
     check_choice("dataset.size", size, SIZES)

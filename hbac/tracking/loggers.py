@@ -69,6 +69,9 @@ class Loggers:
 
     The CSV file is ``logs/version_<n>/metrics.csv``, one version for each time the run was started.
 
+    A `UserError` for another `mode`; for ``online`` without an account; when a run is opened, for ``online`` without a
+    network; when tensorboard is asked for and not installed.
+
     Parameters
     ----------
     tensorboard : bool
@@ -90,12 +93,6 @@ class Loggers:
         Gets W&B's folder ``wandb``, one for all runs; that of each run where absent.
     models : bool
         Whether W&B keeps the weights of each fold, as an artifact.
-
-    Raises
-    ------
-    UserError
-        For another `mode`; for ``online`` without an account; when a run is opened, for ``online`` without a network;
-        when tensorboard is asked for and not installed.
     """
 
     def __init__(

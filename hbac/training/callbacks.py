@@ -211,22 +211,9 @@ def make_callbacks(
 ) -> list[Callback]:
     """Return the callbacks of every training run: checkpoints, learning rates, progress, and what was asked for.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder; checkpoints go below it.
-    seed : int
-        Seed of the run.
-    monitor : str
-        The metric of the validation, the lower the better, that chooses and stops.
-    ema : float
-        Decay of the running mean of the weights (`hbac.training.averaging`), in (0, 1); 0 for none.
-    patience : int, optional
-        Stop after so many epochs in which it has not improved; never where absent.
-    place : Place, optional
-        Of this training in its sweep.
-    train_loss : str
-        The name that the loss is logged under.
+    `monitor` is the metric of the validation, the lower the better, that chooses, and stops after `patience` epochs in
+    which it has not improved. `ema` is the decay of the running mean of the weights (`hbac.training.averaging`), in (0,
+    1); 0 for none. The loss is logged as `train_loss`; `place` is that of this training in its sweep.
     """
     asked_for: list[Callback] = []
     if ema:

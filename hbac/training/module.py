@@ -37,6 +37,8 @@ class Classifier(L.LightningModule):
     ``parameter_groups(lr)`` get their own groups of learning rates. Biases and normalisations are spared weight decay,
     whatever the groups (`hbac.models.rates`).
 
+    A `UserError` for an `lr_decay` out of its range, or one that the network cannot have.
+
     Parameters
     ----------
     network : torch.nn.Module
@@ -55,11 +57,6 @@ class Classifier(L.LightningModule):
     compile : bool or str
         Whether PyTorch compiles the network, and how: true or ``default``, or ``max-autotune``. Where it cannot, a
         warning says why, and the network is trained as it is.
-
-    Raises
-    ------
-    UserError
-        For an `lr_decay` out of its range, or one that the network cannot have.
     """
 
     def __init__(
