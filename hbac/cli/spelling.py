@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from hbac.cli.settings import rules_of
+from hbac.cli.settings import Rule, rules_of
 from hbac.common.choices import hint, nearest
 from hbac.common.commands import config_dir
 from hbac.common.errors import UserError
@@ -31,7 +31,7 @@ _SEVERAL = ("logger", "callbacks", "experiment", "debug")  # groups of which a l
 _LONGEST_KEY, _SHOWN = 200, 40
 _MOST_JOBS = 10_000  # of one range
 _LISTED = 20  # more settings than this are left to --help
-_NUMBER = {bool: "true or false", int: "a whole number", float: "a number"}
+_KINDS = {bool: Rule("flag"), int: Rule("whole"), float: Rule("number")}
 
 
 def check_flags(argv: Sequence[str], conf: Path, config_name: str) -> None:
@@ -84,12 +84,12 @@ def check_overrides(overrides: Sequence[str], conf: Path, config_name: str) -> N
             _check_options(key, value, conf, key in _may_be_empty(conf, config_name))
         _check_not_empty(override, value, "." in key or any(True for _ in _written(conf, config_name, key)))
         typed = _words(value.list if isinstance(value, ChoiceSweep) else [value])
-        words = [word for word in typed if not any(word in rule.words for rule in rules_of(key))]
-        kinds = {type(value) for value in _written(conf, config_name, key) if value is not None} if words else set()
-        if kinds and kinds <= set(_NUMBER):
-            needed = " or ".join(text for kind, text in _NUMBER.items() if kind in kinds)
-            near = hint(words[0], ("true", "false")) if bool in kinds else ""
-            raise UserError(f"{key}={words[0]}: must be {needed}.{near}")
+        kinds = {type(value) for value in _written(conf, config_name, key)} if typed else set()
+        as_written = tuple(rule for kind, rule in _KINDS.items() if kind in kinds) if kinds <= set(_KINDS) else ()
+        rules = (rules_of(key) or as_written) if kinds else ()
+        if wrong := [word for word in typed if rules and not any(rule.fits(word) for rule in rules)]:
+            near = hint(wrong[0], ("true", "false")) if any(rule.kind == "flag" for rule in rules) else ""
+            raise UserError(f"{key}={wrong[0]}: must be {' or '.join(map(str, rules))}.{near}")
 
 
 def with_empty_groups(overrides: Sequence[str], conf: Path, config_name: str) -> list[str]:

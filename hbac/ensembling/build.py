@@ -62,7 +62,6 @@ def build_ensemble(
     on_missing: OnMissing = "error",
     allow_missing_folds: bool = False,
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
     comparisons: bool = False,
     card: Callable[[Ensemble, PredictionTable], str] | None = None,
 ) -> EnsembleResult:
@@ -104,7 +103,7 @@ def build_ensemble(
     compared = fit_nested(data, method)
     best = best_of(data, compared)
     scores = {
-        name: bootstrap_interval(kl_rows(data.targets[counts], probs), joined.patient_id[counts], n_resamples, seed)
+        name: bootstrap_interval(kl_rows(data.targets[counts], probs), joined.patient_id[counts], n_resamples)
         for name, probs in (
             ("nested", best.nested[counts]),
             ("in_sample", best.blend.apply(data.counted.probs, data.counted.present)),
@@ -112,7 +111,7 @@ def build_ensemble(
     }
     used = best.blend.used
     paths = _member_paths(joined.members, out)
-    summary = summarise(joined, data, best, population, n_resamples, seed)
+    summary = summarise(joined, data, best, population, n_resamples)
     column = f"kl_{population_of(population).name}"
     kl_of = dict(zip(summary["name"], summary[column], strict=True))
     members = [
@@ -145,7 +144,7 @@ def build_ensemble(
         },
     )
     table = _oof_table(joined, best.nested, ensemble)
-    points = OperatingPoints.of(table, counts, population, n_resamples, seed)
+    points = OperatingPoints.of(table, counts, population, n_resamples)
     with replacing(out, COMMAND, ENSEMBLE_FILE, own_folders) as staged:
         for m, meta in enumerate(joined.metadata):
             rows = joined.present[m]
@@ -157,7 +156,7 @@ def build_ensemble(
         write_csv(summary, staged / SUMMARY_FILE)
         points.write(staged)
         if comparisons:
-            write_comparisons(joined, data, best, staged / COMPARISONS, population, n_resamples, seed)
+            write_comparisons(joined, data, best, staged / COMPARISONS, population, n_resamples)
         if card is not None:
             write_text(staged / CARD_FILE, card(ensemble, table))
         ensemble.write(staged, stands_in=out)
@@ -216,11 +215,10 @@ def _counted_rows(joined: JoinedTables, population: str, method: str) -> Rows:
 
 def _ranked(joined: JoinedTables, counts: Rows) -> JoinedTables:
     """Members by their own score, ties by name: what follows can't depend on the order they were given in."""
-    target = joined.targets
-    scores = []
-    for probs, present in zip(joined.probs, joined.present, strict=True):
-        here = present & counts
-        scores.append(kl_rows(target[here], probs[here]).mean() if here.any() else np.inf)
+    scores = [
+        kl_N[here].mean() if (here := present & counts).any() else np.inf
+        for kl_N, present in zip(joined.divergences, joined.present, strict=True)
+    ]
     order = sorted(range(len(scores)), key=lambda m: (scores[m], joined.members[m]))
     if order == list(range(len(order))):
         return joined

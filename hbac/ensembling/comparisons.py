@@ -51,7 +51,6 @@ def score_table(
     population: str = DEFAULT_POPULATION,
     n_resamples: int = N_RESAMPLES,
     n_resamples_rank: int = N_RESAMPLES_RANK,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Score predictions of the same rows by every metric, each with its 95 % patient bootstrap; a line a prediction.
 
@@ -62,16 +61,14 @@ def score_table(
     `n_resamples_rank`.
     """
     kl_JN = np.stack([_kl_where_present(target_NK, prob) for prob in probs.values()])
-    tables = [population_scores(kl_JN, n_votes_N, patient_id_N, population, n_resamples, seed)]
+    tables = [population_scores(kl_JN, n_votes_N, patient_id_N, population, n_resamples)]
     for name, group in counted_first(population).items():
         inside = group.contains(n_votes_N)
         if not inside.any():
             continue
         suffix = "" if name == "all" else f"_{name}"
         scores = [
-            _scores_of_one(
-                target_NK[inside], prob[inside], patient_id_N[inside], suffix, n_resamples, n_resamples_rank, seed
-            )
+            _scores_of_one(target_NK[inside], prob[inside], patient_id_N[inside], suffix, n_resamples, n_resamples_rank)
             for prob in track(list(probs.values()), f"bootstrapping, {group.title}", log=False)
         ]
         tables.append(pd.DataFrame(scores))
@@ -92,7 +89,6 @@ def _scores_of_one(
     suffix: str,
     n_resamples: int,
     n_resamples_rank: int,
-    seed: int,
 ) -> dict[str, float]:
     """Score one prediction on the rows that it has, by metric's name and a suffix."""
     here = np.isfinite(prob_NK).all(axis=1)
@@ -131,16 +127,16 @@ def _scores_of_one(
 
     names = [*(f"kl_class_{name}" for name in CLASSES), "log_loss", "accuracy"]
     values = np.column_stack([kl_terms(target_NK, prob_NK), log_loss_N, right_N])
-    resampled = bootstrap_means(values, patient_id_N, n_resamples, seed)
+    resampled = bootstrap_means(values, patient_id_N, n_resamples)
     for name, estimate, column in zip(names, values.mean(axis=0), resampled.T, strict=True):
         add(name, float(estimate), column)
     for name, statistic in (("balanced_accuracy", balanced_accuracy), ("ece", calibration_error)):
-        draws = [statistic(counts) for counts in resample_counts(n_patients, n_resamples, seed)]
+        draws = [statistic(counts) for counts in resample_counts(n_patients, n_resamples)]
         add(name, float(statistic(everyone)[0]), np.concatenate(draws))
     estimate = macro_areas(label_N, prob_NK, np.ones((1, len(label_N))))
     areas = [
         macro_areas(label_N, prob_NK, block[:, index_N])
-        for counts in resample_counts(n_patients, n_resamples_rank, seed)
+        for counts in resample_counts(n_patients, n_resamples_rank)
         for block in np.array_split(counts, max(len(counts) // 20, 1))
     ]
     for i, name in enumerate(("auroc", "auprc")):
@@ -153,7 +149,6 @@ def compare_with_best(
     names: list[str],
     patient_id_N: npt.NDArray[np.int64],
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Bootstrap the difference of every prediction to the best one, on the rows that both have.
 
@@ -166,7 +161,7 @@ def compare_with_best(
     for j in order.tolist():
         both = np.isfinite(kl_JN[j]) & np.isfinite(kl_JN[best])
         found = (
-            paired_bootstrap(kl_JN[j, both], kl_JN[best, both], patient_id_N[both], n_resamples, seed)
+            paired_bootstrap(kl_JN[j, both], kl_JN[best, both], patient_id_N[both], n_resamples)
             if both.any()
             else percentile_interval(float("nan"), np.empty(0))
         )
@@ -229,7 +224,6 @@ def compare(
     population: str = DEFAULT_POPULATION,
     n_resamples: int = N_RESAMPLES,
     n_resamples_rank: int = N_RESAMPLES_RANK,
-    seed: int = 0,
 ) -> dict[str, pd.DataFrame]:
     """Make all tables.
 
@@ -245,8 +239,8 @@ def compare(
     counts = population_of(population).contains(joined.n_votes)
     kl_JN = np.stack([_kl_where_present(target[counts], prob[counts]) for prob in probs.values()])
     return {
-        "scores": score_table(target, probs, joined.n_votes, patient, population, n_resamples, n_resamples_rank, seed),
-        "against_best": compare_with_best(kl_JN, list(probs), patient[counts], n_resamples, seed),
+        "scores": score_table(target, probs, joined.n_votes, patient, population, n_resamples, n_resamples_rank),
+        "against_best": compare_with_best(kl_JN, list(probs), patient[counts], n_resamples),
         "disagreement": disagreement(probs),
         "leave_one_out": leave_one_out(data, joined.members, patient),
     }
@@ -259,8 +253,7 @@ def write_comparisons(
     folder: Path,
     population: str = DEFAULT_POPULATION,
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> None:
     """Write the tables of `compare`, ``<table>.csv`` each."""
-    for name, frame in compare(joined, data, fit, population, n_resamples, seed=seed).items():
+    for name, frame in compare(joined, data, fit, population, n_resamples).items():
         write_csv(frame if "name" in frame else frame.reset_index(names="name"), folder / f"{name}.csv")

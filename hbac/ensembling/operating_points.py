@@ -76,7 +76,6 @@ class OperatingPoints:
         counts: np.ndarray,
         population: str,
         n_resamples: int = N_RESAMPLES,
-        seed: int = 0,
     ) -> OperatingPoints:
         """Compute those of the rows of out-of-fold predictions that `counts` marks, the `population`."""
         frame = table.frame[counts]
@@ -88,11 +87,11 @@ class OperatingPoints:
         classes = {}
         for k, name in enumerate(CLASSES):
             positive_N, score_N = target_N == k, prob_NK[:, k]
-            points = operating_points(positive_N, score_N, patient_N, fold_N, n_resamples=n_resamples, seed=seed)
+            points = operating_points(positive_N, score_N, patient_N, fold_N, n_resamples=n_resamples)
             error = equal_mass_error(positive_N, score_N)
             classes[name] = ClassPoints(int(positive_N.sum()), error, float(jitter_K[k]), tuple(points))
         right_N, sure_N = prob_NK.argmax(axis=1) == target_N, prob_NK.max(axis=1)
-        shares = answered(right_N, sure_N, patient_N, n_resamples=n_resamples, seed=seed)
+        shares = answered(right_N, sure_N, patient_N, n_resamples=n_resamples)
         return cls(population, len(frame), len(np.unique(patient_N)), classes, shares)
 
     def threshold(self, name: str, recall: float) -> float:

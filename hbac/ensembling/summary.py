@@ -29,7 +29,6 @@ def population_scores(
     patient_id_N: npt.NDArray[np.int64],
     population: str = DEFAULT_POPULATION,
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Score several predictions of the same rows on each vote population; a row a prediction.
 
@@ -40,7 +39,7 @@ def population_scores(
     columns: dict[str, npt.NDArray[np.float64]] = {}
     for name, group in counted_first(population).items():
         inside = group.contains(n_votes_N)
-        columns |= _intervals(f"kl_{name}", kl_JN[:, inside], patient_id_N[inside], n_resamples, seed)
+        columns |= _intervals(f"kl_{name}", kl_JN[:, inside], patient_id_N[inside], n_resamples)
     return pd.DataFrame(columns)
 
 
@@ -49,7 +48,6 @@ def _intervals(
     kl_JN: npt.NDArray[np.float64],
     patient_id_N: npt.NDArray[np.int64],
     n_resamples: int,
-    seed: int,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Mean of each line and its bounds, as columns; NaN where it has no rows."""
     present = np.isfinite(kl_JN)
@@ -57,7 +55,7 @@ def _intervals(
     np.divide(np.where(present, kl_JN, 0).sum(axis=1), present.sum(axis=1), out=means, where=present.any(axis=1))
     if not present.any():
         return {name: means, f"{name}_low": means, f"{name}_high": means}
-    resampled = bootstrap_means(kl_JN.T, patient_id_N, n_resamples, seed)
+    resampled = bootstrap_means(kl_JN.T, patient_id_N, n_resamples)
     made = [percentile_interval(m, column) for m, column in zip(means, resampled.T, strict=True)]
     return {
         name: means,
@@ -93,7 +91,6 @@ def summarise(
     fit: NestedFit,
     population: str = DEFAULT_POPULATION,
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Rank the blend, which comes first with its nested score, and the members by their score on the `population`.
 
@@ -101,11 +98,7 @@ def summarise(
     each member's score on the population after `calibrated_kl`; and those of `hbac.ensembling.swept.swept_settings`.
     The last two are empty for the blend. `data` is what the blend of `joined` was fitted on.
     """
-    target = joined.targets
-    kl = np.full((len(joined.members) + 1, len(target)), np.nan)
-    kl[0] = kl_rows(target, fit.nested)
-    for m, (probs, here) in enumerate(zip(joined.probs, joined.present, strict=True)):
-        kl[m + 1, here] = kl_rows(target[here], probs[here])
+    kl = np.vstack([kl_rows(joined.targets, fit.nested), joined.divergences])
     heads = pd.DataFrame(
         {
             "name": [BLEND, *joined.members],
@@ -115,9 +108,9 @@ def summarise(
             "rows": np.isfinite(kl).sum(axis=1),
         }
     )
-    scores = population_scores(kl, joined.n_votes, joined.patient_id, population, n_resamples, seed)
+    scores = population_scores(kl, joined.n_votes, joined.patient_id, population, n_resamples)
     counts = population_of(population).contains(joined.n_votes)
-    after = _intervals("kl_calibrated", calibrated_kl(data)[:, counts], joined.patient_id[counts], n_resamples, seed)
+    after = _intervals("kl_calibrated", calibrated_kl(data)[:, counts], joined.patient_id[counts], n_resamples)
     calibrated = pd.DataFrame(after, index=heads.index[1:]).reindex(heads.index)
     settings = swept_settings(joined.metadata)
     settings.index += 1

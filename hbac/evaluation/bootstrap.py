@@ -61,7 +61,7 @@ def sum_by(index: npt.NDArray[np.int64], n_groups: int, values: npt.NDArray[np.f
     return np.stack(columns, axis=1)
 
 
-def resample_counts(n_patients: int, n_resamples: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+def resample_counts(n_patients: int, n_resamples: int, seed: int = 0) -> Iterator[npt.NDArray[np.float64]]:
     """Draw how often each patient stands in each resample: blocks of counts, shape (resamples, patients).
 
     Same seed, same draws: two statistics on the same patients are thereby paired. A `UserError` where there are no
@@ -167,7 +167,6 @@ def paired_bootstrap(
     patient_ids: npt.ArrayLike,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval:
     """Bootstrap the mean of ``values − others`` over the same rows, by patients; see `bootstrap_interval`.
 
@@ -179,4 +178,4 @@ def paired_bootstrap(
     0.1000 [0.1000, 0.1000]
     """
     difference = np.asarray(values, dtype=np.float64) - np.asarray(others, dtype=np.float64)
-    return bootstrap_interval(difference, patient_ids, n_resamples, seed, level)
+    return bootstrap_interval(difference, patient_ids, n_resamples, seed)

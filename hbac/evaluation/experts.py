@@ -99,7 +99,6 @@ def under_curve(
     k: int,
     patient_N: npt.ArrayLike,
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> UnderCurve:
     """Count the experts who are under a network's curves of class `k`, with a bootstrap over patients.
 
@@ -121,7 +120,7 @@ def under_curve(
         return ratio(hits, of_class), ratio(called - hits, rated - of_class), ratio(hits, called)
 
     blocks = []
-    for count_RP in resample_counts(n_patients, n_resamples, seed):
+    for count_RP in resample_counts(n_patients, n_resamples):
         over = Curve.of(truth_N, score_N, count_RP[:, index]).over(*points(count_RP))
         blocks.append([_share(under_RJ) for under_RJ in over])
     here, curve = points(np.ones((1, n_patients))), Curve.of(truth_N, score_N, np.ones((1, len(score_N))))

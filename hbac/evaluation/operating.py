@@ -117,7 +117,6 @@ def operating_points(
     fold_N: npt.ArrayLike,
     recalls: Sequence[float] = RECALLS,
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> list[OperatingPoint]:
     """Find the operating points of a class, one for each recall, with a bootstrap over patients.
 
@@ -137,7 +136,7 @@ def operating_points(
     here = at_recall(positive_N, score_N, recalls)
     blocks = [
         at_recall(positive_N, score_N, recalls, count_RP, index)
-        for count_RP in resample_counts(n_patients, n_resamples, seed)
+        for count_RP in resample_counts(n_patients, n_resamples)
     ]
     of_fold = {
         int(one): at_recall(positive_N[fold == one], score_N[fold == one], recalls)[0][:, 0]
@@ -179,7 +178,6 @@ def answered(
     patient_N: npt.ArrayLike,
     accuracies: Sequence[float] = ACCURACIES,
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> dict[float, Interval]:
     """Find the largest share of the rows that can be answered at each accuracy, with a bootstrap over patients.
 
@@ -202,7 +200,7 @@ def answered(
         for weights in (None, right_N.astype(np.float64))
     )
     drawn: dict[float, list[Array]] = {float(accuracy): [] for accuracy in accuracies}
-    for count_RP in resample_counts(n_patients, n_resamples, seed):
+    for count_RP in resample_counts(n_patients, n_resamples):
         all_RL, true_RL = count_RP @ answered_PL, count_RP @ right_PL
         for accuracy, found in drawn.items():
             enough_RL = true_RL >= accuracy * all_RL - _ROUNDING

@@ -47,21 +47,11 @@ _LAYOUTS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a file is from what it was made of.
+    """How far a file is from what it was made of."""
 
-    Parameters
-    ----------
-    windows : int
-        How many were compared.
-    largest : float
-        Largest absolute difference of a probability.
-    kl : float
-        Mean divergence of the file's probabilities from those of `hbac.load`, in nats.
-    """
-
-    windows: int
-    largest: float
-    kl: float
+    windows: int  # how many were compared
+    largest: float  # absolute difference of a probability
+    kl: float  # mean divergence of the file's probabilities from those of `hbac.load`, in nats
 
 
 def require(to: str) -> None:

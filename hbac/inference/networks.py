@@ -52,39 +52,17 @@ _NUMBERS = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bflo
 
 @dataclass
 class Networks:
-    """The networks of an ensemble, by the front-end that they share.
+    """The networks of an ensemble, by the front-end that they share."""
 
-    Parameters
-    ----------
-    models : list of Model
-        One for each run, on one device.
-    member : list of int
-        Number of the member that each run belongs to.
-    hashes : list of str
-        Of each run's weights and settings.
-    precision : str
-        What the networks compute in: ``32-true``, ``16-mixed`` or ``bf16-mixed``. Front-ends and probabilities are
-        float32 whatever it is.
-    elsewhere : str
-        The device of other machines that predict in place of this one; empty where none do.
-
-    Attributes
-    ----------
-    clock : Stopwatch
-        Time spent in the networks themselves so far.
-    windows : int
-        How many windows they have seen.
-    looks : ndarray of int64, shape (6,)
-        How many windows looked like what (`hbac.recordings.amplitudes`), those of an interrupted prediction included.
-    """
-
-    models: list[Model]
-    member: list[int]
-    hashes: list[str]
+    models: list[Model]  # one for each run, on one device
+    member: list[int]  # number of the member that each run belongs to
+    hashes: list[str]  # of each run's weights and settings
+    # What the networks compute in, of `_NUMBERS`; front-ends and probabilities are float32 whatever it is.
     precision: str = "32-true"
-    elsewhere: str = ""
-    clock: Stopwatch = field(default_factory=Stopwatch, init=False)
-    windows: int = field(default=0, init=False)
+    elsewhere: str = ""  # the device of other machines that predict in place of this one; empty where none do
+    clock: Stopwatch = field(default_factory=Stopwatch, init=False)  # of the time in the networks themselves so far
+    windows: int = field(default=0, init=False)  # that they have seen
+    # How many windows looked like what (`hbac.recordings.amplitudes`), those of an interrupted prediction included.
     looks: NDArray[np.int64] = field(default_factory=lambda: count_looks(np.zeros(0, np.uint8)), init=False)
 
     @classmethod

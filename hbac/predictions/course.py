@@ -113,11 +113,11 @@ class RecordingFacts:
 class Course:
     """Probabilities along a recording, checked; a `UserError` says which column and row is wrong."""
 
-    frame: pd.DataFrame
-    step_s: float
-    outside: str
-    ensemble: str
-    models: tuple[Mapping[str, Any], ...] = field(default=())
+    frame: pd.DataFrame  # the columns of `COURSE_DTYPES`, a row for each step, in the order of time
+    step_s: float  # from one row to the next, and the stretch that a row speaks for
+    outside: str  # what windows are filled with beyond what was recorded: ``reflected``, ``repeated`` or ``missing``
+    ensemble: str  # name of what predicted
+    models: tuple[Mapping[str, Any], ...] = field(default=())  # of its networks: member, fold, montage, band
 
     def __post_init__(self) -> None:
         _check(self.frame, self.step_s, "course")

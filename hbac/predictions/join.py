@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 
 from hbac.common.choices import check_choice
 from hbac.common.errors import UserError
+from hbac.evaluation.metric import kl_rows
 from hbac.predictions.metadata import TableMetadata
 from hbac.predictions.table import ID_COLUMNS, NO_COUNT, NO_ID, PredictionTable, key_columns
 from hbac.vocabulary import N_CLASSES, PROB_COLUMNS, VOTE_COLUMNS
@@ -49,6 +51,14 @@ class JoinedTables:
     def n_votes(self) -> npt.NDArray[np.int32]:
         """Number of votes of each row."""
         return self.frame["n_votes"].to_numpy()
+
+    @cached_property
+    def divergences(self) -> npt.NDArray[np.float64]:
+        """Divergence of each row in nats, (members, rows); NaN where the member lacks it."""
+        kl_MN = np.full(self.present.shape, np.nan)
+        for m, here in enumerate(self.present):
+            kl_MN[m, here] = kl_rows(self.targets[here], self.probs[m, here])
+        return kl_MN
 
     @property
     def patient_id(self) -> npt.NDArray[np.int64]:

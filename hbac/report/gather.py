@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from hbac.common.errors import UserError
 from hbac.ensembling.build import OOF_FILE
 from hbac.ensembling.collect import collect, find_tables, newest_ensemble
 from hbac.ensembling.ensemble_file import ENSEMBLE_FILE, Ensemble
-from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import DEFAULT_POPULATION, population_of
 from hbac.predictions.join import JoinedTables, join_tables
 from hbac.predictions.metadata import TableMetadata
@@ -79,11 +77,6 @@ class Gathered:
         """The rows by which all are ranked and compared, shape (rows,)."""
         return population_of(self.population).contains(self.joined.n_votes)
 
-    @cached_property
-    def divergences(self) -> Array:
-        """Divergence of each row in nats, NaN where there is no prediction; shape (predictions, rows)."""
-        return _divergences(self.joined)
-
     @property
     def floor(self) -> dict[str, float]:
         """KL of a perfect predictor by vote population; empty where nobody knows it."""
@@ -129,7 +122,7 @@ def gather(
     counts = counted.contains(joined.n_votes)
     if not counts.any():
         raise UserError(f"population={population}: there are no {counted.rows} to rank by; set population=all")
-    kl_JN = np.where(counts, _divergences(joined), np.nan)
+    kl_JN = np.where(counts, joined.divergences, np.nan)
     means = [float(np.nanmean(kl_N)) if np.isfinite(kl_N).any() else np.inf for kl_N in kl_JN]
     order = sorted(range(len(means)), key=lambda j: (means[j], joined.members[j]))
     ranked = JoinedTables(
@@ -148,13 +141,6 @@ def gather(
         tuple(notes),
         raters,
     )
-
-
-def _divergences(joined: JoinedTables) -> Array:
-    kl_JN = np.full(joined.present.shape, np.nan)
-    for j, here in enumerate(joined.present):
-        kl_JN[j, here] = kl_rows(joined.targets[here], joined.probs[j, here])
-    return kl_JN
 
 
 def _default(outputs: Path) -> tuple[list[Path], list[str]]:

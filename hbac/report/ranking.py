@@ -37,7 +37,7 @@ _ROW_PX = 24
 def ranking(found: Gathered) -> dict[str, Any]:
     """Rank members and ensembles, between the uniform prediction and the Bayes floor."""
     joined = found.joined
-    score = population_scores(found.divergences, joined.n_votes, joined.patient_id, found.population)
+    score = population_scores(joined.divergences, joined.n_votes, joined.patient_id, found.population)
     groups = counted_first(found.population)
     kept = {name: group for name, group in groups.items() if group.contains(joined.n_votes).any()}
     chance = kl_by_population(joined.targets, np.full(joined.targets.shape, 1 / N_CLASSES), joined.n_votes)
@@ -60,7 +60,7 @@ def ranking(found: Gathered) -> dict[str, Any]:
 def _table(found: Gathered, score: pd.DataFrame, populations: list[str], chance: dict[str, float]) -> Table:
     joined = found.joined
     against = compare_with_best(
-        found.divergences[:, found.counts], list(found.names), joined.patient_id[found.counts]
+        joined.divergences[:, found.counts], list(found.names), joined.patient_id[found.counts]
     ).to_dict("records")
     calibrated = _calibrated(found)
     differences = {

@@ -32,7 +32,7 @@ def choose_windows(found: Gathered, n_windows: int, label_ids: Sequence[int] = (
     first_N = joined.present.argmax(axis=0)
     frame = joined.frame[[*ID_COLUMNS, "fold", "n_votes"]].assign(
         counts=found.counts,
-        kl=found.divergences[first_N, np.arange(len(joined.frame))],
+        kl=found.joined.divergences[first_N, np.arange(len(joined.frame))],
         entropy=entropy(joined.targets, axis=1),
     )
     if label_ids:

@@ -109,8 +109,9 @@ def test_what_cannot_be_read(override: str, conf: Path) -> None:
     [
         ("resume=flase", "resume=flase: must be true or false. Did you mean 'false'?"),
         ("resume=true,flase", "resume=flase: must be true or false. Did you mean 'false'?"),
-        ("trainer.max_epochs=three", "trainer.max_epochs=three: must be a whole number."),
-        ("optimizer.lr=fast", "optimizer.lr=fast: must be a number."),
+        ("trainer.max_epochs=three", "trainer.max_epochs=three: must be a whole number from 1 to 1000000."),
+        ("optimizer.lr=fast", "optimizer.lr=fast: must be a number, 0 or more."),
+        ("schedule.warmup=long", "schedule.warmup=long: must be a number."),
         ("augment.raw.swap_p=often", "augment.raw.swap_p=often: must be a number."),
         ("~trainer.max_epochs", "~trainer.max_epochs: a setting cannot be taken away"),
         ("~model", "~model: a setting cannot be taken away"),

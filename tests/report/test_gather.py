@@ -33,7 +33,7 @@ def test_members_and_ensembles_are_ranked_by_their_score(reported: Path) -> None
             counts = (table.frame["n_votes"] >= least).to_numpy()
             scores.append(kl_divergence(table.targets[counts], table.probs[counts]))
         assert scores == sorted(scores)
-        np.testing.assert_allclose(found.divergences[:, found.counts].mean(axis=1), scores, rtol=1e-5)
+        np.testing.assert_allclose(found.joined.divergences[:, found.counts].mean(axis=1), scores, rtol=1e-5)
     assert found.label(found.names[1]) == f"2  {found.names[1]}"
     assert found.floor == {"all": 0.1, "up_to_7": 0.15, "10_or_more": 0.05}
     assert found.notes == ()
@@ -52,7 +52,7 @@ def test_a_member_without_all_folds_is_scored_on_its_rows_and_a_note_says_so(rep
     assert "Not all predictions are of the same rows" in found.notes[0]
     (j,) = [j for j, name in enumerate(found.names) if name == one.name]
     table = PredictionTable.read(one / "fold1" / "predictions.parquet")
-    assert np.nanmean(found.divergences[j]) == pytest.approx(kl_divergence(table.targets, table.probs), rel=1e-5)
+    assert np.nanmean(found.joined.divergences[j]) == pytest.approx(kl_divergence(table.targets, table.probs), rel=1e-5)
     assert np.isfinite(found.prob(one.name)).all(axis=1).sum() == len(table.frame)
 
 

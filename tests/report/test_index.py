@@ -86,7 +86,7 @@ def test_names_do_not_take_the_room_of_a_chart_on_a_phone(browser: Browser, inde
 def test_the_ranking_has_scores_and_intervals(browser: Browser, index: Path, found: Gathered) -> None:
     browser.open(index)
     lines = browser.run("return [...document.querySelectorAll('#ranking tbody tr')].map(line => line.innerText)")
-    best = found.divergences[0]
+    best = found.joined.divergences[0]
     interval = bootstrap_interval(best, found.joined.patient_id)
     assert found.names[0] in lines[0]
     assert f"{interval.estimate:.4f}\n[{interval.low:.4f}, {interval.high:.4f}]" in lines[0]
@@ -165,7 +165,7 @@ def test_tables_are_sorted_saved_and_filtered_by_member(browser: Browser, index:
     ranked = browser.run(names)
     head = "[...document.querySelectorAll('#ranking th button')].find(b => b.textContent === 'KL up to 7 votes')"
     few = found.joined.n_votes <= 7
-    wanted = [found.names[j] for j in np.argsort(np.nanmean(found.divergences[:, few], axis=1))]
+    wanted = [found.names[j] for j in np.argsort(np.nanmean(found.joined.divergences[:, few], axis=1))]
     browser.run(f"{head}.click()")
     assert [name for name in browser.run(names) if name in wanted] == wanted
     browser.run(f"{head}.click()")

@@ -23,7 +23,7 @@ def test_a_third_each_and_no_eeg_twice(found: Gathered) -> None:
     chosen = choose_windows(found, 8)
     assert chosen["why"].tolist() == ["worst"] * 3 + ["disputed"] * 3 + ["random"] * 2
     assert chosen["eeg_id"].is_unique
-    best = found.divergences[0]
+    best = found.joined.divergences[0]
     assert chosen["kl"].iloc[0] == best[found.counts].max() < best.max()  # of the rows that count
     assert (chosen["n_votes"][:3] >= MANY_VOTES).all()
     assert chosen["kl"].iloc[:3].is_monotonic_decreasing
