@@ -80,7 +80,9 @@ def make_job(cfg: DictConfig) -> Job:
     config = bands_alike(as_plain(cfg))
     check_settings(config)
     stages = stages_of(cfg)
-    check_fold(cfg.fold, cfg.labels.n_folds)
+    if cfg.fold >= (n_folds := cfg.labels.n_folds):
+        valid = ", ".join(map(str, range(n_folds)))
+        raise UserError(f"fold={cfg.fold}: there is no such fold; labels.n_folds={n_folds} makes the folds {valid}")
     check_choice("export", cfg.export, EXPORTS)
     population_of(cfg.population)
     start = None if cfg.init_from is None else run_of_fold(Path(str(cfg.init_from)), cfg.fold)
@@ -241,15 +243,6 @@ def weights_at_start(model: Mapping[str, Any]) -> str | None:
     if model.get("pretrained_file") is not None:
         return f"the weights in {model['pretrained_file']}"
     return f"timm's pretrained weights of {model['backbone']}" if model["pretrained"] else "random weights"
-
-
-def check_fold(fold: Any, n_folds: int) -> None:
-    """Refuse a fold that there is not: a whole number in 0 … n_folds - 1 is needed."""
-    if not isinstance(n_folds, int):
-        raise UserError(f"labels.n_folds={n_folds}: must be a whole number, 2 or more")
-    if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < n_folds:
-        valid = ", ".join(map(str, range(n_folds)))
-        raise UserError(f"fold={fold}: there is no such fold; labels.n_folds={n_folds} makes the folds {valid}")
 
 
 def check_montage(montage: str, front_end: Mapping[str, Any]) -> None:

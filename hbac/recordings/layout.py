@@ -55,28 +55,27 @@ class Recordings:
     declared: Declared = UNDECLARED  # rate and unit of the EEG files
 
     def eeg_starts(self) -> NDArray[np.int64]:
-        """Return where the window of each row begins in its EEG: samples at 200 Hz; 0 for the test part."""
-        if self.part == "test":
-            return np.zeros(len(self.rows), np.int64)
-        return eeg_starts(self.rows)
+        """Return where the window of each row begins in its EEG: samples at 200 Hz."""
+        return _eeg_starts(self.rows)
 
     def spectrogram_starts(self) -> NDArray[np.int64]:
-        """Return where the window of each row begins in its spectrogram file: rows of 2 s; 0 for the test part."""
-        if self.part == "test":
-            return np.zeros(len(self.rows), np.int64)
-        return spectrogram_starts(self.rows)
+        """Return where the window of each row begins in its spectrogram file: rows of 2 s."""
+        return _spectrogram_starts(self.rows)
 
 
-def eeg_starts(rows: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the sample at 200 Hz at which the EEG window of each row of ``train.csv`` begins."""
-    return np.rint(rows["eeg_label_offset_seconds"].to_numpy(float) * SFREQ).astype(np.int64)
+def _eeg_starts(rows: pd.DataFrame) -> NDArray[np.int64]:
+    return np.rint(_offsets_s(rows, "eeg") * SFREQ).astype(np.int64)
 
 
-def spectrogram_starts(rows: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the row of 2 s at which the spectrogram window of each row of ``train.csv`` begins."""
-    offset_s = rows["spectrogram_label_offset_seconds"].to_numpy(float)
-    starts: NDArray[np.int64] = np.floor(offset_s / SPECTROGRAM_ROW_S).astype(np.int64)
+def _spectrogram_starts(rows: pd.DataFrame) -> NDArray[np.int64]:
+    starts: NDArray[np.int64] = np.floor(_offsets_s(rows, "spectrogram") / SPECTROGRAM_ROW_S).astype(np.int64)
     return starts
+
+
+def _offsets_s(rows: pd.DataFrame, kind: str) -> NDArray[np.float64]:
+    """Return a column of ``train.csv``; 0 for rows of ``test.csv``, which has none."""
+    name = f"{kind}_label_offset_seconds"
+    return rows[name].to_numpy(float) if name in rows else np.zeros(len(rows))
 
 
 def read_recordings(
@@ -121,15 +120,13 @@ def read_recordings(
         with_spectrograms = False
     cache = None if cache_dir is None else Path(cache_dir)
     eeg_footers = _footers(rows, "eeg_id", eeg_dir, table.name, problems, cache)
-    starts = eeg_starts(rows) if part == "train" else np.zeros(len(rows), np.int64)
-    check_eegs(rows, starts, eeg_footers, part, problems, declared)
+    check_eegs(rows, _eeg_starts(rows), eeg_footers, part, problems, declared)
     spectrogram_footers: dict[int, Footer] = {}
     masked = None
     if with_spectrograms:
         faults = Problems(problems.title) if mask_spectrograms else problems
         spectrogram_footers = _footers(rows, "spectrogram_id", spectrogram_dir, table.name, faults, cache)
-        starts = spectrogram_starts(rows) if part == "train" else np.zeros(len(rows), np.int64)
-        whole = check_spectrograms(rows, starts, spectrogram_footers, part, faults)
+        whole = check_spectrograms(rows, _spectrogram_starts(rows), spectrogram_footers, part, faults)
         if mask_spectrograms:
             masked = ~whole
             used = set(rows.loc[whole, "spectrogram_id"])

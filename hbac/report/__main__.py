@@ -34,10 +34,6 @@ def report(cfg: DictConfig) -> None:
     from hbac.report.index import check_out
     from hbac.report.renewal import changes, tables_now
 
-    if not isinstance(cfg.windows, int) or cfg.windows < 0:
-        raise UserError(f"windows={cfg.windows}: must be a whole number, 0 or more")
-    if not isinstance(cfg.saliency_s, int | float) or not cfg.saliency_s >= 0:
-        raise UserError(f"saliency_s={cfg.saliency_s}: must be a number of seconds, 0 or more")
     out = Path(cfg.out)
     check_out(out)
     if not cfg.watch:

@@ -109,8 +109,6 @@ class Loggers:
     ) -> None:
         if tensorboard and not (find_spec("tensorboard") or find_spec("tensorboardX")):
             raise UserError("logger=tensorboard: it is not installed; pip install tensorboard, or logger=csv")
-        if not isinstance(worst_windows, int) or worst_windows < 0:
-            raise UserError(f"logger.worst_windows={worst_windows}: must be a whole number, 0 or more")
         check_choice("logger.mode", mode, MODES)
         if wrong := sorted(set(_NOT_IN_PROJECTS) & set(str(project))):
             raise UserError(
