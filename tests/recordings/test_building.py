@@ -16,12 +16,9 @@ import pytest
 
 from hbac.common.errors import UserError
 from hbac.recordings import building, converting
-from hbac.recordings.dataset_stores import (
-    Store,
-    build_store,
-)
+from hbac.recordings.dataset_stores import build_store
 from hbac.recordings.declared import Declared
-from hbac.recordings.store import write_index
+from hbac.recordings.store import Store, write_index
 from hbac.vocabulary import CHANNELS
 from tests.helpers import random_eeg, write_eeg
 
