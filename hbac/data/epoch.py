@@ -62,23 +62,12 @@ class EpochShuffle(Sampler[EpochRow]):
     """The rows of an epoch in an order that is a function of (seed, epoch).
 
     Rows that follow one another, first and second, third and fourth, are each other's partners: drawn at random like
-    any other pair, but nearly always in the same batch, where a mixture costs nothing more to read.
+    any other pair, but nearly always in the same batch, where a mixture costs nothing more to read. With `eeg_ids` an
+    epoch has one row of each EEG, drawn by (seed, epoch, EEG); with `repeat` every epoch is the first one again, as to
+    learn a few batches by heart takes. Of several devices, all shares together see, batch by batch, what one alone
+    would with batches as large as all of theirs; what fills no such batch is left out.
 
     Lightning calls `set_epoch` at the start of each epoch, also of the one where a resumed run goes on.
-
-    Parameters
-    ----------
-    n_rows : int
-        How many rows there are.
-    seed : int
-        Seed of the run.
-    eeg_ids : ndarray of int, shape (n_rows,), optional
-        The EEG of each row; an epoch has then one row of each, drawn by (seed, epoch, EEG).
-    repeat : bool
-        Whether every epoch is the first one again, as to learn a few batches by heart takes.
-    share : Share
-        Of several devices, this one's. All together see, batch by batch, what one alone would with batches as large
-        as all of theirs; what fills no such batch is left out.
     """
 
     def __init__(

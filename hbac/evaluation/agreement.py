@@ -108,15 +108,10 @@ def majority_of_others(vote_NJ: Labels) -> npt.NDArray[np.int64]:
 
 
 def conditional(reference_N: Labels, said_N: Labels) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Say how often one gives a class where a reference does; both are classes, shape (rows,), −1 where there is none.
+    """Say how often one gives a class where a reference does; both are classes, (rows,), −1 where there is none.
 
-    Returns
-    -------
-    agreed_K : ndarray of float64, shape (6,)
-        Of the rows that both have and the reference gives the class, the share that the other one does, too; NaN
-        where there is none.
-    n_K : ndarray of int64, shape (6,)
-        How many rows these are.
+    Returned, each (6,), are the share of the rows that both have and the reference gives the class that the other one
+    gives it, too, NaN where there is none; and how many rows these are.
 
     Examples
     --------

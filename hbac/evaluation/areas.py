@@ -32,16 +32,8 @@ def falling(score_N: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64
 def auroc_and_auprc(positive_N: npt.NDArray[np.bool_], score_N: Array, weight_RN: Array) -> tuple[Array, Array]:
     """Compute one class's area under the ROC and the precision-recall curve for several sets of row weights.
 
-    The latter is scikit-learn's average precision. Rows of equal score move together.
-
-    Parameters
-    ----------
-    positive_N : ndarray of bool, shape (rows,)
-        Rows of the class.
-    score_N : ndarray, shape (rows,)
-        Its predicted probability.
-    weight_RN : ndarray, shape (resamples, rows)
-        Row weights, 0 or more; NaN is what comes of a side that has none.
+    The latter is scikit-learn's average precision. Rows of equal score move together. Weights (resamples, rows) are 0
+    or more; NaN is what comes of a side that has none.
 
     Examples
     --------

@@ -81,20 +81,10 @@ def bootstrap_means(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> npt.NDArray[np.float64]:
-    """Compute the mean over the rows in each resample of the patients, shape (resamples, J).
+    """Compute the mean over the rows in each resample of the patients, (resamples, J), of (rows,) or (rows, J).
 
-    The same draws in all columns; NaN where a resample has no rows.
-
-    A `UserError` where there are no rows.
-
-    Parameters
-    ----------
-    values : array_like, shape (rows,) or (rows, J)
-        What is averaged, such as each row's divergence; NaN leaves the row out (of that column).
-    patient_ids : array_like of int, shape (rows,)
-        Patient of each row.
-    n_resamples, seed : int
-        Of the draws.
+    A NaN leaves its row out, of that column. The same draws in all columns; NaN where a resample has no rows. A
+    `UserError` where there are no rows.
 
     Examples
     --------

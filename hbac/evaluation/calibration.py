@@ -21,13 +21,8 @@ def confidence_bins(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Sort rows into bins of confidence, of equal width over (0, 1] and open on the left.
 
-    Returns
-    -------
-    bin_N : ndarray of int64, shape (rows,)
-        Bin of the highest probability.
-    excess_N : ndarray of float64, shape (rows,)
-        Highest probability minus 1 where right, minus 0 where wrong; right is the class with most votes (ties: the
-        first).
+    Returned, each (rows,), are the bin of the highest probability, and by how much that is more than 1 where right, and
+    than 0 where wrong; right is the class with most votes (ties: the first).
 
     Examples
     --------

@@ -171,12 +171,8 @@ def calibration_index(vote_NJ: Labels) -> Array:
     Rows with ten or more raters, in ten bins by the share of the others who gave the class; in each with ten or more
     rows the share that the expert called. Rows to which none of the others gave it are in no bin, as it takes to find
     the published means and ranges of SPaRCNet's twenty experts. Through the bins' middles and both corners goes the one
-    curve σ(logit(x) + θ) that is nearest by least squares; the index is its area over the diagonal.
-
-    Returns
-    -------
-    ndarray of float64, shape (raters, 6)
-        −100 (never calls it) to 100 (always does); NaN where no bin has enough rows.
+    curve σ(logit(x) + θ) that is nearest by least squares; the index, (raters, 6), is its area over the diagonal: −100
+    (never calls it) to 100 (always does), NaN where no bin has enough rows.
     """
     enough = (vote_NJ != NOT_RATED).sum(axis=1) >= LEAST_RATERS
     votes = vote_NJ[enough]
@@ -211,14 +207,9 @@ def noise_and_bias(vote_NJ: Labels) -> tuple[Array, Array]:
 
     An expert sees the logit of the share of votes that the others gave, with normal noise, and calls the class where
     that is above a threshold: a probit regression of the expert's calls on the logit, by maximum likelihood. Shares of
-    0 and 1 are taken for half a vote.
-
-    Returns
-    -------
-    noise, threshold : ndarray of float64, shape (raters, 6)
-        Standard deviation of the noise, and the threshold, both in logits: 0 is half of the others, above it an
-        expert who calls the class less often than they do. NaN where the rows do not tell: a class never or always
-        called, or calls that do not follow the others.
+    0 and 1 are taken for half a vote. Returned, each (raters, 6), are the standard deviation of the noise, and the
+    threshold, both in logits: 0 is half of the others, above it an expert who calls the class less often than they do.
+    NaN where the rows do not tell: a class never or always called, or calls that do not follow the others.
     """
     noise = np.full((vote_NJ.shape[1], 6), np.nan)
     threshold = noise.copy()

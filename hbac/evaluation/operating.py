@@ -51,26 +51,12 @@ def at_recall(
     count_RP: Array | None = None,
     patient_N: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Find the thresholds for some recalls, in several resamples of the patients.
+    """Find the thresholds for some recalls in (0, 1], in several resamples of the patients.
 
-    Parameters
-    ----------
-    positive_N : ndarray of bool, shape (rows,)
-        Rows of the class.
-    score_N : ndarray, shape (rows,)
-        Its predicted probability.
-    recalls : sequence of float
-        The shares of them to find, in (0, 1].
-    count_RP : ndarray, shape (resamples, patients), optional
-        How often each patient was drawn; by default the rows as they are.
-    patient_N : ndarray of int64, shape (rows,), optional
-        Patient of each row, from 0; by default each row is a patient.
-
-    Returns
-    -------
-    threshold, precision, alarms : ndarray, shape (recalls, resamples)
-        The highest threshold that finds so many; precision there; false alarms in 100 negatives. NaN where the class
-        was not drawn; alarms also where nothing else was.
+    `count_RP` says how often each patient was drawn, by default the rows as they are; `patient_N` is the patient of
+    each row, from 0, by default each row is one. Returned, each (recalls, resamples), are the highest threshold that
+    finds so many, precision there, and false alarms in 100 negatives. NaN where the class was not drawn; alarms also
+    where nothing else was.
 
     Examples
     --------
@@ -156,10 +142,7 @@ def operating_points(
 def reject_curve(right_N: Rows, confidence_N: Array) -> tuple[Array, Array]:
     """Say how accurate answers are when the least confident are not given; equal confidences are answered together.
 
-    Returns
-    -------
-    share, accuracy : ndarray, shape (steps,)
-        Share of the rows answered, rising to 1, and how many of these are right.
+    Returned are the share of the rows answered, rising to 1, and how many of these are right.
 
     Examples
     --------

@@ -169,13 +169,9 @@ def _fill_empty(fold: npt.NDArray[np.int16], n_folds: int) -> None:
 def fold_table(rows: pd.DataFrame, path: str | Path, n_folds: int = 5, seed: int = 0) -> FoldTable:
     """Read the fold table of a data set, or make and write it (`make_folds`) when there is none yet.
 
-    Several processes may ask at the same time: one of them makes the file, the others read it.
-
-    Raises
-    ------
-    UserError
-        The file at `path` was made with another seed or number of folds, lacks patients of `rows`, or is damaged;
-        the rows leak between folds; or as `make_folds`.
+    Several processes may ask at the same time: one of them makes the file, the others read it. A `UserError` where it
+    was made with another seed or number of folds, lacks patients of `rows`, or is damaged; the rows leak between folds;
+    or as `make_folds`.
     """
     path = Path(path)
     if not path.is_file():

@@ -105,19 +105,9 @@ def _vote_array(votes: Votes) -> npt.NDArray[np.float64]:
 
 
 def votes_to_shares(votes: Votes) -> npt.NDArray[np.float64]:
-    """Turn vote counts into the distribution of votes.
+    """Turn vote counts, of the six columns or an array (rows, 6), into the distribution of votes.
 
     A `UserError` for a missing column, a wrong shape, a negative or non-finite count, or a row without any vote.
-
-    Parameters
-    ----------
-    votes : DataFrame with the six vote columns, or array of shape (rows, 6)
-        Counts (or already shares), 0 or more; class order of `hbac.vocabulary.CLASSES`.
-
-    Returns
-    -------
-    ndarray of float64, shape (rows, 6)
-        Shares in [0, 1]; each row sums to 1.
 
     Examples
     --------

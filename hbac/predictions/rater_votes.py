@@ -60,25 +60,12 @@ class RaterTable:
 
 
 def read_raters(path: str | Path) -> RaterTable:
-    """Read a table of votes by named rater.
+    """Read a table of votes by named rater, parquet or csv; rows that nobody rated are left out.
 
-    Parameters
-    ----------
-    path : str or Path
-        Parquet or csv. Wide: columns ``rater_…`` of class names, or of codes (0 other, 1 seizure, 2 LPD, 3 GPD, 4 LRDA,
-        5 GRDA, −1 not rated); ids and the six ``_prob`` columns where there are any. Long: ``rater, label_id, class``,
-        and ``certainty``, other ids where there are any.
-        Rows that nobody rated are left out.
-
-    Returns
-    -------
-    RaterTable
-        Checked.
-
-    Raises
-    ------
-    UserError
-        Counts of votes without raters' names; an unknown class, or a rater who voted twice; names file, row and column.
+    Wide: columns ``rater_…`` of class names, or of codes (0 other, 1 seizure, 2 LPD, 3 GPD, 4 LRDA, 5 GRDA, −1 not
+    rated); ids and the six ``_prob`` columns where there are any. Long: ``rater, label_id, class``, and ``certainty``,
+    other ids where there are any. A `UserError` for counts of votes without raters' names; an unknown class, or a rater
+    who voted twice; names file, row and column.
     """
     path = Path(path)
     frame = _read(path)
