@@ -124,8 +124,7 @@ def write_synthetic(
     root = Path(root)
     check_choice("dataset.size", size, SIZES)
     if seed < 0 or n_jobs < 1:
-        msg = f"seed={seed}, n_jobs={n_jobs}: the seed must be 0 or more, n_jobs 1 or more"
-        raise UserError(msg)
+        raise UserError(f"seed={seed}, n_jobs={n_jobs}: the seed must be 0 or more, n_jobs 1 or more")
     wanted = {"generator": "hbac.recordings.synthetic", "version": VERSION, "size": size, "seed": seed}
     if _is_complete(root, wanted):
         return root
@@ -138,10 +137,9 @@ def write_synthetic(
             _write_patients(root, SIZES[size], seed, n_jobs, progress)
             _finish(root, wanted, SIZES[size])
     except OSError as problem:
-        msg = (
+        raise UserError(
             f"{root}: cannot write the synthetic data set ({problem}); what is there is kept, and goes on when repeated"
-        )
-        raise UserError(msg) from problem
+        ) from problem
     return root
 
 
@@ -152,8 +150,9 @@ def _is_complete(root: Path, wanted: dict[str, Any]) -> bool:
     found = read_json(path, dict)
     differs = [f"{key}={found.get(key)!r}, not {value!r}" for key, value in wanted.items() if found.get(key) != value]
     if differs:
-        msg = f"{root} holds another synthetic data set ({'; '.join(differs)}): remove it or choose another folder"
-        raise UserError(msg)
+        raise UserError(
+            f"{root} holds another synthetic data set ({'; '.join(differs)}): remove it or choose another folder"
+        )
     return True
 
 
@@ -162,11 +161,9 @@ def _claim(root: Path, wanted: dict[str, Any]) -> None:
     path = root / ".synthetic-unfinished.json"
     if path.exists():
         if read_json(path) != wanted:
-            msg = f"{root} holds another, unfinished synthetic data set: remove it or choose another folder"
-            raise UserError(msg)
+            raise UserError(f"{root} holds another, unfinished synthetic data set: remove it or choose another folder")
     elif any(not item.name.startswith(".synthetic") for item in root.iterdir()):
-        msg = f"{root} is not empty and holds no synthetic data set: choose another folder"
-        raise UserError(msg)
+        raise UserError(f"{root} is not empty and holds no synthetic data set: choose another folder")
     for part in PARTS:
         (root / f"{part}_eegs").mkdir(exist_ok=True)
         (root / f"{part}_spectrograms").mkdir(exist_ok=True)

@@ -58,11 +58,11 @@ def simulate_window(
     second = second or ("grda" if label == "other" else "other")
     for name in (label, second):
         if name not in CLASSES:
-            msg = f"label {name!r} is no class; valid are {', '.join(CLASSES)}"
-            raise ValueError(msg)
+            raise ValueError(f"label {name!r} is no class; valid are {', '.join(CLASSES)}")
     if label == second or not 0 <= ambiguity <= MOST_AMBIGUOUS:
-        msg = f"second={second!r}, ambiguity={ambiguity}: another class than {label!r}, and 0 to {MOST_AMBIGUOUS}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"second={second!r}, ambiguity={ambiguity}: another class than {label!r}, and 0 to {MOST_AMBIGUOUS}"
+        )
     k, other = CLASSES.index(label), CLASSES.index(second)
     evidence = Evidence(k, other, ambiguity, 0.0, np.eye(len(CLASSES))[other])
     rng = np.random.default_rng([seed, k, other, round(1e6 * ambiguity), 0x51D])
