@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial as bound
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ _SYNC_BYTES = 64 << 20
 
 
 def _line(entry: Converted) -> str:
-    text = json.dumps(asdict(entry))
+    text = json.dumps(vars(entry))
     return f"{zlib.crc32(text.encode()):08x} {text}\n"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -133,8 +133,12 @@ def check_spectrograms(
     return whole
 
 
-def value_columns(schema: Schema, columns: Sequence[str], kind: str) -> tuple[str | None, ...]:
-    """Find the columns of a file by name; a `ColumnsError` where one is missing, twice, or holds no numbers."""
+@cache
+def value_columns(schema: Schema, columns: tuple[str, ...], kind: str) -> tuple[str | None, ...]:
+    """Find the columns of a file by name; a `ColumnsError` where one is missing, twice, or holds no numbers.
+
+    Cached, for nearly all files share a schema.
+    """
     names = find_columns([name for name, _ in schema], columns, kind)
     types = dict(schema)
     wrong = [name for name in names if name is not None and types[name] not in VALUE_TYPES]
@@ -146,7 +150,7 @@ def value_columns(schema: Schema, columns: Sequence[str], kind: str) -> tuple[st
 
 @cache
 def _column_fault(schema: Schema, kind: str) -> str:
-    """Say what is wrong with a schema, empty where nothing is; cached, for nearly all files share one."""
+    """Say what is wrong with a schema, empty where nothing is; cached, too."""
     try:
         value_columns(schema, columns_of(kind), kind)
     except ColumnsError as error:

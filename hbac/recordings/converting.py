@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hbac.common.errors import UserError
 from hbac.common.files import hash_of_file
-from hbac.recordings.amplitudes import N_LOOKS, VOLTS_BELOW, count_looks, looks_of, spans
+from hbac.recordings.amplitudes import N_LOOKS, VOLTS_BELOW, count_looks, looks_of
 from hbac.recordings.declared import Declared
 from hbac.recordings.footers import Footer
 from hbac.recordings.outside import centred
@@ -34,6 +34,11 @@ _WHOLE_BYTES = 16 << 20
 _FLOAT16_MAX = np.float32(65504)
 # Values that torch copies in one thread: a builder's threads are as many as the cores already.
 _SERIAL = 32_000
+# Values that are transposed at a time, which stay in the processor's cache.
+_TRANSPOSED = 1 << 18
+
+# A stretch of a recording (columns, n), and the ends of its windows (`_ends_of_windows`).
+Piece = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -68,18 +73,21 @@ def convert(
     looks = np.zeros(N_LOOKS, np.int64)
     digest, crcs, crc, n_rows = hashlib.sha256(), [], 0, 0
     content = _content(footer)
-    pieces: Iterable[NDArray[np.float32]] = _pieces(footer, content, names, kind, declared)
+    pieces: Iterable[Piece] = _pieces(footer, content, names, kind, declared)
     if kind == "eeg":
-        pieces = _counted(resample(pieces, declared.ratio), declared.n_resampled(footer.n_rows))
+        if declared.ratio != 1:
+            pieces = _measured(resample((piece_CT for piece_CT, _, _ in pieces), declared.ratio))
+        pieces = _counted(pieces, declared.n_resampled(footer.n_rows))
         if declared.fills(footer.n_rows):
-            pieces = [centred(np.concatenate([*pieces], axis=1), str(declared.outside))]
+            whole_CT = np.concatenate([piece_CT for piece_CT, _, _ in pieces], axis=1)
+            pieces = _measured([centred(whole_CT, str(declared.outside))])
     else:
         pieces = _counted(pieces, footer.n_rows)
-    for piece_CT in pieces:
-        rows = memoryview(to_float16(piece_CT.T))  # type: ignore[arg-type]
-        empty &= np.isnan(piece_CT).all(axis=1)
+    for piece_CT, low_WC, high_WC in pieces:
+        rows = memoryview(to_float16(piece_CT.T, np.stack([low_WC, high_WC])))  # type: ignore[arg-type]
+        empty &= np.isnan(low_WC).all(axis=0)
         if kind == "eeg":
-            looks += _looks_of_windows(piece_CT)
+            looks += count_looks(looks_of(low_WC, high_WC))
         digest.update(rows)
         for start, stop in _parts(n_rows, len(rows), block_rows):
             crc = zlib.crc32(rows[start:stop], crc)
@@ -95,14 +103,24 @@ def convert(
     return Converted(position, source, digest.hexdigest(), tuple(crcs), packed, tuple(looks.tolist()))
 
 
-def _counted(pieces: Iterable[NDArray[np.float32]], wanted: int) -> Iterator[NDArray[np.float32]]:
+def _measured(pieces: Iterable[NDArray[np.float32]]) -> Iterable[Piece]:
+    return ((piece_CT, *_ends_of_windows(piece_CT)) for piece_CT in pieces)
+
+
+def _ends_of_windows(piece_CT: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return least and largest value of each channel in each window, both (windows, channels); NaN where none is."""
+    cuts = np.arange(0, max(1, piece_CT.shape[1] - WINDOW_SAMPLES // 2), WINDOW_SAMPLES)  # no window of a few samples
+    return np.fmin.reduceat(piece_CT, cuts, axis=1).T, np.fmax.reduceat(piece_CT, cuts, axis=1).T
+
+
+def _counted(pieces: Iterable[Piece], wanted: int) -> Iterator[Piece]:
     """Pass pieces on, as long as they are as many samples as the footer says."""
     n = 0
-    for piece_CT in pieces:
-        n += piece_CT.shape[1]
+    for piece in pieces:
+        n += piece[0].shape[1]
         if n > wanted:
             raise UserError("more rows than its footer says: changed while it was read?")
-        yield piece_CT
+        yield piece
     if n != wanted:
         raise UserError(f"{n} rows, its footer says {wanted}: changed while it was read?")
 
@@ -121,12 +139,6 @@ def _parts(before: int, n: int, block_rows: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _looks_of_windows(piece_CT: NDArray[np.float32]) -> NDArray[np.int64]:
-    cuts = range(0, max(1, piece_CT.shape[1] - WINDOW_SAMPLES // 2), WINDOW_SAMPLES)  # no window of a few samples
-    windows = [spans(window.T) for window in np.split(piece_CT, list(cuts)[1:], axis=1)]
-    return count_looks(looks_of(*(np.stack(ends) for ends in zip(*windows, strict=True))))
-
-
 def _content(footer: Footer) -> bytes | None:
     """Read a file whole, to be decoded and hashed at once; None where it is large, and is read by parts, twice."""
     try:
@@ -137,8 +149,8 @@ def _content(footer: Footer) -> bytes | None:
 
 def _pieces(
     footer: Footer, content: bytes | None, names: tuple[str | None, ...], kind: str, declared: Declared
-) -> Iterator[NDArray[np.float32]]:
-    """Yield stretches (columns, n) in microvolt or power, NaN where missing; check what only the samples tell."""
+) -> Iterator[Piece]:
+    """Yield stretches in microvolt or power, NaN where missing; check what only the samples tell."""
     found = [name for name in names if name is not None]
     time = time_column([(name, kind) for name, kind in footer.schema if name not in found])
     timeline = None if time is None else Timeline(time, kind, declared.rate_hz)
@@ -149,24 +161,26 @@ def _pieces(
         if not batch.num_rows:
             continue
         values_CT = np.empty((len(names), batch.num_rows), np.float32)
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         with np.errstate(over="ignore"):
             for values_T, name in zip(values_CT, names, strict=True):
-                there = name is not None and not pa.types.is_null(batch.schema.field(name).type)
-                values_T[:] = batch.column(name).to_numpy(zero_copy_only=False) if there else np.nan
+                there = name is not None and not pa.types.is_null(columns[name].type)
+                values_T[:] = columns[name].to_numpy(zero_copy_only=False) if there else np.nan
             if factor != 1:
                 values_CT *= factor
-        low, high = np.fmin.reduce(values_CT, axis=1), np.fmax.reduce(values_CT, axis=1)
-        if np.isinf(low).any() or np.isinf(high).any():
+        low_WC, high_WC = _ends_of_windows(values_CT)
+        if np.isinf(low_WC).any() or np.isinf(high_WC).any():
             values_CT[np.isinf(values_CT)] = np.nan
-            low, high = np.fmin.reduce(values_CT, axis=1), np.fmax.reduce(values_CT, axis=1)
+            low_WC, high_WC = _ends_of_windows(values_CT)
+        low, high = np.fmin.reduce(low_WC), np.fmax.reduce(high_WC)
         if timeline is not None:
-            timeline.add(batch.column(time))
+            timeline.add(columns[time])
         if kind == "spectrogram" and (least := np.fmin.reduce(low)) < 0:
             raise UserError(f"values down to {least:g}: power is never below 0; these look like decibels or logarithms")
         if kind == "eeg" and declared.unit is None:
             peak = max(peak, float(np.fmax.reduce(np.maximum(-low, high))))
             changes = changes or bool((high > low).any())
-        yield values_CT
+        yield values_CT, low_WC, high_WC
     if timeline is not None:
         timeline.finish()
     if changes and peak < VOLTS_BELOW:
@@ -181,8 +195,12 @@ def _batches(source: Path | bytes, names: list[str], batch_rows: int) -> Iterato
     given, buffer_size = (source, _READ_BYTES) if isinstance(source, Path) else (pa.BufferReader(source), 0)
     try:
         with pq.ParquetFile(given, pre_buffer=False, buffer_size=buffer_size) as file:
-            for batch in file.iter_batches(batch_rows, columns=names, use_threads=False):
-                if lost := [name for name in names if batch.schema.names.count(name) != 1]:
+            at_once = file.num_row_groups == 1 and file.metadata.num_rows <= batch_rows
+            # The same batch for less: nothing is cut and joined.
+            whole = file.read(names, use_threads=False).to_batches() if at_once else None
+            for batch in whole or file.iter_batches(batch_rows, columns=names, use_threads=False):
+                there = batch.schema.names
+                if lost := [name for name in names if there.count(name) != 1]:
                     raise UserError(f"column {lost[0]} cannot be read by its name: damaged")
                 yield batch
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
@@ -198,16 +216,22 @@ def _hash_of_source(footer: Footer, content: bytes | None) -> str:
         raise UserError(f"cannot be read: {error}") from error
 
 
-def to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Round to what a store keeps; values beyond the range of float16 become its ends, NaN stays."""
-    import torch  # rounds a transposed array ten times as fast as numpy, to the same bits
+def to_float16(values: NDArray[np.float32], ends: NDArray[np.float32] | None = None) -> NDArray[np.float16]:
+    """Round to what a store keeps; values beyond the range of float16 become its ends, NaN stays.
 
-    low, high = (ends.reduce(values, axis=None, initial=np.nan) for ends in (np.fmin, np.fmax))
+    `ends` are numbers of which the least and the largest are those of the values, where they are known.
+    """
+    import torch
+
+    low, high = (f.reduce(values if ends is None else ends, axis=None, initial=np.nan) for f in (np.fmin, np.fmax))
     if low < -_FLOAT16_MAX or high > _FLOAT16_MAX:
         values = np.clip(values, -_FLOAT16_MAX, _FLOAT16_MAX)
     half = np.empty(values.shape, np.float16)
-    given, rounded = torch.from_numpy(np.require(values, np.float32, "W")), torch.from_numpy(half)
-    step = max(1, _SERIAL * len(values) // max(1, values.size))
-    for start in range(0, len(values), step):
-        rounded[start : start + step].copy_(given[start : start + step])
+    rows = max(1, _TRANSPOSED // max(1, values[:1].size))
+    for start in range(0, len(values), rows):
+        # numpy transposes in less than half of torch's time, torch rounds in a tenth of numpy's
+        in_order = torch.from_numpy(np.require(values[start : start + rows], np.float32, "CW").reshape(-1))
+        rounded = torch.from_numpy(half[start : start + rows].reshape(-1))
+        for some, of in zip(rounded.split(_SERIAL), in_order.split(_SERIAL), strict=True):
+            some.copy_(of)
     return half
