@@ -230,8 +230,8 @@ def to_float16(values: NDArray[np.float32], ends: NDArray[np.float32] | None = N
     rows = max(1, _TRANSPOSED // max(1, values[:1].size))
     for start in range(0, len(values), rows):
         # numpy transposes in less than half of torch's time, torch rounds in a tenth of numpy's
-        in_order = torch.from_numpy(np.require(values[start : start + rows], np.float32, "CW").reshape(-1))
+        in_order = torch.from_numpy(np.require(values[start : start + rows], np.float32, ["C", "W"]).reshape(-1))
         rounded = torch.from_numpy(half[start : start + rows].reshape(-1))
-        for some, of in zip(rounded.split(_SERIAL), in_order.split(_SERIAL), strict=True):
-            some.copy_(of)
+        for first in range(0, len(rounded), _SERIAL):
+            rounded[first : first + _SERIAL].copy_(in_order[first : first + _SERIAL])
     return half

@@ -61,8 +61,10 @@ def draw_changes(
     return {name: drawn[f"{name}?"][:, 0] < settings[f"{name}_p"] for name in possible}, drawn
 
 
-def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor | slice], Tensor]) -> Tensor:
-    """Apply a change to the chosen rows of a batch (B, …), which is never written to.
+def change_rows(
+    x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor | slice], Tensor], mine: bool = False
+) -> Tensor:
+    """Apply a change to the chosen rows of a batch (B, …), which is written to only where it is the caller's (`mine`).
 
     `change` takes some rows of `x` and their places in the batch, an index to look up what was drawn for them. Returned
     is `x` itself if no row was chosen and it lies on a CPU: there only the chosen rows are computed; on other devices
@@ -72,7 +74,8 @@ def change_rows(x: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor | 
         rows_B = chosen_B.nonzero().flatten()
         if len(rows_B) == 0:
             return x
-        return x.index_copy(0, rows_B, change(x.index_select(0, rows_B), rows_B).to(x.dtype))
+        changed = change(x.index_select(0, rows_B), rows_B).to(x.dtype)
+        return x.index_copy_(0, rows_B, changed) if mine else x.index_copy(0, rows_B, changed)
     return torch.where(chosen_B.view(-1, *[1] * (x.ndim - 1)), change(x, slice(None)).to(x.dtype), x)
 
 

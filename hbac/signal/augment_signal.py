@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hbac.common.errors import UserError
 from hbac.signal.augment import change_rows, check_probabilities, draw_changes, some_of
 from hbac.signal.chance import row_keys, uniforms
-from hbac.signal.constants import Constants, arguments
+from hbac.signal.constants import Constants, arguments, may_look
 from hbac.vocabulary import CENTRAL_S
 
 # Legend of tensor names: B window (row), T sample, D derivation, S frequency bin.
@@ -109,18 +109,25 @@ class SignalAugment(nn.Module):
             "cut": (self._cut, {"cut": 2}),
         }
         chosen, drawn = draw_changes(key_B, self.settings, {name: numbers for name, (_, numbers) in changes.items()})
+        given_BDT = x_BDT
         for name, chosen_B in chosen.items():
 
             def change(x: Tensor, rows: Tensor | slice, name: str = name) -> Tensor:
                 return changes[name][0](x, lambda purpose: drawn[purpose][rows])
 
-            x_BDT = change_rows(x_BDT, chosen_B, change)
+            x_BDT = change_rows(x_BDT, chosen_B, change, mine=x_BDT is not given_BDT)
         return x_BDT
 
     def _shift(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
         n = x_BDT.shape[-1]
         most = min(round(self.settings["shift_max_s"] * self.settings["sfreq"]), n - 1)
         shift_B = (drawn("shift")[:, 0] * (2 * most + 1)).long() - most
+        if may_look(x_BDT) and 2 * most < n:  # stretches are copied many times as fast as single samples
+            rows = []
+            for x_DT, shift in zip(x_BDT, shift_B.tolist(), strict=True):
+                before, behind = max(shift, 0), max(-shift, 0)
+                rows.append(F.pad(x_DT[:, behind : n - before], (before, behind), "reflect"))
+            return torch.stack(rows)
         source_BT = (torch.arange(n, device=x_BDT.device) - shift_B[:, None]).abs()
         source_BT = (n - 1) - ((n - 1) - source_BT).abs()
         shifted: Tensor = x_BDT.gather(2, source_BT[:, None, :].expand_as(x_BDT))

@@ -40,14 +40,17 @@ class TrainingStatistics(Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self.began, self.spent, self.windows = time.monotonic(), 0.0, 0
+        self.norms: list[
+            torch.Tensor
+        ] = []  # joined once an epoch: logged in each step, they cost a GPU four operations
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Measure the gradients, which mixed precision has scaled back by now."""
-        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.norms.append(torch.nn.utils.get_total_norm(gradients, foreach=True))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -57,7 +60,9 @@ class TrainingStatistics(Callback):
         self.spent = time.monotonic() - self.began  # up to here, for the epoch's validation is not training
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the rate, and the seconds since training began, validation among them."""
+        """Log the mean norm, the rate, and the seconds since training began, validation among them."""
+        if self.norms:
+            pl_module.log("train/grad_norm", torch.stack(self.norms).mean(), sync_dist=True)
         pl_module.log("train/windows_per_s", self.windows * trainer.world_size / self.spent, sync_dist=True)
         pl_module.log("train/elapsed_s", time.monotonic() - self.fit_began, sync_dist=True)
 
@@ -92,45 +97,45 @@ class SeedSteps(Callback):
 class StopWhereNotFinite(Callback):
     """End a training whose loss is no longer a number: nothing better would ever come of it.
 
-    What a step returns is looked at on its device; the answer is fetched from there only now and then, since waiting
-    for it at each step would leave a GPU idle. Of several devices all stop where one of them has to.
+    What steps return is looked at only now and then, since waiting for it at each step would leave a GPU idle. Of
+    several devices all stop where one of them has to.
     """
 
     EVERY = 50  # steps
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin to count."""
-        self.finite: torch.Tensor | None = None  # steps before the first bad one
-        self.ok: torch.Tensor | None = None
+        self.losses: list[torch.Tensor] = []  # that nobody has looked at
+        self.finite = 0  # steps before them, and before the first bad one
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count steps with a finite loss, up to the first without."""
-        fine = torch.isfinite(outputs["loss"].detach())
-        self.ok = fine if self.ok is None else self.ok & fine
-        self.finite = self.ok.long() if self.finite is None else self.finite + self.ok
-        if (not fine.is_cuda and trainer.world_size == 1) or (batch_idx + 1) % self.EVERY == 0:
-            self._check(trainer, batch_idx + 1)
+        """Keep the loss, and look at once where that takes no waiting."""
+        self.losses.append(outputs["loss"].detach())
+        if (not self.losses[0].is_cuda and trainer.world_size == 1) or (batch_idx + 1) % self.EVERY == 0:
+            self._check(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look at the epoch's last steps, and at what became of the weights in the very last."""
-        self._check(trainer, trainer.num_training_batches)
+        self._check(trainer)
         kl = trainer.callback_metrics.get(ALL_ROWS)  # own metrics may leave it out
         if kl is not None and not torch.isfinite(kl):
             self._stop(trainer, "the validation KL is not finite after")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look at the epoch's last steps where nothing was validated, before a checkpoint is written."""
-        self._check(trainer, trainer.num_training_batches)
+        self._check(trainer)
 
-    def _check(self, trainer: L.Trainer, n_steps: float) -> None:
-        if self.finite is None:
-            return
-        if trainer.world_size > 1:
-            torch.distributed.all_reduce(self.finite, torch.distributed.ReduceOp.MIN)
-        if (finite := int(self.finite)) < n_steps:
-            self._stop(trainer, f"the loss is not finite in step {finite + 1} of")
+    def _check(self, trainer: L.Trainer) -> None:
+        if self.losses:
+            seen = self.finite + len(self.losses)
+            finite = self.finite + torch.stack(self.losses).isfinite().long().cumprod(0).sum()
+            if trainer.world_size > 1:
+                torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
+            self.losses, self.finite = [], int(finite)
+            if self.finite < seen:
+                self._stop(trainer, f"the loss is not finite in step {self.finite + 1} of")
 
     def _stop(self, trainer: L.Trainer, what: str) -> None:
         lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)
