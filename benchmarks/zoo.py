@@ -4,10 +4,9 @@
 
 `experiment=zoo` is sized for a GPU. These are small relatives of its networks, trained in one thread for a few epochs
 by the commands that a user would type; what is trained already is not trained again. Then follows a table in Markdown:
-input, parameters, multiply-adds and speed of each network, and its time over that of its layers, PyTorch's, run one
-after another on the inputs that they have in it; its out-of-fold KL on the rows with 10 or more votes with its 95 %
-interval over patients, what the nested convex blend loses without it, and the processor time; and whether the blend of
-the best four beats the best one. The picture shows cost against score.
+input, parameters, multiply-adds and speed of each network; its out-of-fold KL on the rows with 10 or more votes with
+its 95 % interval over patients, what the nested convex blend loses without it, and the processor time; and whether the
+blend of the best four beats the best one. The picture shows cost against score.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,22 +81,8 @@ def train(family: str, outputs: Path, typed: tuple[str, ...]) -> Trained:
     return Trained(*json.loads(note.read_text()))
 
 
-def layers_of(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield what a network computes with: PyTorch's layers, and those of timm that join several."""
-    parts = [part for part in module.children() if not isinstance(part, nn.ParameterList)]
-    joined = type(module).__module__.startswith("timm") and any(True for _ in module.parameters(recurse=False))
-    if not parts or joined:
-        yield module
-    else:
-        for part in parts:
-            yield from layers_of(part)
-
-
-def speeds(network: nn.Module, x: torch.Tensor, least_s: float) -> tuple[float, float, float]:
-    """Return windows a second of a network in inference and in training (forward and backward), in one thread.
-
-    And how many times as long as its layers, one after another on the inputs that they had, the network takes.
-    """
+def speeds(network: nn.Module, x: torch.Tensor, least_s: float) -> tuple[float, float]:
+    """Return windows a second of a network in inference and in training (forward and backward), in one thread."""
     batch = x.expand(16, *x.shape[1:]).contiguous()
 
     def rate(step: Any) -> float:
@@ -109,18 +93,10 @@ def speeds(network: nn.Module, x: torch.Tensor, least_s: float) -> tuple[float, 
             n += len(batch)
         return n / (time.process_time() - start)
 
-    calls: list[tuple[nn.Module, tuple[Any, ...]]] = []
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: calls.append((layer, inputs)))
-        for layer in layers_of(network)
-    ]
     with torch.inference_mode():
-        network.eval()(batch)
-        for hook in hooks:
-            hook.remove()
-        alone = rate(lambda: [layer(*inputs) for layer, inputs in calls])
+        network.eval()
         inference = rate(lambda: network(batch))
-    return inference, rate(lambda: network.train()(batch).sum().backward()), alone / inference
+    return inference, rate(lambda: network.train()(batch).sum().backward())
 
 
 def blended(joined: JoinedTables, names: list[str]) -> tuple[np.ndarray, BlendData]:
@@ -200,7 +176,7 @@ def main() -> None:
         network, x = network_with_input(composed(FAMILIES[name]))
         costs[name], rates[name] = cost(network, x), speeds(network, x, 0.1 if options.smoke else 2.0)
         if options.costs:
-            said = "{:.0f} windows/s in inference, {:.0f} in training, {:.2f} times the time of its layers"
+            said = "{:.0f} windows/s in inference, {:.0f} in training"
             print(f"{name}: {said.format(*rates[name])}; {costs[name]}", flush=True)
     if options.costs:
         return
@@ -217,11 +193,9 @@ def main() -> None:
     kl_N, data = blended(joined, list(joined.members))
     adds = leave_one_out(data, joined.members, patient).set_index("name")
     scores: dict[str, Interval] = {}
-    head = (
-        "family | input | parameters | multiply-adds | windows/s | in training | over its layers | KL | adds | CPU min"
-    )
+    head = "family | input | parameters | multiply-adds | windows/s | in training | KL | adds | CPU min"
     print(f"| {head} |")
-    print("| --- " * 10 + "|")
+    print("| --- " * 9 + "|")
     for member, name in names.items():
         inside = population_of("many_votes").contains(frames[name]["n_votes"])
         scores[name] = bootstrap_interval(frames[name]["kl"][inside], frames[name]["patient_id"][inside])
@@ -233,8 +207,7 @@ def main() -> None:
             f"{found.multiply_adds / 1e6:.0f} M",
         ]
         worth = [show(scores[name]), show(gain, sign="+"), f"{trained[name].seconds / 60:.1f}"]
-        speed = ["{:.0f}", "{:.0f}", "{:.2f}"]
-        cells = [f"`{name}`", *sizes, *map(str.format, speed, rates[name]), *worth]
+        cells = [f"`{name}`", *sizes, *(f"{rate:.0f}" for rate in rates[name]), *worth]
         print(f"| {' | '.join(cells)} |")
     whole = bootstrap_interval(kl_N, patient)
     best = sorted(joined.members, key=lambda member: scores[names[member]].estimate)

@@ -237,6 +237,19 @@ def test_it_exports_for_any_number_of_windows(model: type[nn.Module]) -> None:
         torch.testing.assert_close(exported(windows(model, n)), network(windows(model, n)), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@every_model
+def test_it_compiles(model: type[nn.Module]) -> None:
+    """To one graph, but for a GRU, which PyTorch's compiler does not look into: it is called as it is."""
+    network, x = make(model).eval(), windows(model, 2)
+    nn.init.normal_(network.final_layer.weight)
+    whole = not any(isinstance(module, nn.GRU) for module in network.modules())
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(network, backend="aot_eager", fullgraph=whole)(x)
+        torch.testing.assert_close(compiled, network(x), atol=1e-5, rtol=1e-5)
+
+
 @every_model
 def test_evaluation_is_deterministic(model: type[nn.Module]) -> None:
     network, x = make(model).eval(), windows(model, 2)

@@ -157,13 +157,3 @@ def test_learns_which_half_of_the_derivations_oscillates():
         loss.backward()
         optimiser.step()
     assert F.cross_entropy(network.eval()(x), y) < 0.2
-
-
-@pytest.mark.slow
-def test_compiled_network_gives_the_same_logits():
-    network = ResNetGRU(n_times=400, **SMALL).eval()
-    nn.init.normal_(network.final_layer.weight)
-    x = torch.randn(2, 4, 400)
-    with torch.no_grad():
-        compiled = torch.compile(network, backend="aot_eager")(x)
-        torch.testing.assert_close(compiled, network(x), rtol=1e-4, atol=1e-4)
