@@ -170,7 +170,7 @@ def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
     """
     # With `trainer.deterministic` PyTorch would also fill all memory that it takes, which nothing reads before it is
     # written: a tenth of a step on a CPU, and a thousand kernels on a GPU.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     trainer: L.Trainer = build(
         stage.cfg.trainer,
         "trainer",
