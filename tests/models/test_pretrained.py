@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_image
 from hbac.common.errors import UserError
 from hbac.models.backbone import make_backbone
 from hbac.models.efficientnet import EfficientNet
-from hbac.models.pretrained import PACKAGE_BACKBONE, convert_weights, packaged_weights
+from hbac.models.pretrained import convert_weights, packaged_weights
 
 TINY = "test_efficientnet"
 
@@ -81,8 +81,8 @@ def test_code_in_a_file_is_not_run(tmp_path):
 def test_packaged_weights_recognise_a_palace_and_a_daisy(tmp_path):
     source = packaged_weights()
     out = tmp_path / "lite0.safetensors"
-    assert converted(source, PACKAGE_BACKBONE, out) == 294
-    network = timm.create_model(PACKAGE_BACKBONE).eval()
+    assert converted(source, "tf_efficientnet_lite0", out) == 294
+    network = timm.create_model("tf_efficientnet_lite0").eval()
     stored = torch.load(source, weights_only=True)
     network.load_state_dict(
         load_file(out) | {f"classifier.{name}": stored[f"_fc.{name}"] for name in ("weight", "bias")}
