@@ -41,7 +41,9 @@ def test_the_mouse_says_time_and_microvolts_and_measures(opened: Browser) -> Non
     assert float(said.removesuffix(" µV").replace("\u2212", "-")) == pytest.approx(uv, abs=25)
     measured = "document.getElementById('eeg-measured')"
     click_at(opened, 22)
-    opened.wait(f"{measured}.textContent.startsWith('T4-T6 at ')")
+    # Only when the mark is drawn: a click meanwhile hits a picture that is being put in another's place.
+    drawn = "(document.getElementById('eeg-figure')._fullLayout.shapes || []).some(s => Math.abs(s.x0 - 22) < 0.12)"
+    opened.wait(f"{measured}.textContent.startsWith('T4-T6 at ') && {drawn}")
     click_at(opened, 22.5)
     opened.wait(f"{measured}.textContent.includes('Hz')")
     apart, frequency = opened.run(f"return {measured}.textContent").split(" s, ")
