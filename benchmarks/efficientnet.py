@@ -2,9 +2,9 @@
 
     python benchmarks/efficientnet.py
 
-Ours is the channels-last memory format; bfloat16 beside it, where the processor has instructions for it, shows whether
-``trainer.precision=auto`` chooses right (`hbac.training.precision`). The settings are timed in turn within one process;
-the ratio is of the medians.
+Ours is the channels-last memory format; bfloat16 beside it, where the processor has instructions for it, shows what
+``trainer.precision=auto`` leaves out on a CPU (`hbac.training.precision`). The settings are timed in turn within one
+process; the ratio is of the medians.
 """
 
 from __future__ import annotations

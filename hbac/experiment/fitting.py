@@ -168,8 +168,8 @@ def make_trainer(stage: Stage, job: Job, **settings: Any) -> L.Trainer:
 
     `settings` are further arguments of ``lightning.Trainer``.
     """
-    # With `trainer.deterministic` PyTorch would also fill all memory that it takes, which nothing reads before it is
-    # written: a tenth of a step on a CPU, and a thousand kernels on a GPU.
+    # With `trainer.deterministic` PyTorch would also fill all memory that it takes, one operation more for each tensor;
+    # nothing reads it before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     trainer: L.Trainer = build(
         stage.cfg.trainer,

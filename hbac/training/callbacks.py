@@ -40,9 +40,7 @@ class TrainingStatistics(Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self.began, self.spent, self.windows = time.monotonic(), 0.0, 0
-        self.norms: list[
-            torch.Tensor
-        ] = []  # joined once an epoch: logged in each step, they cost a GPU four operations
+        self.norms: list[torch.Tensor] = []  # joined once an epoch: to log each costs a GPU some operations
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer

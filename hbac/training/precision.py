@@ -14,10 +14,10 @@ def choose_precision(precision: str | int, accelerator: str = "auto") -> str:
     """Resolve ``auto``; pass any other precision that Lightning's Trainer takes on.
 
     On a GPU: bfloat16 where it computes in it natively (no loss scaling needed), else float16. On a CPU float32, so
-    that probabilities are the same on all of them: with matrix tiles (AMX) bfloat16 predicts in 0.5 to 0.8 of the time,
-    and differs by up to 5e-3, but trains MobileNetV3 in 1.6 and EfficientNet-B0 in 1.2 times as long, since PyTorch's
-    gradients of depthwise convolutions are slow in it; other processors emulate it. ``benchmarks/efficientnet.py`` and
-    ``benchmarks/resnet_gru.py`` print the ratios of the machine at hand.
+    that probabilities are those of exported files, and the same on all CPUs: bfloat16 differs by up to 6e-3. With
+    matrix tiles (AMX) it would predict in less time, but train EfficientNet-B0 in 1.2 times the time of float32, since
+    PyTorch's gradients of depthwise convolutions are slow in it; other processors emulate it.
+    ``benchmarks/efficientnet.py`` prints the ratio of the machine at hand.
     """
     name = check_choice("trainer.precision", str(precision), VALID)
     if name != "auto":
