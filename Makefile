@@ -15,8 +15,10 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+# Two trainings at a time, in a thread each: small networks train no faster on two threads than on one.
 demo: setup
-	$(BIN)/python -m hbac.train -m experiment=demo_resnet_gru,demo_efficientnet fold=0,1,2,3,4
+	OMP_NUM_THREADS=1 $(BIN)/python -m hbac.train -m experiment=demo_resnet_gru,demo_efficientnet fold=0,1,2,3,4 \
+	  hydra/launcher=joblib hydra.launcher.n_jobs=2
 	$(BIN)/python -m hbac.infer
 
 test: lint types tests

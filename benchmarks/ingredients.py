@@ -29,10 +29,11 @@ from hbac.evaluation.metric import kl_rows
 from hbac.labels.targets import POPULATIONS
 from hbac.predictions import PredictionTable
 
-PLAIN = ("model=resnet_gru", "data.batch_size=64", "trainer.max_epochs=8")
+DATA = ("data.batch_size=64", "data.cache=true")
+PLAIN = ("model=resnet_gru", *DATA, "trainer.max_epochs=8")
 TWO_STAGES = (
     "experiment=two_stage",
-    "data.batch_size=64",
+    *DATA,
     "stages.all_rows.trainer.max_epochs=6",
     "trainer.max_epochs=3",
 )
@@ -45,8 +46,8 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "`labels.min_votes=10`": (*PLAIN, "labels.min_votes=10"),
     "two stages: 6 epochs on all rows, 3 on those with 10 or more votes": TWO_STAGES,
     "two stages and `task.population_head=true`": (*TWO_STAGES, HEAD),
-    "`experiment=strong`": ("experiment=strong", "data.batch_size=64"),
-    "`experiment=strong augment=strong`": ("experiment=strong", "augment=strong", "data.batch_size=64"),
+    "`experiment=strong`": ("experiment=strong", *DATA),
+    "`experiment=strong augment=strong`": ("experiment=strong", "augment=strong", *DATA),
     "`experiment=public_resnet_gru`": ("experiment=public_resnet_gru",),
 }
 

@@ -43,7 +43,7 @@ def note_failure(error: Exception, hydra: Any) -> NoReturn:
     if bug:
         traceback.print_exception(error)
     why = f"{type(error).__name__}: {error}" if bug else str(error)
-    sys.stderr.write(f"job {hydra.job.num} failed: {why}\n")
+    sys.stderr.write(f"job {hydra.job.num + 1} failed: {why}\n")
     note = {"job": list(hydra.overrides.task), "why": why, "bug": bug}
     write_json(Path(hydra.sweep.dir) / FAILED / f"{hydra.job.num:05d}.json", note, sealed=True)
     raise SweepJobError(str(hydra.sweep.dir)) from None

@@ -5,6 +5,7 @@ Only light imports here: ``--help`` and ``--cfg job`` must answer before torch c
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import sys
@@ -149,6 +150,8 @@ def _launch(job: str, config_name: str) -> None:
         try:
             check_settings(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))  # type: ignore[arg-type]
             keep_below(Path(str(cfg.outputs)))
+            if multiprocessing.get_start_method(allow_none=True) == "loky":  # joblib's, which no worker of a job knows
+                multiprocessing.set_start_method(None, force=True)
             # A process of submitit's is the job's own; those of others end with the command, which says so.
             with ends_cleanly() if "SUBMITIT_EXECUTOR" in os.environ else nullcontext():
                 return getattr(import_module(module), function)(cfg)

@@ -88,12 +88,12 @@ def expect_jobs(n_jobs: int, what: str) -> None:
 
 
 def place_in_sweep() -> Place | None:
-    """Return where this job stands in its sweep; None where there is none, or its size is not known."""
+    """Return where this job stands in its sweep; None where there is none."""
     from hydra.core.hydra_config import HydraConfig
 
     from hbac.training.epoch_lines import Place
 
-    if not in_sweep() or not _expected[0]:
+    if not in_sweep():
         return None
     return Place(_expected[1], int(HydraConfig.get().job.num), _expected[0])
 

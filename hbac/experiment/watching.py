@@ -67,9 +67,9 @@ def _tell_jobs(sweep: Path, resume: bool) -> None:
         for note in sorted((sweep / JOBS).glob("*.json")):
             if note not in runs:
                 runs[note] = Path(os.path.normpath(sweep / read_json(note)["run"]))
-                sys.stderr.write(f"job {int(note.stem)} began: {runs[note]}\n")
+                sys.stderr.write(f"job {int(note.stem) + 1} began: {runs[note]}\n")
         for note in set(runs) - done:
             file = runs[note] / DONE_FILE
             if file.is_file() and (resume or file.stat().st_mtime_ns > note.stat().st_mtime_ns):
                 done.add(note)
-                sys.stderr.write(f"job {int(note.stem)} is done\n")
+                sys.stderr.write(f"job {int(note.stem) + 1} is done\n")

@@ -21,16 +21,16 @@ class Place:
 
     what: str  # fold, or job where the sweep is over more than folds
     number: int  # of this one, from 0
-    total: int  # how many there are
+    total: int  # how many there are; 0 where they run side by side
 
     def __str__(self) -> str:
-        return f"{self.what} {self.number + 1} of {self.total}"
+        return f"{self.what} {self.number + 1}" + (f" of {self.total}" if self.total else "")
 
 
 class EpochLines(Callback):
     """One line an epoch: metrics `train_loss` and `monitor`, rate, time left of this training and of the whole sweep.
 
-    `place` is None outside a sweep, or where jobs run side by side.
+    `place` is None outside a sweep.
     """
 
     def __init__(self, monitor: str, place: Place | None = None, train_loss: str = TRAIN_LOSS) -> None:
@@ -66,7 +66,7 @@ class EpochLines(Callback):
         windows = trainer.num_training_batches * trainer.datamodule.batch_size * trainer.world_size  # type: ignore[attr-defined]
         left_s = each_s * (epochs - done)
         left = f"{_clock(left_s)} left"
-        if self.place is not None and (more := self.place.total - self.place.number - 1):
+        if self.place is not None and (more := self.place.total - self.place.number - 1) > 0:
             left += f", {_clock(left_s + more * each_s * epochs)} of the sweep"
         sys.stderr.write(f"  {self._epoch(trainer)}{scores}   {windows / each_s:.0f} windows/s   {left}\n")
 

@@ -183,7 +183,7 @@ def test_outputs_that_are_read_only(
 def test_bad_settings_of_train(arguments: list[str], words: list[str], tmp_path: Path) -> None:
     result = run(tmp_path, "hbac.train", *arguments)
     assert result.returncode == 2, result.stderr
-    assert result.stderr.startswith(("error: ", "job 0 failed: "))
+    assert result.stderr.startswith(("error: ", "job 1 failed: "))
     assert "Traceback" not in result.stderr
     for word in words:
         assert word in result.stderr

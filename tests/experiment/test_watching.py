@@ -74,7 +74,7 @@ def test_a_job_is_done_when_its_run_is_not_the_one_that_was_there(
     monkeypatch.setattr(watching.time, "sleep", look)
     with pytest.raises(Ended):
         watching._tell_jobs(tmp_path / "sweep", resume)
-    began, done = f"job 3 began: {run}\n", "job 3 is done\n"
+    began, done = f"job 4 began: {run}\n", "job 4 is done\n"
     assert said == (["", began + done, "", "", ""] if resume else ["", began, "", done, ""])
 
 
