@@ -20,8 +20,11 @@ class EEGDataModule(WindowDataModule):
     STAGES = ("raw", "signal", "mixup")
 
     def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
-        """Change the electrodes, or add ``mixing`` (batch, 20, 20): the front-end then does it, at no cost."""
-        mixing_BCC = self._mixing(key_B)
+        """Change the electrodes, or add ``mixing`` (batch, 20, 20): the front-end then does it, at no cost.
+
+        Not where they spread, also from electrodes that the montage leaves out: these are not filtered.
+        """
+        mixing_BCC = None if self.augment["raw"].settings.get("spread_p") else self._mixing(key_B)
         return super().augment_raw(windows, key_B) if mixing_BCC is None else {**windows, "mixing": mixing_BCC}
 
     def _mixing(self, key_B: Tensor | None) -> Tensor | None:

@@ -26,7 +26,7 @@ from hbac.common.errors import UserError
 from hbac.signal.chance import draw
 from hbac.signal.constants import Constants, arguments, may_look
 from hbac.signal.montage import channel_mirror
-from hbac.vocabulary import CHANNELS, ELECTRODES
+from hbac.vocabulary import CHANNELS, ELECTRODES, POSITIONS
 
 # Legend of tensor names: B window (row), T sample, C stored channel, N thing to choose from.
 
@@ -34,7 +34,13 @@ from hbac.vocabulary import CHANNELS, ELECTRODES
 _LARGEST_HALF = 65000.0
 
 # What each change of electrodes leaves to chance.
-_RAW_NUMBERS = {"swap": {}, "gain": {"gain": 1}, "drop": {"drop count": 1, "drop which": len(ELECTRODES)}}
+_RAW_NUMBERS: dict[str, dict[str, int]] = {
+    "spread": {"spread": 1, "spread how": len(ELECTRODES) ** 2},
+    "swap": {},
+    "gain": {"gain": 1},
+    "drop": {"drop count": 1, "drop which": len(ELECTRODES)},
+}
+_NEAR = 0.6  # of the head's radius: so far away an electrode counts 1/e of one at the same place
 
 
 def check_probabilities(settings: dict[str, Any]) -> None:
@@ -93,6 +99,9 @@ class RawAugment(nn.Module):
 
     Parameters
     ----------
+    spread_p, spread_max : float
+        Another head: with this probability, each electrode also records some of its neighbours, with either sign and
+        in sum nothing, so that what all have in common stays. How much is drawn evenly from 0 to `spread_max`.
     swap_p : float
         Probability of exchanging left and right, electrode for electrode. Labels stay: no class is of one side.
     drop_p : float
@@ -120,6 +129,8 @@ class RawAugment(nn.Module):
         gain_p: float = 0.0,
         gain_low: float = 0.3,
         gain_high: float = 3.0,
+        spread_p: float = 0.0,
+        spread_max: float = 0.5,
     ) -> None:
         super().__init__()
         self.settings = arguments(locals())
@@ -128,12 +139,16 @@ class RawAugment(nn.Module):
             raise UserError(f"drop_max={drop_max}: from 1 to {len(ELECTRODES) - 1} of {len(ELECTRODES)} electrodes")
         if not 0 < gain_low <= gain_high:
             raise UserError(f"gain_low={gain_low:g}, gain_high={gain_high:g}: above 0, the lower one first")
+        if not spread_max > 0:
+            raise UserError(f"spread_max={spread_max:g}: above 0")
         # In float32, so that a gain has the same bits wherever it is computed.
         self._gain_span = float(torch.tensor(gain_high / gain_low).log())
         # Left and right are blocks of neighbours in the stored order; to copy blocks is four times as fast as to
         # pick channel after channel.
         mirror = channel_mirror().tolist()
-        self._constants = Constants({"mirror_C": channel_mirror()})
+        place_E2 = torch.tensor([POSITIONS[name] for name in ELECTRODES])
+        near_EE = torch.exp(-((torch.cdist(place_E2, place_E2) / _NEAR) ** 2))
+        self._constants = Constants({"mirror_C": channel_mirror(), "near_EE": near_EE})
         starts = [c for c in range(len(mirror)) if c == 0 or mirror[c] != mirror[c - 1] + 1]
         ends = [*starts[1:], len(mirror)]
         self._blocks = [slice(mirror[start], mirror[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
@@ -142,6 +157,9 @@ class RawAugment(nn.Module):
     def forward(self, eeg_BTC: Tensor, key_B: Tensor) -> Tensor:
         """Change a batch (B, T, 20) of stored windows, NaN where missing, by the rows' keys; it is not written to."""
         chosen, drawn = draw_changes(key_B, self.settings, _RAW_NUMBERS)
+        if "spread" in chosen:
+            spread_BCC = self._spread(drawn)
+            eeg_BTC = change_rows(eeg_BTC, chosen["spread"], lambda eeg, rows: _mixed(eeg, spread_BCC[rows]))
         if "swap" in chosen:
             eeg_BTC = change_rows(
                 eeg_BTC, chosen["swap"], lambda eeg, _: torch.cat([eeg[..., block] for block in self._blocks], 2)
@@ -163,19 +181,33 @@ class RawAugment(nn.Module):
 
     @torch.no_grad()
     def mixing(self, key_B: Tensor) -> Tensor:
-        """Return the changes as matrices (B, 20, 20), for what is linear in channels and fills missing ones with 0."""
+        """Return the changes as matrices (B, 20, 20), for what is linear in channels and fills missing ones with 0.
+
+        A channel that is missing there records its neighbours where they spread; in `forward` it stays missing.
+        """
         chosen, drawn = draw_changes(key_B, self.settings, _RAW_NUMBERS)
         eye_CC = torch.eye(len(CHANNELS), device=key_B.device)
         mixing_BCC = eye_CC.expand(len(key_B), -1, -1)
+        if "spread" in chosen:
+            mixing_BCC = torch.where(chosen["spread"][:, None, None], self._spread(drawn), mixing_BCC)
         if "swap" in chosen:
-            swap_CC = eye_CC[self._constants.get("mirror_C", eye_CC)]
-            mixing_BCC = torch.where(chosen["swap"][:, None, None], swap_CC, mixing_BCC)
+            swapped_BCC = mixing_BCC.index_select(1, self._constants.get("mirror_C", eye_CC))
+            mixing_BCC = torch.where(chosen["swap"][:, None, None], swapped_BCC, mixing_BCC)
         if "gain" in chosen:
             mixing_BCC = mixing_BCC * self._gains(drawn).where(chosen["gain"], 1.0)[:, None, None]
         if "drop" in chosen:
             lost_BC = self._lost(drawn) & chosen["drop"][:, None]
             mixing_BCC = mixing_BCC.masked_fill(lost_BC[:, :, None], 0.0)
         return mixing_BCC
+
+    def _spread(self, drawn: Mapping[str, Tensor]) -> Tensor:
+        n = len(ELECTRODES)
+        how_BEE = (2 * drawn["spread how"].view(-1, n, n) - 1) * self._constants.get("near_EE", drawn["spread how"])
+        how_BEE = how_BEE - how_BEE.mean(2, keepdim=True)
+        much_B11 = drawn["spread"][:, :, None] * self.settings["spread_max"]
+        more = len(CHANNELS) - n
+        spread_BCC: Tensor = F.pad(much_B11 * how_BEE, (0, more, 0, more))
+        return spread_BCC + torch.eye(len(CHANNELS), device=spread_BCC.device)
 
     def _gains(self, drawn: Mapping[str, Tensor]) -> Tensor:
         factor_B: Tensor = self.settings["gain_low"] * (drawn["gain"][:, 0] * self._gain_span).exp()
@@ -184,3 +216,12 @@ class RawAugment(nn.Module):
     def _lost(self, drawn: Mapping[str, Tensor]) -> Tensor:
         lost_BE = some_of(drawn["drop count"], drawn["drop which"], self.settings["drop_max"])
         return F.pad(lost_BE, (0, len(CHANNELS) - len(ELECTRODES)))
+
+
+def _mixed(eeg_BTC: Tensor, mixing_BCC: Tensor) -> Tensor:
+    """Mix channels by matrices (B, to, from); missing samples stay missing, and add nothing to others."""
+    whole = eeg_BTC if eeg_BTC.dtype == torch.float64 else eeg_BTC.float()
+    mixed_BTC = torch.matmul(whole.nan_to_num(0.0), mixing_BCC.to(whole.dtype).transpose(1, 2))
+    if eeg_BTC.dtype == torch.float16:
+        mixed_BTC = mixed_BTC.clamp(-_LARGEST_HALF, _LARGEST_HALF)
+    return mixed_BTC.where(eeg_BTC == eeg_BTC, float("nan"))

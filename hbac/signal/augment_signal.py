@@ -5,6 +5,7 @@ As in `hbac.signal.augment`, each row is changed by its own chance, which follow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -20,6 +21,9 @@ from hbac.vocabulary import CENTRAL_S
 # Legend of tensor names: B window (row), T sample, D derivation, S frequency bin.
 
 _NOISE_LENGTH = 1 << 18
+# Of what a spectrum's gain over the octaves is made: a level, half a cosine, a whole one, …, and what each counts.
+_COSINES = (0.5, 1.0, 0.7, 0.5, 0.4)
+_COSINES_FROM_HZ, _COSINES_TO_HZ = 0.5, 20.0
 
 # Hands out what was drawn for a purpose, for the rows that are changed.
 Drawn = Callable[[str], Tensor]
@@ -41,6 +45,11 @@ class SignalAugment(nn.Module):
         drawn evenly (zero-phase Butterworth magnitudes of order 2).
     stop_p, stop_width_hz : float
         A band of this full width at half depth is taken out; its centre is drawn evenly below half of `sfreq`.
+    spectrum_p, spectrum_max_db : float
+        Another spectrum: a smooth gain over frequency, drawn as five cosines of the octaves from 0.5 Hz to 20 Hz whose
+        amplitudes are at most so many decibels, and less for the finer ones.
+    stretch_p, stretch_max : float
+        Time runs faster or slower around the window's middle, by at most this share (linear interpolation).
     shift_p, shift_max_s : float
         A shift in time, so far to either side; what is uncovered is filled with the mirror image of the signal's end.
     cut_p, cut_max_s : float
@@ -71,6 +80,10 @@ class SignalAugment(nn.Module):
         band_high_hz: float = 8.0,
         stop_p: float = 0.0,
         stop_width_hz: float = 2.0,
+        spectrum_p: float = 0.0,
+        spectrum_max_db: float = 6.0,
+        stretch_p: float = 0.0,
+        stretch_max: float = 0.15,
         shift_p: float = 0.0,
         shift_max_s: float = 2.0,
         cut_p: float = 0.0,
@@ -87,7 +100,8 @@ class SignalAugment(nn.Module):
             raise UserError(f"zero_max={zero_max}: at least 1 derivation")
         if not 0 <= band_low_hz < band_high_hz:
             raise UserError(f"band_low_hz={band_low_hz:g} must be from 0 to below band_high_hz={band_high_hz:g}")
-        for name in ("sfreq", "stop_width_hz", "shift_max_s", "cut_max_s", "noise_max", "centre_s"):
+        most = ("spectrum_max_db", "stretch_max", "shift_max_s", "cut_max_s", "noise_max")
+        for name in ("sfreq", "stop_width_hz", "centre_s", *most):
             if not self.settings[name] > 0:
                 raise UserError(f"{name}={self.settings[name]}: above 0")
         self._constants = Constants({"noise": _normals(_NOISE_LENGTH)} if noise_p else {})
@@ -99,6 +113,8 @@ class SignalAugment(nn.Module):
         # What belongs to the recording comes before what is lost of it.
         changes: dict[str, tuple[Callable[[Tensor, Drawn], Tensor], dict[str, int]]] = {
             "shift": (self._shift, {"shift": 1}),
+            "stretch": (self._stretch, {"stretch": 1}),
+            "spectrum": (self._colour, {"spectrum": len(_COSINES)}),
             "centre": (self._keep_centre, {"centre": 1}),
             "reverse": (lambda x, _: x.flip(-1), {}),
             "polarity": (lambda x, _: -x, {}),
@@ -132,6 +148,33 @@ class SignalAugment(nn.Module):
         source_BT = (n - 1) - ((n - 1) - source_BT).abs()
         shifted: Tensor = x_BDT.gather(2, source_BT[:, None, :].expand_as(x_BDT))
         return shifted
+
+    def _stretch(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
+        n = x_BDT.shape[-1]
+        speed_B1 = ((2 * drawn("stretch") - 1) * math.log1p(self.settings["stretch_max"])).exp()
+        middle = (n - 1) / 2
+        source_BT = ((torch.arange(n, device=x_BDT.device) - middle) * speed_B1 + middle).abs()
+        source_BT = (n - 1) - ((n - 1) - source_BT).abs()  # mirrored at both ends, as a shift
+        before_BT = source_BT.floor().clamp(0, max(n - 2, 0))
+        after_B1T = (source_BT - before_BT)[:, None, :].to(x_BDT.dtype)
+        index_BDT = before_BT.long()[:, None, :].expand_as(x_BDT)
+        stretched: Tensor = torch.lerp(
+            x_BDT.gather(2, index_BDT), x_BDT.gather(2, (index_BDT + 1).clamp(max=n - 1)), after_B1T
+        )
+        return stretched
+
+    def _colour(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
+        db_BC = (2 * drawn("spectrum") - 1) * self.settings["spectrum_max_db"]
+
+        def gain(hz_S: Tensor) -> Tensor:
+            octaves = math.log2(_COSINES_TO_HZ / _COSINES_FROM_HZ)
+            place_S = ((hz_S.clamp(min=_COSINES_FROM_HZ) / _COSINES_FROM_HZ).log2() / octaves).clamp(max=1)
+            db_BS = db_BC.new_zeros(())
+            for number, share in enumerate(_COSINES):
+                db_BS = db_BS + share * db_BC[:, number, None] * (torch.pi * number * place_S).cos()
+            return torch.pow(10.0, db_BS / 20)
+
+        return self._filter(x_BDT, gain)
 
     def _keep_centre(self, x_BDT: Tensor, drawn: Drawn) -> Tensor:
         n = x_BDT.shape[-1]

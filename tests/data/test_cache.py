@@ -28,7 +28,7 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
 
 
 def eeg(part: Part, **settings: Any) -> EEGDataModule:
-    raw = RawAugment(swap_p=0.5, drop_p=0.5, gain_p=0.5)
+    raw = RawAugment(swap_p=0.5, drop_p=0.5, gain_p=0.5, spread_p=0.5)
     augment = {"raw": raw, "signal": SignalAugment(sfreq=40.0, reverse_p=0.5, zero_p=0.5)}
     front_end = settings.pop("front_end", EEGFrontEnd())
     return module(EEGDataModule(part, front_end, **({"augment": augment} | folds(part) | settings)))

@@ -45,6 +45,7 @@ def _module(
     config = OmegaConf.load(AUGMENT / f"{augment}.yaml")
     if augment == "image":
         config.image.update(zero_p=0.5, band_p=0.5)
+        config.raw.update(spread_p=0.5)
     stages = {str(stage): build(node, "augment") for stage, node in config.items()}
     folds = np.arange(len(part.rows)) % 3
     return kind(part, front_end=front_end, fold_of_row=folds, fold=1, augment=stages, batch_size=4)

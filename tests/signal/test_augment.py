@@ -29,7 +29,8 @@ EACH = [
     RawAugment(swap_p=0.5),
     RawAugment(gain_p=0.5),
     RawAugment(drop_p=0.5),
-    RawAugment(swap_p=0.4, gain_p=0.6, drop_p=0.5),
+    RawAugment(spread_p=0.5),
+    RawAugment(swap_p=0.4, gain_p=0.6, drop_p=0.5, spread_p=0.4),
 ]
 
 
@@ -40,7 +41,7 @@ def test_a_row_is_changed_alike_in_any_batch_and_otherwise_in_another_epoch(augm
     together = augment(eeg, keys)
     assert torch.equal(eeg, before)
     order = torch.tensor([5, 0, 13])
-    assert torch.equal(augment(eeg[order], keys[order]).nan_to_num(1e9), together[order].nan_to_num(1e9))
+    torch.testing.assert_close(augment(eeg[order], keys[order]), together[order], rtol=1e-6, atol=1e-4, equal_nan=True)
     changed = (together != eeg).flatten(1).any(1)
     assert 0 < int(changed.sum()) < 16
     assert not torch.equal((augment(eeg, _keys(16, 1)) != eeg).flatten(1).any(1), changed)
@@ -99,6 +100,30 @@ def test_gain_of_a_half_precision_window_stays_finite_and_keeps_missing_samples(
     assert louder[:, 0].isnan().all()
 
 
+def test_what_all_electrodes_have_in_common_does_not_spread_and_what_one_has_spreads_to_its_neighbours() -> None:
+    augment = RawAugment(spread_p=1.0, spread_max=0.5)
+    common = torch.full((64, 3, 20), 70.0)
+    common[..., -1] = 5.0  # EKG
+    torch.testing.assert_close(augment(common, _keys(64)), common)
+    one = torch.zeros(400, 1, 20)
+    one[..., CHANNELS.index("C3")] = 1.0
+    spread = augment(one, _keys(400))[:, 0]
+    reach = spread.square().mean(0).sqrt()
+    assert reach[CHANNELS.index("C3")] > 0.9
+    assert reach[CHANNELS.index("T3")] > 3 * reach[CHANNELS.index("F8")]
+    assert (spread[:, -1] == 0).all()
+    assert spread[:, :19].fill_diagonal_(0).abs().max() <= 1.5
+
+
+def test_missing_samples_stay_missing_and_do_not_spread() -> None:
+    eeg = _eeg(20).half()
+    eeg[:, 5:9, 3] = float("nan")
+    eeg[:, :, 11] = float("nan")
+    spread = RawAugment(spread_p=1.0)(eeg, _keys(20))
+    assert spread.dtype == torch.float16
+    assert torch.equal(spread.isnan(), eeg.isnan())
+
+
 def test_dropped_channels_are_one_to_n_electrodes_missing_throughout() -> None:
     dropped = RawAugment(drop_p=1.0, drop_max=4)(_eeg(400, 10), _keys(400)).isnan()
     assert (dropped == dropped[:, :1]).all()
@@ -115,6 +140,7 @@ def test_dropped_channels_are_one_to_n_electrodes_missing_throughout() -> None:
         ({"gain_low": 0}, "gain_low=0"),
         ({"gain_low": 3, "gain_high": 1}, "the lower one first"),
         ({"drop_max": 19}, "drop_max=19: from 1 to 18"),
+        ({"spread_max": 0}, "spread_max=0: above 0"),
     ],
 )
 def test_bad_settings(settings: dict, message: str) -> None:
@@ -138,4 +164,8 @@ def test_mixing_in_the_front_end_equals_changing_the_electrodes_before_it(montag
     before, mixed = front_end(augment(eeg, _keys(12))), front_end(eeg, augment.mixing(_keys(12)))
     assert (before != front_end(eeg)).flatten(1).any(1).sum() > 6
     torch.testing.assert_close(mixed, before, atol=1e-9, rtol=0)
+    spread = RawAugment(spread_p=0.7, swap_p=0.5, gain_p=0.5)
+    complete = _eeg(12, 10_000).double()
+    mixed = front_end.derive(front_end.filter(complete), spread.mixing(_keys(12)))
+    torch.testing.assert_close(mixed, front_end(spread(complete, _keys(12))), atol=1e-5, rtol=0)
     assert torch.equal(front_end(eeg, RawAugment().mixing(_keys(12))), front_end(eeg))

@@ -9,7 +9,7 @@ from hbac.common.errors import UserError
 from hbac.signal.augment_signal import SignalAugment
 from hbac.signal.chance import row_keys
 
-NAMES = ("reverse", "polarity", "zero", "band", "stop", "shift", "cut", "noise", "centre")
+NAMES = ("reverse", "polarity", "zero", "band", "stop", "spectrum", "stretch", "shift", "cut", "noise", "centre")
 
 
 def _x(n: int = 16, n_times: int = 800) -> torch.Tensor:
@@ -113,6 +113,30 @@ def test_a_shift_moves_everything_by_the_same_time_and_no_more_than_allowed() ->
     assert shifted.max() <= 999
 
 
+def test_time_runs_faster_or_slower_around_the_middle() -> None:
+    seconds = (torch.arange(2001.0) - 1000) / 40
+    x = torch.sin(2 * torch.pi * 1.0 * seconds).expand(64, 2, -1).contiguous()
+    stretched = SignalAugment(40.0, stretch_p=1.0, stretch_max=0.25)(x, _keys(64))
+    assert torch.equal(stretched[:, 0], stretched[:, 1])
+    assert stretched[:, :, 1000].abs().max() < 1e-4
+    hz = torch.fft.rfft(stretched[:, 0, 400:-401]).abs().argmax(1) * 40 / 1200
+    assert hz.min() >= 0.79
+    assert hz.max() <= 1.26
+    assert hz.min() < 0.9 < 1.1 < hz.max()
+
+
+def test_a_spectrum_is_changed_smoothly_alike_in_all_derivations_and_by_no_more_than_allowed() -> None:
+    hz = torch.arange(1, 20)
+    x = torch.sin(2 * torch.pi * hz[:, None] * torch.arange(4000) / 40)[None].expand(64, -1, -1)
+    augment = SignalAugment(40.0, spectrum_p=1.0, spectrum_max_db=6.0)
+    coloured = augment(x, _keys(64))
+    db = 10 * (2 * coloured[..., 800:-800].square().mean(2)).log10()
+    assert db.abs().max() <= 6 * 3.1 + 0.1
+    assert db.std(0).min() > 2
+    assert db.diff(dim=1)[:, 4:].abs().max() < 6
+    assert torch.equal(augment(x[:, [3, 3]], _keys(64))[:, 0], augment(x[:, [3, 3]], _keys(64))[:, 1])
+
+
 def test_around_the_centre_is_nothing_its_mirror_image_or_its_repetition() -> None:
     x = torch.arange(1.0, 101.0).expand(64, 2, 100)
     found = SignalAugment(2.0, centre_p=1.0, centre_s=10.0)(x, _keys(64))
@@ -153,10 +177,10 @@ def test_noise_is_white_independent_and_of_the_drawn_size() -> None:
     assert abs(float(loud.mean() / loud.std())) < 0.03
 
 
-@pytest.mark.parametrize("name", ["band", "stop"])
+@pytest.mark.parametrize("name", ["band", "stop", "spectrum"])
 def test_what_is_filtered_has_no_edges_of_its_own(name: str) -> None:
     steady = torch.full((32, 2, 2000), 5.0) + torch.sin(torch.arange(2000.0))
-    changed = SignalAugment(**{f"{name}_p": 1.0})(steady, _keys(32))
+    changed = SignalAugment(**{f"{name}_p": 1.0}, spectrum_max_db=2.0)(steady, _keys(32))
     # A filter that wrapped around, or met zeros beyond the ends, would ring there by as much as the signal jumps.
     assert changed.diff(dim=2)[..., :40].abs().max() < 2.0
     assert changed.diff(dim=2)[..., -40:].abs().max() < 2.0
@@ -168,6 +192,7 @@ def test_what_is_filtered_has_no_edges_of_its_own(name: str) -> None:
         ({"cut_p": -0.1}, "cut_p=-0.1: a probability"),
         ({"zero_max": 0}, "zero_max=0: at least 1"),
         ({"band_low_hz": 9.0}, "band_low_hz=9 must be from 0 to below band_high_hz=8"),
+        ({"stretch_max": 0.0}, "stretch_max=0.0: above 0"),
         ({"shift_max_s": 0.0}, "shift_max_s=0.0: above 0"),
     ],
 )
