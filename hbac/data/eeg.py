@@ -24,7 +24,9 @@ class EEGDataModule(WindowDataModule):
 
         Not where they spread, also from electrodes that the montage leaves out: these are not filtered.
         """
-        mixing_BCC = None if self.augment["raw"].settings.get("spread_p") else self._mixing(key_B)
+        raw = self.augment["raw"]
+        spreads = isinstance(raw, RawAugment) and raw.settings["spread_p"] > 0
+        mixing_BCC = None if spreads else self._mixing(key_B)
         return super().augment_raw(windows, key_B) if mixing_BCC is None else {**windows, "mixing": mixing_BCC}
 
     def _mixing(self, key_B: Tensor | None) -> Tensor | None:

@@ -80,9 +80,14 @@ def test_the_front_end_makes_the_input(part: Part) -> None:
     torch.testing.assert_close(done["x"], raw[:, WINDOW_SAMPLES // 2].float(), equal_nan=True)
 
 
-@pytest.mark.parametrize("front_end", [Centre(), EEGFrontEnd()])
-def test_electrodes_are_changed_before_the_front_end_or_in_it(part: Part, front_end: nn.Module) -> None:
-    raw = RawAugment(swap_p=0.5, drop_p=0.5, gain_p=0.5)
+class Negative(nn.Module):
+    def forward(self, eeg: torch.Tensor, key_B: torch.Tensor) -> torch.Tensor:
+        return -eeg
+
+
+@pytest.mark.parametrize("raw", [RawAugment(0.5, 0.5, gain_p=0.5), RawAugment(spread_p=0.5, gain_p=0.5), Negative()])
+@pytest.mark.parametrize("front_end", [Centre(), EEGFrontEnd(), EEGFrontEnd("public_8")])
+def test_electrodes_are_changed_before_the_front_end_or_in_it(part: Part, front_end: nn.Module, raw: nn.Module) -> None:
     data = module(part, front_end=front_end, augment={"raw": raw})
     data.trainer = SimpleNamespace(training=True, current_epoch=2)
     batch = data.train_set.__getitems__(list(range(8)))
