@@ -104,6 +104,8 @@ class SignalAugment(nn.Module):
         for name in ("sfreq", "stop_width_hz", "centre_s", *most):
             if not self.settings[name] > 0:
                 raise UserError(f"{name}={self.settings[name]}: above 0")
+        if stretch_max > 1:
+            raise UserError(f"stretch_max={stretch_max:g}: at most 1, which is twice as fast")
         self._constants = Constants({"noise": _normals(_NOISE_LENGTH)} if noise_p else {})
 
     @torch.no_grad()

@@ -193,6 +193,7 @@ def test_what_is_filtered_has_no_edges_of_its_own(name: str) -> None:
         ({"zero_max": 0}, "zero_max=0: at least 1"),
         ({"band_low_hz": 9.0}, "band_low_hz=9 must be from 0 to below band_high_hz=8"),
         ({"stretch_max": 0.0}, "stretch_max=0.0: above 0"),
+        ({"stretch_max": 1.5}, "stretch_max=1.5: at most 1"),
         ({"shift_max_s": 0.0}, "shift_max_s=0.0: above 0"),
     ],
 )
