@@ -99,9 +99,6 @@ class RawAugment(nn.Module):
 
     Parameters
     ----------
-    spread_p, spread_max : float
-        Another head: with this probability, each electrode also records some of its neighbours, with either sign and
-        in sum nothing, so that what all have in common stays. How much is drawn evenly from 0 to `spread_max`.
     swap_p : float
         Probability of exchanging left and right, electrode for electrode. Labels stay: no class is of one side.
     drop_p : float
@@ -112,6 +109,9 @@ class RawAugment(nn.Module):
         Probability of another amplitude.
     gain_low, gain_high : float
         Factors between which it is drawn, evenly in its logarithm.
+    spread_p, spread_max : float
+        Another head: with this probability, each electrode also records some of its neighbours, with either sign and
+        in sum nothing, so that what all have in common stays. How much is drawn evenly from 0 to `spread_max`.
 
     Examples
     --------
