@@ -41,7 +41,7 @@ def test_a_row_is_changed_alike_in_any_batch_and_otherwise_in_another_epoch(augm
     together = augment(eeg, keys)
     assert torch.equal(eeg, before)
     order = torch.tensor([5, 0, 13])
-    torch.testing.assert_close(augment(eeg[order], keys[order]), together[order], rtol=1e-6, atol=1e-4, equal_nan=True)
+    assert torch.equal(augment(eeg[order], keys[order]).nan_to_num(1e9), together[order].nan_to_num(1e9))
     changed = (together != eeg).flatten(1).any(1)
     assert 0 < int(changed.sum()) < 16
     assert not torch.equal((augment(eeg, _keys(16, 1)) != eeg).flatten(1).any(1), changed)
