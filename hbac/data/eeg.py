@@ -20,13 +20,8 @@ class EEGDataModule(WindowDataModule):
     STAGES = ("raw", "signal", "mixup")
 
     def augment_raw(self, windows: Mapping[str, Tensor], key_B: Tensor) -> dict[str, Tensor]:
-        """Change the electrodes, or add ``mixing`` (batch, 20, 20): the front-end then does it, at no cost.
-
-        Not where they spread, also from electrodes that the montage leaves out: these are not filtered.
-        """
-        raw = self.augment["raw"]
-        spreads = isinstance(raw, RawAugment) and raw.settings["spread_p"] > 0
-        mixing_BCC = None if spreads else self._mixing(key_B)
+        """Change the electrodes, or add ``mixing`` (batch, 20, 20): the front-end then does it, at no cost."""
+        mixing_BCC = self._mixing(key_B)
         return super().augment_raw(windows, key_B) if mixing_BCC is None else {**windows, "mixing": mixing_BCC}
 
     def _mixing(self, key_B: Tensor | None) -> Tensor | None:
@@ -54,7 +49,11 @@ class EEGDataModule(WindowDataModule):
 
     def features(self, windows: Mapping[str, Tensor]) -> Tensor:
         """Filter and derive: (batch, derivations, samples)."""
-        x_BDT: Tensor = self.front_end(*(windows[name] for name in ("eeg", "mixing") if name in windows))
+        if "mixing" in windows and self.augment["raw"].settings["spread_p"]:
+            # Electrodes that the montage leaves out have a part in it, too.
+            x_BDT: Tensor = self.front_end.derive(self.front_end.filter(windows["eeg"]), windows["mixing"])  # type: ignore[operator]
+        else:
+            x_BDT = self.front_end(*(windows[name] for name in ("eeg", "mixing") if name in windows))
         return x_BDT
 
     def finish(self, features: Tensor, key_B: Tensor | None) -> Tensor:

@@ -166,7 +166,8 @@ class EEGFrontEnd(nn.Module):
 
         Returned is (B, n_chans, n_times of the output), float32 (float64 for float64), contiguous, in units of
         `scale_uv`, within plus and minus ``clip_uv / scale_uv``. `mixing_BCC`, (B, 20, 20), has the channels of each
-        window as sums of the stored ones (`hbac.signal.RawAugment.mixing`).
+        window as sums of the stored ones (`hbac.signal.RawAugment.mixing`); only those count which the montage needs,
+        and their partners of the other side. `filter` and `derive` take all.
         """
         x_BDT = self._empty(eeg_BTC, self.n_chans)
         with full_precision(eeg_BTC):
