@@ -166,7 +166,7 @@ class RawAugment(nn.Module):
             )
         if "gain" in chosen:
             gain_B = self._gains(drawn)
-            limit = _LARGEST_HALF if eeg_BTC.dtype == torch.float16 else float("inf")
+            limit = _largest(eeg_BTC.dtype)
             eeg_BTC = change_rows(
                 eeg_BTC,
                 chosen["gain"],
@@ -222,6 +222,9 @@ def _mixed(eeg_BTC: Tensor, mixing_BCC: Tensor) -> Tensor:
     """Mix channels by matrices (B, to, from); missing samples stay missing, and add nothing to others."""
     whole = eeg_BTC if eeg_BTC.dtype == torch.float64 else eeg_BTC.float()
     mixed_BTC = torch.matmul(whole.nan_to_num(0.0), mixing_BCC.to(whole.dtype).transpose(1, 2))
-    if eeg_BTC.dtype == torch.float16:
-        mixed_BTC = mixed_BTC.clamp(-_LARGEST_HALF, _LARGEST_HALF)
-    return mixed_BTC.where(eeg_BTC == eeg_BTC, float("nan"))
+    limit = _largest(eeg_BTC.dtype)
+    return mixed_BTC.clamp_(-limit, limit).masked_fill_(eeg_BTC.isnan(), float("nan"))
+
+
+def _largest(dtype: torch.dtype) -> float:
+    return _LARGEST_HALF if dtype == torch.float16 else float("inf")

@@ -146,8 +146,7 @@ class SignalAugment(nn.Module):
                 before, behind = max(shift, 0), max(-shift, 0)
                 rows.append(F.pad(x_DT[:, behind : n - before], (before, behind), "reflect"))
             return torch.stack(rows)
-        source_BT = (torch.arange(n, device=x_BDT.device) - shift_B[:, None]).abs()
-        source_BT = (n - 1) - ((n - 1) - source_BT).abs()
+        source_BT = _mirrored(torch.arange(n, device=x_BDT.device) - shift_B[:, None], n)
         shifted: Tensor = x_BDT.gather(2, source_BT[:, None, :].expand_as(x_BDT))
         return shifted
 
@@ -155,8 +154,7 @@ class SignalAugment(nn.Module):
         n = x_BDT.shape[-1]
         speed_B1 = ((2 * drawn("stretch") - 1) * math.log1p(self.settings["stretch_max"])).exp()
         middle = (n - 1) / 2
-        source_BT = ((torch.arange(n, device=x_BDT.device) - middle) * speed_B1 + middle).abs()
-        source_BT = (n - 1) - ((n - 1) - source_BT).abs()  # mirrored at both ends, as a shift
+        source_BT = _mirrored((torch.arange(n, device=x_BDT.device) - middle) * speed_B1 + middle, n)
         before_BT = source_BT.floor().clamp(0, max(n - 2, 0))
         after_B1T = (source_BT - before_BT)[:, None, :].to(x_BDT.dtype)
         index_BDT = before_BT.long()[:, None, :].expand_as(x_BDT)
@@ -243,6 +241,11 @@ class SignalAugment(nn.Module):
         t_T = torch.arange(n, device=x_BDT.device)
         silent_BT = (t_T >= start_B1) & (t_T < start_B1 + length_B1)
         return x_BDT.masked_fill(silent_BT[:, None, :], 0.0)
+
+
+def _mirrored(place: Tensor, n: int) -> Tensor:
+    """Bring places before the first of n samples, or behind the last, back into them, as by a mirror at that end."""
+    return (n - 1) - ((n - 1) - place.abs()).abs()
 
 
 def _normals(n: int) -> Tensor:
