@@ -21,7 +21,7 @@ class Place:
 
     what: str  # fold, or job where the sweep is over more than folds
     number: int  # of this one, from 0
-    total: int  # how many there are; 0 where they run side by side
+    total: int  # how many there are; 0 where that is not known, as where they run side by side
 
     def __str__(self) -> str:
         return f"{self.what} {self.number + 1}" + (f" of {self.total}" if self.total else "")
