@@ -46,7 +46,7 @@ from hbac.vocabulary import (
     WINDOW_S,
 )
 
-VERSION = 3  # of the simulator: another version means other data from the same seed
+VERSION = 4  # of the simulator: another version means other data from the same seed
 PARTS = ("train", "test")
 _PARTIAL = ".synthetic-partial-"
 _MARGIN_S = SPECTROGRAM_ROWS * SPECTROGRAM_ROW_S / 2 - WINDOW_S / 2  # spectrogram before an EEG's first window

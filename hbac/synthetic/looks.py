@@ -234,9 +234,9 @@ def _seizure(
     first = wish.start_s - uniform(rng, 0, 1) * (length - span)
     place = pick(rng, {"through": 0.55 + clarity, "starts": 0.25 * (1 - clarity), "ends": 0.2 * (1 - clarity)})
     if place == "starts":
-        first = wish.start_s + uniform(rng, -6, 3)
+        first = wish.start_s + uniform(rng, -6, 5)
     elif place == "ends":
-        first = wish.stop_s + uniform(rng, -3, 6) - length
+        first = wish.stop_s + uniform(rng, -5, 6) - length
     dim = "no" if seen > _CLEAR else "faint" if span > 18 or chance(rng, 0.6) else "short"
     if dim == "short":  # it fills a third of the window, or less
         filled = 10 * float(np.clip(0.32 + 0.1 * _logit(seen), 0.1, 0.6))

@@ -45,7 +45,6 @@ class Pattern:
     floor_uv: float  # least peak, whatever the background
     calm: float  # factor on the background while the pattern is on, 0 to 1
     roundness: float  # 0 for sharp discharges with quiet between them, 1 for a sinusoid; about 0.5 is in dispute
-    ictal: float  # 0 for no evolution, 1 for one that nobody disputes
     ragged: float  # irregular slow activity at its place and rate while it is on, as a share of its height
     seen_at: ClassVar[float] = 92.0  # percentile of the samples by whose height the eye goes
 
@@ -143,7 +142,7 @@ class Rhythmic(Pattern):
         for part, lag_s in enumerate(self.lags_s):
             wave = pulses(n, sfreq, at + lag_s, width, tall) - pulses(n, sfreq, after + lag_s, 1.1 * width, depth)
             if self.notch > 0:
-                wave -= pulses(n, sfreq, at + lag_s + lead, 0.2 * width, self.notch * tall)
+                wave -= pulses(n, sfreq, at + lag_s + lead, 0.35 * width, self.notch * tall)
             if self.sharp > 0 and part == 0:
                 wave -= pulses(n, sfreq, at + lead, np.full(at.size, 0.03), spiked)
             out[part] = wave
@@ -153,7 +152,7 @@ class Rhythmic(Pattern):
         quick, slow = wander(rng, n, sfreq, 0.7 / self.rate_hz)[0], wander(rng, n, sfreq, 8.0)[0]
         pace = self.rate_hz * np.exp(self.unrest * (0.8 * quick + 0.5 * slow))
         phase = 2 * np.pi * (np.cumsum(pace) / sfreq + uniform(rng, 0, 1))
-        at, notch_width = uniform(rng, 0, 2 * np.pi), uniform(rng, 0.15, 0.4)
+        at, notch_width = uniform(rng, 0, 2 * np.pi), uniform(rng, 0.3, 0.7)
         some = np.maximum(wander(rng, n, sfreq, 1.5 / self.rate_hz)[0], 0)
         out = np.empty((len(self.fields), n), dtype=np.float32)
         for part, lag_s in enumerate(self.lags_s):
@@ -241,7 +240,6 @@ def draw_periodic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         floor_uv=uniform(rng, 6, 22),
         calm=uniform(rng, 0.12, 0.7) if chance(rng, 0.35 if general else 0.15) else 1.0,
         roundness=float(np.clip(0.7 * filled + 0.6 * rhythmic, 0, 0.8)),
-        ictal=0.0,
         ragged=uniform(rng, 0.0, 0.5) if chance(rng, 0.6) else 0.0,
         variation=loguniform(rng, 0.03, 0.3),
         missing=uniform(rng, 0, 0.15) if chance(rng, 0.5) else 0.0,
@@ -289,14 +287,14 @@ def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         floor_uv=loguniform(rng, 5, 20),
         calm=uniform(rng, 0.4, 1.0) if chance(rng, 0.3) else 1.0,
         roundness=float(np.clip(1.0 - 0.55 * depth * (shape == "saw") + 0.03 * rng.standard_normal(), 0.6, 1)),
-        ictal=0.0,
         ragged=uniform(rng, 0.05, 0.6),
         unrest=loguniform(rng, 0.03, 0.22),
         harmonics=harmonics,
         waxing=uniform(rng, 0.05, 0.6),
         single=uniform(rng, 0.05, 0.35) if chance(rng, 0.4) else 0.0,
-        notch=uniform(rng, 0.1, 0.7) if chance(rng, 0.35) else 0.0,
-        sharp=uniform(rng, 0.1, 0.7) if chance(rng, 0.25) else 0.0,
+        notch=uniform(rng, 0.1, 0.5) if chance(rng, 0.35) else 0.0,
+        # Sharp waves on delta above 2.5 Hz would make it a seizure (ACNS 2021).
+        sharp=uniform(rng, 0.1, 0.5) if chance(rng, 0.25) and rate < 2.3 else 0.0,
         fast_hz=uniform(rng, 7, 25),
         fast=uniform(rng, 0.1, 0.5) if chance(rng, 0.25) else 0.0,
     )

@@ -1,8 +1,9 @@
 """Electrographic seizures: discharges that evolve in frequency, shape and place.
 
-Four kinds. *Spike-wave*: generalised 2.5–4 Hz that slows. *Evolving*: a rhythm of 3–11 Hz that grows, slows to a
-third and spreads. *Fast discharges*: periodic discharges above 2.3 Hz without much evolution, the kind in dispute.
-*Slow*: 1–2.5 Hz, a seizure only because it evolves: it quickens or slows by half, grows and spreads.
+Four kinds. *Spike-wave*: one to four spikes and a dome of up to three times their height, generalised, at 2.5–4 Hz and
+slowing. *Evolving*: a rhythm of 3–16 Hz that grows, slows to a third and spreads. *Fast discharges*: periodic
+discharges above 2.3 Hz without much evolution, the kind in dispute. *Slow*: 1–2.5 Hz, a seizure only because it
+evolves: it quickens or slows by half, grows and spreads.
 
 References
 ----------
@@ -15,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hbac.synthetic.draws import Array, chance, lognormal, loguniform, pick, pulses, uniform, wander
 from hbac.synthetic.fields import general_fields
@@ -22,13 +24,8 @@ from hbac.synthetic.head import MIRROR_INDEX, hill, lateral_place, normalise
 from hbac.synthetic.patient import Patient
 from hbac.synthetic.patterns import Pattern
 
-SEIZURE_KINDS = {"spike-wave": 0.2, "evolving": 0.42, "discharges": 0.2, "slow": 0.18}
-_LOOKS = {  # ranges of `Seizure.spike_width`, `wave` and `unrest`; `Pattern.ictal` without its slowing
-    "spike-wave": ((0.05, 0.1), (0.4, 1.3), (0.01, 0.1), 0.8),
-    "evolving": ((0.09, 0.2), (0.0, 1.0), (0.02, 0.18), 0.9),
-    "discharges": ((0.07, 0.17), (0.0, 0.8), (0.03, 0.15), 0.45),
-    "slow": ((0.06, 0.2), (0.0, 1.2), (0.03, 0.2), 0.7),
-}
+SEIZURE_KINDS = {"spike-wave": 0.25, "evolving": 0.38, "discharges": 0.21, "slow": 0.16}
+_UNREST = {"spike-wave": (0.01, 0.1), "evolving": (0.02, 0.18), "discharges": (0.03, 0.15), "slow": (0.03, 0.2)}
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,8 @@ class Seizure(Pattern):
     last_hz: float  # frequency at the end; `rate_hz` is that at the start
     build_up: float  # share of its length over which the amplitude grows
     spread: float  # how far through the seizure it spreads; above 1 it stays where it began
-    spike_width: float  # as a share of the period
-    wave: float  # height of the slow wave against the spike
+    shape: NDArray[np.float64]  # (bumps, 4): lag, width, both as shares of the period; height; 1 for what slows with it
+    restless: float  # how much discharges differ from each other
     unrest: float  # irregularity of the frequency
     onset_fast: float  # strength of the low-voltage fast activity in the first seconds (0 for none)
     tense: float  # how much more muscle there is in it (0 for no more)
@@ -60,9 +57,12 @@ class Seizure(Pattern):
         at = np.interp(beats, cycles, np.arange(n) / sfreq)
         period = 1 / np.interp(at, np.arange(n) / sfreq, pace)
         at = at + 0.04 * self.unrest * period * rng.standard_normal(at.size)
-        tall = np.exp(0.3 * rng.standard_normal(at.size))
-        wave = pulses(n, sfreq, at, self.spike_width * period, tall)
-        wave += pulses(n, sfreq, at + 0.45 * period, 0.19 * period, -self.wave * tall)
+        count = (at.size, len(self.shape))
+        long = np.where(self.shape[:, 3] > 0, period[:, None], np.minimum(period, 1 / self.rate_hz)[:, None])
+        lag = self.shape[:, 0] * long * (1 + 0.3 * self.restless * rng.standard_normal(count))
+        width = self.shape[:, 1] * long * np.exp(0.3 * self.restless * rng.standard_normal(count))
+        tall = np.exp(0.3 * rng.standard_normal((at.size, 1)) + self.restless * rng.standard_normal(count))
+        wave = pulses(n, sfreq, at[:, None] + lag, width, self.shape[:, 2] * tall)
         wave *= swing.astype(np.float32)
         if self.onset_fast > 0:
             early = np.exp(-0.5 * ((t - self.start_s - 1.5) / 1.5) ** 2) * (t > self.start_s)
@@ -75,6 +75,28 @@ class Seizure(Pattern):
             shift = round(float(self.lags_s[part]) * sfreq)
             out[part] = opened * np.roll(wave, shift)
         return out
+
+
+def _shape(rng: np.random.Generator, kind: str, rate_hz: float) -> NDArray[np.float64]:
+    """Draw one discharge and its slow wave: `Seizure.shape`, at most 1 high."""
+    sign = 1 if chance(rng, 0.6) else -1
+    if kind == "spike-wave":
+        width, apart = uniform(rng, 0.012, 0.035) * rate_hz, uniform(rng, 0.04, 0.08) * rate_hz
+        spikes = int(rng.integers(2, 5)) if chance(rng, 0.4) else 1
+        rows = [(-apart * k, width, uniform(rng, 0.5, 1.0), 0.0) for k in range(spikes)]
+        rows.append((1.8 * width, 1.3 * width, -uniform(rng, 0.0, 0.7), 0.0))
+        rows.append((uniform(rng, 0.4, 0.55), uniform(rng, 0.14, 0.22), sign * loguniform(rng, 0.3, 3.0), 1.0))
+    else:
+        low, high = {"evolving": (0.09, 0.2), "discharges": (0.07, 0.17), "slow": (0.06, 0.2)}[kind]
+        wave = uniform(rng, 0.0, 1.2 if kind == "slow" else 0.9)
+        rows = [(0.0, uniform(rng, low, high), 1.0, 1.0), (0.45, uniform(rng, 0.15, 0.22), -wave, 1.0)]
+        if chance(rng, 0.4):  # sharper than a wave: spikes on it, phases beside it
+            for _ in range(int(rng.integers(1, 4))):
+                sharp = loguniform(rng, 0.012, 0.05) * rate_hz
+                rows.append((uniform(rng, -0.3, 0.3), min(sharp, 0.12), sign * uniform(rng, 0.3, 1.2), 0.0))
+    found = np.array(rows)
+    found[:, 2] /= np.abs(found[:, 2]).max()
+    return found
 
 
 def draw_seizure(
@@ -105,7 +127,7 @@ def draw_seizure(
     if kind == "spike-wave":
         first, drop = uniform(rng, 2.5, 4.2), uniform(rng, 0.55, 1.0)
     elif kind == "evolving":
-        first, drop = loguniform(rng, 3, 11), uniform(rng, 0.3, 0.8)
+        first, drop = loguniform(rng, 3, 16), uniform(rng, 0.3, 0.8)
     elif kind == "slow":
         first = loguniform(rng, 1.0, 2.5)
         drop = uniform(rng, 0.45, 0.75) if chance(rng, 0.6) else uniform(rng, 1.4, 2.2)
@@ -113,8 +135,6 @@ def draw_seizure(
         first, drop = uniform(rng, 2.4, 4.2), uniform(rng, 0.7, 1.1)
         if disputed >= 0.1:
             first, drop = uniform(rng, 2.3, 3.0) - disputed, uniform(rng, 0.7 + 0.3 * disputed, 1.0)
-    widths, heights, unrests, ictal = _LOOKS[kind]
-    width, wave, unrest = uniform(rng, *widths), uniform(rng, *heights), uniform(rng, *unrests)
     if chance(rng, 0.5):
         gains = [-g for g in gains]
     return Seizure(
@@ -126,7 +146,6 @@ def draw_seizure(
         floor_uv=lognormal(rng, 25, 0.8, 5, 250),
         calm=uniform(rng, 0.5, 1.0),
         roundness=0.5,
-        ictal=float(np.clip(ictal + 0.35 * (1 - drop) * (kind != "evolving"), 0, 1)),
         ragged=uniform(rng, 0.0, 0.6),
         kind=kind,
         start_s=start_s,
@@ -134,9 +153,9 @@ def draw_seizure(
         last_hz=max(first * drop, 0.6 if kind == "slow" else 1.5),
         build_up=uniform(rng, 0.05, 0.5),
         spread=spread,
-        spike_width=width,
-        wave=wave,
-        unrest=unrest * loguniform(rng, 0.7, 2),
+        shape=_shape(rng, kind, first),
+        restless=uniform(rng, 0.02, 0.25),
+        unrest=uniform(rng, *_UNREST[kind]) * loguniform(rng, 0.7, 2),
         onset_fast=uniform(rng, 0.03, 0.2) if kind == "evolving" and chance(rng, 0.4) else 0.0,
         tense=loguniform(rng, 0.5, 10) if chance(rng, 0.45) else 0.0,
     )

@@ -41,7 +41,7 @@ def simulate_window(
     truth : dict
         ``label``; ``shares`` (6,) of the votes of the panel for many; ``patterns``, a list with ``kind``, ``side``
         (-1 left, 0 neither, +1 right), ``lateral`` (-1 to 1, of the energy), ``rate_hz``, ``roundness``,
-        ``ictal``, ``stretches_s`` (starts and stops on the window's clock), ``peak_uv`` and ``field`` (19,); and
+        ``stretches_s`` (starts and stops on the window's clock), ``peak_uv`` and ``field`` (19,); and
         ``side``, that of the strongest pattern.
 
     Raises
@@ -81,7 +81,6 @@ def simulate_window(
                 "lateral": lateralisation(parts),
                 "rate_hz": pattern.rate_hz,
                 "roundness": pattern.roundness,
-                "ictal": pattern.ictal,
                 "stretches_s": [(e.start_s - start_s, e.stop_s - start_s) for e in layer.episodes],
                 "peak_uv": float(np.abs(layer.waves).max()),
                 "field": layer.fields[0] * pattern.gains[0],
