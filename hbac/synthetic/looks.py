@@ -126,8 +126,8 @@ def show(
     first = draw_pattern(rng, patient, label, clarity)
     if second == _SEIZURE:
         # Experts disagree from 2.5 discharges a second on, or where the rate changes somewhat.
-        at_hz = 2.6 + 0.3 * _logit(part) if isinstance(first, Periodic) else 2.9 + 0.35 * _logit(part)
-        rate = float(np.clip(at_hz + 0.15 * rng.standard_normal(), 1.2, 3.6))
+        at_hz = 2.6 + 0.3 * _logit(part) if isinstance(first, Periodic) else 2.7 + 0.3 * _logit(part)
+        rate = float(np.clip(at_hz + 0.15 * rng.standard_normal(), 1.2, 3.4))
         if part > 0.08 and chance(rng, 0.8):
             first = at_rate(first, rate)
         return _pattern(rng, first, wish, start_s, stop_s, clarity, seen)

@@ -261,7 +261,7 @@ def at_rate(pattern: Pattern, rate_hz: float) -> Pattern:
 
 def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) -> Rhythmic:
     """Draw rhythmic delta activity, generalised or lateral."""
-    rate = lognormal(rng, 1.65, 0.34, 0.8, 3.3)
+    rate = lognormal(rng, 1.6, 0.3, 0.7, 2.6)  # delta waves above 2.5 Hz for ten seconds are rarely left without dispute
     if general:
         fields, gains, lags = general_fields(rng, uniform(rng, 0, 0.12) if chance(rng, 0.6) else 0.0)
     else:
