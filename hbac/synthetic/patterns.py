@@ -261,7 +261,7 @@ def at_rate(pattern: Pattern, rate_hz: float) -> Pattern:
 
 def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) -> Rhythmic:
     """Draw rhythmic delta activity, generalised or lateral."""
-    rate = lognormal(rng, 1.6, 0.3, 0.7, 2.6)  # delta waves above 2.5 Hz for ten seconds are rarely left without dispute
+    rate = lognormal(rng, 1.6, 0.3, 0.7, 2.6)  # faster delta is in dispute with seizures: `looks.show`
     if general:
         fields, gains, lags = general_fields(rng, uniform(rng, 0, 0.12) if chance(rng, 0.6) else 0.0)
     else:
