@@ -29,7 +29,7 @@ _SEIZURE, _LPD, _GPD, _LRDA, _GRDA, _OTHER = range(len(CLASSES))
 assert CLASSES == ("seizure", "lpd", "gpd", "lrda", "grda", "other")
 
 # Peak over the spread of all else at which half of the experts see a pattern, and how steeply more do above it.
-_HALF_SEEN = {Periodic: (3.6, 3.0), Rhythmic: (2.0, 3.2), Seizure: (2.6, 3.0)}
+_HALF_SEEN = {Periodic: (3.1, 3.0), Rhythmic: (1.4, 3.2), Seizure: (1.9, 3.0)}
 _SEEN_TO_EVOLVE_S = 45.0  # a seizure of this length at most changes by a tenth or more within ten seconds
 _CLEAR = 0.85  # what so many experts see need not be held down
 

@@ -287,8 +287,8 @@ def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         floor_uv=loguniform(rng, 5, 20),
         calm=uniform(rng, 0.4, 1.0) if chance(rng, 0.3) else 1.0,
         roundness=float(np.clip(1.0 - 0.55 * depth * (shape == "saw") + 0.03 * rng.standard_normal(), 0.6, 1)),
-        ragged=uniform(rng, 0.05, 0.6),
-        unrest=loguniform(rng, 0.03, 0.22),
+        ragged=uniform(rng, 0.05, 0.8),
+        unrest=loguniform(rng, 0.04, 0.4),
         harmonics=harmonics,
         waxing=uniform(rng, 0.05, 0.6),
         single=uniform(rng, 0.05, 0.35) if chance(rng, 0.4) else 0.0,
@@ -296,5 +296,5 @@ def draw_rhythmic(rng: np.random.Generator, patient: Patient, *, general: bool) 
         # Sharp waves on delta above 2.5 Hz would make it a seizure (ACNS 2021).
         sharp=uniform(rng, 0.1, 0.5) if chance(rng, 0.25) and rate < 2.3 else 0.0,
         fast_hz=uniform(rng, 7, 25),
-        fast=uniform(rng, 0.1, 0.5) if chance(rng, 0.25) else 0.0,
+        fast=uniform(rng, 0.1, 0.6) if chance(rng, 0.4) else 0.0,
     )
