@@ -103,7 +103,7 @@ def draw_recorder(rng: np.random.Generator, patient: Patient) -> Recorder:
         reference_uv=patient.reference_uv * loguniform(rng, 0.4, 2.5),
         drift_uv=drift.astype(np.float32),
         faults=tuple(faults),
-        clip_uv=float(rng.choice([np.inf, 3276.7, 1600.0, 800.0, 500.0], p=[0.6, 0.25, 0.08, 0.05, 0.02])),
+        clip_uv=float(rng.choice([8192.0, 3276.7, 1600.0, 800.0, 500.0], p=[0.6, 0.25, 0.08, 0.05, 0.02])),
         ekg=pick(rng, {"good": 0.78, "noisy": 0.08, "flat": 0.04, "eeg": 0.1}),
         offset_uv=(lognormal(rng, 3, 1.2, 0, 100) * rng.standard_normal(20)).astype(np.float32),
         spread=_spread(rng),
@@ -178,9 +178,7 @@ def apply_recorder(
         weight = recorder.mains_uv * np.exp(1j * recorder.mains_phase)
         out += (weight.real[:, None] * wave.real - weight.imag[:, None] * wave.imag).astype(np.float32)
     out += recorder.offset_uv[:, None]
-    if np.isfinite(recorder.clip_uv):
-        np.clip(out, -recorder.clip_uv, recorder.clip_uv, out=out)
-    return out
+    return np.clip(out, -recorder.clip_uv, recorder.clip_uv, out=out)
 
 
 def add_gaps(rng: np.random.Generator, eeg: Array, sfreq: float) -> None:
