@@ -39,7 +39,8 @@ class Seizure(Pattern):
     build_up: float  # share of its length over which the amplitude grows
     spread: float  # how far through the seizure it spreads; above 1 it stays where it began
     shape: NDArray[np.float64]  # (bumps, 4): lag, width, both as shares of the period; height; 1 for what slows with it
-    restless: float  # how much discharges differ from each other
+    restless: float  # how much discharges differ from each other, in shape and height
+    waxing: float  # strength of waxing and waning
     unrest: float  # irregularity of the frequency
     onset_fast: float  # strength of the low-voltage fast activity in the first seconds (0 for none)
     tense: float  # how much more muscle there is in it (0 for no more)
@@ -52,7 +53,7 @@ class Seizure(Pattern):
         pace = pace * np.exp(self.unrest * wander(rng, n, sfreq, 1.0)[0])
         cycles = np.cumsum(pace) / sfreq + uniform(rng, 0, 1)
         grow = np.clip(u / max(self.build_up, 1e-3), 0.12, 1) ** 0.8
-        swing = on * grow * np.exp(0.3 * wander(rng, n, sfreq, 1.5)[0])
+        swing = on * grow * np.exp(self.waxing * wander(rng, n, sfreq, 1.5)[0])
         beats = np.arange(int(np.ceil(cycles[0])), int(cycles[-1]) + 1)
         at = np.interp(beats, cycles, np.arange(n) / sfreq)
         period = 1 / np.interp(at, np.arange(n) / sfreq, pace)
@@ -61,7 +62,7 @@ class Seizure(Pattern):
         long = np.where(self.shape[:, 3] > 0, period[:, None], np.minimum(period, 1 / self.rate_hz)[:, None])
         lag = self.shape[:, 0] * long * (1 + 0.3 * self.restless * rng.standard_normal(count))
         width = self.shape[:, 1] * long * np.exp(0.3 * self.restless * rng.standard_normal(count))
-        tall = np.exp(0.3 * rng.standard_normal((at.size, 1)) + self.restless * rng.standard_normal(count))
+        tall = np.exp(self.restless * (rng.standard_normal((at.size, 1)) + rng.standard_normal(count)))
         wave = pulses(n, sfreq, at[:, None] + lag, width, self.shape[:, 2] * tall)
         wave *= swing.astype(np.float32)
         if self.onset_fast > 0:
@@ -146,7 +147,7 @@ def draw_seizure(
         floor_uv=lognormal(rng, 25, 0.8, 5, 250),
         calm=uniform(rng, 0.5, 1.0),
         roundness=0.5,
-        ragged=uniform(rng, 0.0, 0.6),
+        ragged=uniform(rng, 0.0, 0.6) if chance(rng, 0.6) else 0.0,
         kind=kind,
         start_s=start_s,
         stop_s=stop_s,
@@ -154,7 +155,8 @@ def draw_seizure(
         build_up=uniform(rng, 0.05, 0.5),
         spread=spread,
         shape=_shape(rng, kind, first),
-        restless=uniform(rng, 0.02, 0.25),
+        restless=uniform(rng, 0.02, 0.3),
+        waxing=uniform(rng, 0.03, 0.4),
         unrest=uniform(rng, *_UNREST[kind]) * loguniform(rng, 0.7, 2),
         onset_fast=uniform(rng, 0.03, 0.2) if kind == "evolving" and chance(rng, 0.4) else 0.0,
         tense=loguniform(rng, 0.5, 10) if chance(rng, 0.45) else 0.0,
