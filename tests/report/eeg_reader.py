@@ -25,5 +25,6 @@ def press(browser: Browser, key: str, shift: bool = False) -> None:
 
 
 def shown(browser: Browser) -> list[str]:
-    """Window, montage, filters, notch and seconds that are shown."""
+    """Window, montage, filters, notch and seconds that are shown, once the page is drawn."""
+    browser.wait(SHOWN)
     return str(browser.run(f"return {SHOWN}")).split()

@@ -61,7 +61,6 @@ def test_the_mouse_says_time_and_microvolts_and_measures(opened: Browser) -> Non
 
 def test_buttons_turn_pages_and_a_list_shows_the_saliency(opened: Browser) -> None:
     opened.click("#eeg-earlier")
-    opened.wait(SHOWN)
     assert shown(opened)[-2:] == ["10", "20"]
     for _ in range(2):
         opened.click("#eeg-later")
