@@ -1,6 +1,6 @@
 """Electrographic seizures: discharges that evolve in frequency, shape and place.
 
-Four kinds. *Spike-wave*: one to four spikes and a dome of up to five times their height, generalised, at 2.5–4 Hz and
+Four kinds. *Spike-wave*: one to four spikes and a dome, up to 1.8 times as high, generalised, at 2.5–4 Hz and
 slowing. *Evolving*: a rhythm of 2.5–16 Hz that grows, slows to a third and spreads. *Fast discharges*: periodic
 discharges above 2.3 Hz without much evolution, the kind in dispute. *Slow*: 1–2.5 Hz, a seizure only because it
 evolves: it quickens or slows by half, grows and spreads.
@@ -86,7 +86,7 @@ def _shape(rng: np.random.Generator, kind: str, rate_hz: float) -> NDArray[np.fl
         spikes = int(rng.integers(2, 5)) if chance(rng, 0.4) else 1
         rows = [(-apart * k, width, uniform(rng, 0.5, 1.0), 0.0) for k in range(spikes)]
         rows.append((1.8 * width, 1.3 * width, -uniform(rng, 0.0, 0.7), 0.0))
-        rows.append((uniform(rng, 0.4, 0.55), uniform(rng, 0.14, 0.24), sign * loguniform(rng, 0.4, 5.0), 1.0))
+        rows.append((uniform(rng, 0.4, 0.55), uniform(rng, 0.14, 0.24), sign * loguniform(rng, 0.3, 1.8), 1.0))
     else:
         low, high = {"evolving": (0.09, 0.2), "discharges": (0.07, 0.17), "slow": (0.06, 0.2)}[kind]
         wave = uniform(rng, 0.0, 1.2 if kind == "slow" else 0.9)

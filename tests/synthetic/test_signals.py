@@ -175,7 +175,7 @@ def test_periodic_discharges_repeat_at_their_rate() -> None:
 
 
 @pytest.mark.parametrize("label", ["lrda", "grda"])
-def test_rhythmic_delta_peaks_between_point_eight_and_three_point_three_hertz(label: str) -> None:
+def test_rhythmic_delta_peaks_below_two_point_six_hertz(label: str) -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
         pattern = draw_pattern(rng, draw_patient(rng), CLASSES.index(label))
@@ -204,6 +204,34 @@ def test_evolving_seizures_slow_down_and_grow() -> None:
         assert wave[-4000:].std() > wave[:2000].std()
         assert 2.5 <= seizure.rate_hz <= 16
     assert found >= 10
+
+
+def test_spike_wave_has_spikes_and_in_some_more_dome_than_spike() -> None:
+    sharp, slow = [], []
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        seizure = draw_seizure(rng, draw_patient(rng), 0.0, 60.0)
+        if seizure.kind != "spike-wave":
+            continue
+        even = replace(seizure, restless=0.02, unrest=0.01, waxing=0.0)
+        wave = even.waves(rng, 0.0, 12000, SFREQ, np.ones(12000, dtype=np.float32))[0][4000:8000]
+        f, power = welch(wave, SFREQ, nperseg=1000)
+        sharp.append(power[f > 2.5 * seizure.rate_hz].sum() / power.sum())
+        slow.append(power[f < 1.5 * seizure.rate_hz].sum() / power.sum())
+    assert len(sharp) >= 10
+
+    assert np.mean(np.array(sharp) > 0.02) > 0.6
+    assert 0.2 < np.mean(np.array(slow) > 0.5) < 0.8
+
+
+def test_sharp_waves_ride_on_slow_delta_only() -> None:
+    found = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        pattern = draw_pattern(rng, draw_patient(rng), CLASSES.index("grda"))
+        assert isinstance(pattern, Rhythmic)
+        found.append((pattern.rate_hz, pattern.sharp))
+    assert max(rate for rate, sharp in found if sharp > 0) < 2.3 < max(rate for rate, _ in found)
 
 
 def test_mains_and_reference_noise_vanish_in_bipolar_or_above_the_band() -> None:
