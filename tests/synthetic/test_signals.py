@@ -206,7 +206,7 @@ def test_evolving_seizures_slow_down_and_grow() -> None:
     assert found >= 10
 
 
-def test_spike_wave_has_spikes_and_in_some_more_dome_than_spike() -> None:
+def test_spike_wave_has_spikes_and_in_most_more_dome_than_spike() -> None:
     sharp, slow = [], []
     for seed in range(80):
         rng = np.random.default_rng(seed)
@@ -221,7 +221,7 @@ def test_spike_wave_has_spikes_and_in_some_more_dome_than_spike() -> None:
     assert len(sharp) >= 10
 
     assert np.mean(np.array(sharp) > 0.02) > 0.6
-    assert 0.2 < np.mean(np.array(slow) > 0.5) < 0.8
+    assert 0.5 < np.mean(np.array(slow) > 0.5) < 1
 
 
 def test_sharp_waves_ride_on_slow_delta_only() -> None:
