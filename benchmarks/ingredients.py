@@ -37,7 +37,6 @@ TWO_STAGES = (
     "stages.all_rows.trainer.max_epochs=6",
     "trainer.max_epochs=3",
 )
-OTHERS = ("+augment.raw.spread_p=0.5", "+augment.signal.spectrum_p=0.5", "+augment.signal.stretch_p=0.5")
 HEAD = "task.population_head=true"
 # What a user types; the first is what the others are compared with.
 RECIPES: dict[str, tuple[str, ...]] = {
@@ -47,7 +46,6 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "`labels.min_votes=10`": (*PLAIN, "labels.min_votes=10"),
     "two stages: 6 epochs on all rows, 3 on those with 10 or more votes": TWO_STAGES,
     "two stages and `task.population_head=true`": (*TWO_STAGES, HEAD),
-    "`task.population_head=true`, another head, spectrum and speed": (*PLAIN, HEAD, *OTHERS),
     "`experiment=strong`": ("experiment=strong", *DATA),
     "`experiment=public_resnet_gru`": ("experiment=public_resnet_gru",),
 }
