@@ -69,9 +69,10 @@ def train(recipe: str, fold: int, outputs: Path, size: tuple[str, ...]) -> None:
     note.write_text(json.dumps({"run": run, "seconds": usage.ru_utime + usage.ru_stime}))
 
 
-def notes(recipe: str, outputs: Path) -> list[dict[str, Any]]:
-    """Return what is known of the folds of a recipe."""
-    return [json.loads(note.read_text()) for note in sorted(folder_of(recipe, outputs).glob("fold*.json"))]
+def notes(recipe: str, outputs: Path, folds: list[int]) -> list[dict[str, Any]]:
+    """Return what is known of these folds of a recipe."""
+    files = [folder_of(recipe, outputs) / f"fold{fold}.json" for fold in folds]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
 
 
 def folder_of(recipe: str, outputs: Path) -> Path:
@@ -79,10 +80,10 @@ def folder_of(recipe: str, outputs: Path) -> Path:
     return outputs / "ingredients" / f"{list(RECIPES).index(recipe):02d}"
 
 
-def table(outputs: Path, recipes: list[str]) -> str:
+def table(outputs: Path, recipes: list[str], folds: list[int]) -> str:
     """Compare the recipes that have been trained."""
     tables: dict[str, PredictionTable] = {
-        r: next(iter(collect([note["run"] for note in notes(r, outputs)]))) for r in recipes
+        r: next(iter(collect([note["run"] for note in notes(r, outputs, folds)]))) for r in recipes
     }
     populations = list(POPULATIONS.items())
     head = ["recipe", *(f"KL {p.title}" for _, p in populations), *(f"change, {p.title}" for _, p in populations[:2])]
@@ -98,7 +99,7 @@ def table(outputs: Path, recipes: list[str]) -> str:
             inside = population.contains(own["n_votes"])
             pair = paired_bootstrap(own["kl"][inside], plain["kl"][inside], own["patient_id"][inside])
             cells.append("" if recipe == recipes[0] else show(pair, sign="+"))
-        seconds = sum(note["seconds"] for note in notes(recipe, outputs))
+        seconds = sum(note["seconds"] for note in notes(recipe, outputs, folds))
         lines.append(" | ".join([*cells, f"{seconds / 60:.0f}"]))
     return "\n".join(f"| {line} |" for line in lines)
 
@@ -143,7 +144,8 @@ def main() -> None:
         jobs = [(recipe, fold) for recipe in recipes for fold in folds]
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda job: train(*job, options.outputs, size), jobs))
-    print(table(options.outputs, [recipe for recipe in recipes if len(notes(recipe, options.outputs)) == len(folds)]))
+    known = [recipe for recipe in recipes if len(notes(recipe, options.outputs, folds)) == len(folds)]
+    print(table(options.outputs, known, folds))
 
 
 if __name__ == "__main__":

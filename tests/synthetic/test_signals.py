@@ -220,7 +220,6 @@ def test_spike_wave_has_spikes_and_in_most_more_dome_than_spike() -> None:
         sharp.append(power[f > 2.5 * seizure.rate_hz].sum() / power.sum())
         slow.append(power[f < 1.5 * seizure.rate_hz].sum() / power.sum())
     assert len(sharp) >= 10
-
     assert np.mean(np.array(sharp) > 0.02) > 0.6
     assert 0.5 < np.mean(np.array(slow) > 0.5) < 1
 
