@@ -62,7 +62,7 @@ def test_a_network_trained_for_ten_seconds_loses_less(tmp_path: Path) -> None:
     share_NK = votes_NK / votes_NK.sum(axis=1, keepdims=True)
     files = [tmp_path / "new" / "train_eegs" / f"{i}.parquet" for i in range(len(votes_NK))]
     eeg = [pd.read_parquet(file)[list(CHANNELS)].to_numpy(np.float32).T for file in files]
-    setting = ["dataset=hms", "dataset.root=data", "labels.n_folds=4", "trainer.max_epochs=10", "logger=csv"]
+    setting = ["dataset=hms", "dataset.root=data", "labels.n_folds=4", "trainer.max_epochs=20", "logger=csv"]
     found = {}
     for name, more in (("plain", []), ("ten_seconds", ["experiment=ten_seconds"])):
         command(tmp_path, "hbac.train", *more, *setting, f"outputs={name}")
