@@ -21,10 +21,11 @@ return [box.left + xaxis.l2p(t.x[i]) + xaxis._offset, box.top + yaxis.l2p(t.y[i]
 def point_at(browser: Browser, seconds: float) -> float:
     """Move the mouse to a trace at a time, until the page says what is there; returns the microvolts of that point."""
     x, y, uv = browser.run(POINT, seconds)
-    for at in (x - 40, x):
+    there = f"({LABEL}.startsWith('T4-T6  ') && Math.abs(Number({LABEL}.split(' ').at(-2)) - {seconds}) < 0.06)"
+    for at, expected in ((x - 40, f"!{there}"), (x, there)):  # a label of an earlier move says nothing of this one
         event = {"type": "mouseMoved", "x": at, "y": y, "button": "none"}
         browser.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
-    browser.wait(f"{LABEL}.startsWith('T4-T6  ') && Math.abs(Number({LABEL}.split(' ').at(-2)) - {seconds}) < 0.06")
+        browser.wait(expected)
     return float(uv)
 
 
