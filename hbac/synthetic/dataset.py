@@ -46,7 +46,7 @@ from hbac.vocabulary import (
     WINDOW_S,
 )
 
-VERSION = 4  # of the simulator: another version means other data from the same seed
+VERSION = 5  # of the simulator: another version means other data from the same seed
 PARTS = ("train", "test")
 _PARTIAL = ".synthetic-partial-"
 _MARGIN_S = SPECTROGRAM_ROWS * SPECTROGRAM_ROW_S / 2 - WINDOW_S / 2  # spectrogram before an EEG's first window
@@ -78,7 +78,7 @@ class Size:
 SIZES = {
     "tiny": Size(24, 6, (1.0,), 0.2, 3, 0.9),  # to try commands on: nothing can be learnt from it
     "small": Size(760, 60, (0.88, 0.12), 0.1, 4, 1.0),  # many patients: what limits learning first
-    "medium": Size(3000, 200, (0.85, 0.15), 0.8, 60, 0.0),  # a table of ingredients, five folds each
+    "medium": Size(9000, 200, (0.85, 0.15), 0.8, 60, 0.0),  # a table of ingredients, five folds each
     "large": Size(1950, 400, (0.10,) * 4 + (0.08,) * 4 + (0.035,) * 8, 1.0, 60, 0.0),
 }
 
@@ -352,5 +352,6 @@ def _write_text(path: Path, text: str) -> None:
 
 def _write_table(path: Path, columns: dict[str, Array | NDArray[Any]]) -> None:
     partial = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
-    pq.write_table(pa.table(columns), partial, compression="snappy", use_dictionary=False, write_statistics=False)
+    plain = {"use_dictionary": False, "write_statistics": False}
+    pq.write_table(pa.table(columns), partial, compression="zstd", use_byte_stream_split=True, **plain)
     partial.replace(path)

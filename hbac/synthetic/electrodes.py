@@ -41,6 +41,7 @@ FAULTS = {
 }
 # How often a recording has stretches without samples, and how much of it then: 0.12 % over all.
 _GAP_CHANCE = 0.05
+_STEP_UV = np.float32(1 / 32)  # of the converter
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ def apply_recorder(
         weight = recorder.mains_uv * np.exp(1j * recorder.mains_phase)
         out += (weight.real[:, None] * wave.real - weight.imag[:, None] * wave.imag).astype(np.float32)
     out += recorder.offset_uv[:, None]
+    np.rint(out / _STEP_UV, out=out)
+    out *= _STEP_UV
     return np.clip(out, -recorder.clip_uv, recorder.clip_uv, out=out)
 
 
