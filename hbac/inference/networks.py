@@ -79,8 +79,8 @@ class Networks:
 
         Of `device` and `precision`, ``auto`` is what `choose_place` makes of them; those of other machines where they
         predict `elsewhere`, and the networks only wait to be sent there. Networks with a map for each vote population
-        predict by that of `population`; where absent, by that of their run, whose out-of-fold table it made and the
-        blend was fitted on.
+        predict by that of `population` (``all``: the mean of both); where absent, by that of their run, whose
+        out-of-fold table it made and the blend was fitted on.
 
         A `UserError` when a member has no runs (its table came from elsewhere), a run folder is missing or damaged, or
         there is no such precision, device or population.

@@ -9,10 +9,12 @@ rows teach the features, and neither protocol miscalibrates the other.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from hbac.common.errors import UserError
+from hbac.common.choices import check_choice
 from hbac.vocabulary import MANY_VOTES, N_CLASSES
 
 POPULATIONS = ("few_votes", "many_votes")
@@ -21,7 +23,8 @@ POPULATIONS = ("few_votes", "many_votes")
 class PopulationHead(nn.Module):
     """A network whose logits are scaled and shifted by the population of a row; at the start, not at all.
 
-    It predicts by the map of `population`, ``few_votes`` or ``many_votes``; a `UserError` for another one.
+    It predicts by the map of `population`, ``few_votes`` or ``many_votes``, or, for windows of neither protocol, by the
+    mean of what both say, ``all``. A `UserError` for another one.
     """
 
     def __init__(self, network: nn.Module, population: str) -> None:
@@ -32,13 +35,8 @@ class PopulationHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(POPULATIONS), N_CLASSES))
 
     def predict_by(self, population: str) -> None:
-        """Choose the map that rows without a number of votes are predicted by: ``few_votes`` or ``many_votes``."""
-        if population not in POPULATIONS:
-            raise UserError(
-                f"population={population} with task.population_head=true: there is a map for each of "
-                f"{', '.join(POPULATIONS)}, and one of them has to be predicted by"
-            )
-        self.population = population
+        """Choose how rows without a number of votes are predicted: ``few_votes``, ``many_votes`` or ``all``."""
+        self.population = check_choice("population", population, (*POPULATIONS, "all"))
 
     def forward(self, x: Tensor, n_votes_B: Tensor | None = None) -> Tensor:
         """Return logits (batch, 6) in the order of `hbac.vocabulary.CLASSES`, in float32, of the network's input.
@@ -47,8 +45,14 @@ class PopulationHead(nn.Module):
         is 0.
         """
         logits_BK = self.network(x).float()
-        map_B = torch.full((len(x),), POPULATIONS.index(self.population), device=x.device)
-        if n_votes_B is not None:
-            map_B = torch.where(n_votes_B > 0, (n_votes_B >= MANY_VOTES).long(), map_B)
-        scaled_BK: Tensor = logits_BK * self.log_scale[map_B].exp()[:, None] + self.bias[map_B]
-        return scaled_BK
+        by_map_PBK = logits_BK * self.log_scale.exp()[:, None, None] + self.bias[:, None]
+        if self.population == "all":
+            predicted_BK: Tensor = by_map_PBK.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(POPULATIONS))
+        else:
+            predicted_BK = by_map_PBK[POPULATIONS.index(self.population)]
+        if n_votes_B is None:
+            return predicted_BK
+        few_BK, many_BK = by_map_PBK
+        voted_BK = torch.where(n_votes_B[:, None] >= MANY_VOTES, many_BK, few_BK)
+        out_BK: Tensor = torch.where(n_votes_B[:, None] > 0, voted_BK, predicted_BK)
+        return out_BK

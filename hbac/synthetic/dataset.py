@@ -106,7 +106,7 @@ def write_synthetic(
         Folder of the data set; made where missing.
     size : str
         ``tiny`` (a few EEGs, to try commands on), ``small`` (851 EEGs with 1,294 label rows, of 760 patients; 1 GB
-        with the test part), ``medium`` (3,450 with 17,642, of 3,000; some 5 GB) or ``large`` (12,830 with 78,700, of
+        with the test part), ``medium`` (10,350 with 52,896, of 9,000; 10 GB) or ``large`` (12,830 with 78,700, of
         1,950; about as large as HMS). In the first two patterns are clearer than they are in life, so that a few
         minutes of training get somewhere; train for real EEG on the others.
     seed : int

@@ -92,9 +92,18 @@ def test_it_learns_how_sure_each_population_may_be() -> None:
     assert head(x, votes)[0].softmax(0)[2] > 0.95
 
 
-def test_a_population_without_a_map() -> None:
-    with pytest.raises(UserError, match=r"population=all with task.population_head=true: .* few_votes, many_votes"):
-        PopulationHead(nn.Linear(3, 6), "all")
+def test_where_no_protocol_is_known_both_maps_have_a_say() -> None:
+    both, x = head_of_noise("all"), torch.randn(4, 3)
+    each = [head_of_noise(population)(x).softmax(1) for population in ("few_votes", "many_votes")]
+    torch.testing.assert_close(both(x).softmax(1), (each[0] + each[1]) / 2)
+    votes = torch.tensor([3.0, 20.0, 0.0, 0.0])
+    voted = torch.stack([each[0][0], each[1][1], *both(x).softmax(1)[2:]])
+    torch.testing.assert_close(both(x, votes).softmax(1), voted)
+
+
+def test_a_population_that_there_is_not() -> None:
+    with pytest.raises(UserError, match="unknown population 'some_votes'; there are: few_votes, many_votes, all"):
+        PopulationHead(nn.Linear(3, 6), "some_votes")
 
 
 def test_it_goes_with_the_run_to_every_prediction(tmp_path: Path) -> None:
@@ -117,6 +126,6 @@ def test_it_goes_with_the_run_to_every_prediction(tmp_path: Path) -> None:
     assert by_many.hashes != by_few.hashes
     assert not torch.allclose(by_many.predict(batch), by_few.predict(batch), atol=1e-3)
     command(tmp_path, "hbac.infer", "dataset=hms", f"dataset.root={root}", "logger=csv", "split=few_votes", "out=few")
-    refused = command(tmp_path, *line, "task.population_head=true", "population=all", ok=False)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("error: population=all with task.population_head=true: ")
+    by_both = Networks.of(ensemble, "cpu", "32-true", population="all")
+    assert by_both.hashes not in (by_many.hashes, by_few.hashes)
+    torch.testing.assert_close(by_both.predict(batch), (by_many.predict(batch) + by_few.predict(batch)) / 2)
