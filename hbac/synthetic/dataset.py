@@ -352,6 +352,12 @@ def _write_text(path: Path, text: str) -> None:
 
 def _write_table(path: Path, columns: dict[str, Array | NDArray[Any]]) -> None:
     partial = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
-    plain = {"use_dictionary": False, "write_statistics": False}
-    pq.write_table(pa.table(columns), partial, compression="zstd", use_byte_stream_split=True, **plain)
+    pq.write_table(
+        pa.table(columns),
+        partial,
+        compression="zstd",
+        use_dictionary=False,
+        use_byte_stream_split=True,
+        write_statistics=False,
+    )
     partial.replace(path)

@@ -179,7 +179,8 @@ def apply_recorder(
         weight = recorder.mains_uv * np.exp(1j * recorder.mains_phase)
         out += (weight.real[:, None] * wave.real - weight.imag[:, None] * wave.imag).astype(np.float32)
     out += recorder.offset_uv[:, None]
-    np.rint(out / _STEP_UV, out=out)
+    out /= _STEP_UV
+    np.rint(out, out=out)
     out *= _STEP_UV
     return np.clip(out, -recorder.clip_uv, recorder.clip_uv, out=out)
 

@@ -129,3 +129,7 @@ def test_it_goes_with_the_run_to_every_prediction(tmp_path: Path) -> None:
     by_both = Networks.of(ensemble, "cpu", "32-true", population="all")
     assert by_both.hashes not in (by_many.hashes, by_few.hashes)
     torch.testing.assert_close(by_both.predict(batch), (by_many.predict(batch) + by_few.predict(batch)) / 2)
+    command(tmp_path, *line, "task.population_head=true", "population=all", "fold=0", "outputs=both")
+    (of_both,) = tmp_path.glob("both/runs/*/fold0")
+    trained = load_run(of_both).network
+    assert isinstance(trained, PopulationHead) and trained.population == "all"
